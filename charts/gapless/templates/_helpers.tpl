@@ -1,0 +1,94 @@
+{{/*
+Name of the namespaced objects. It is also the name of the Service, hence a DNS
+label that starts with a letter, while a release may be called "1.2".
+*/}}
+{{- define "gapless.fullname" -}}
+{{- $name := .Release.Name | replace "." "-" -}}
+{{- if not (regexMatch "^[a-z]" $name) -}}
+{{- $name = printf "gapless-%s" $name -}}
+{{- end -}}
+{{- if not (contains .Chart.Name $name) -}}
+{{- $name = printf "%s-%s" $name .Chart.Name -}}
+{{- end -}}
+{{- $name | trunc 63 | trimSuffix "-" -}}
+{{- end -}}
+
+{{/*
+Name of both webhook configurations. They have no namespace of their own, so the
+one of the release is part of their name. The dot keeps "a-b" in "c" apart from
+"a" in "b-c".
+*/}}
+{{- define "gapless.webhookConfigurationName" -}}
+{{ include "gapless.fullname" . }}.{{ .Release.Namespace }}
+{{- end -}}
+
+{{/* Tag of the image. */}}
+{{- define "gapless.tag" -}}
+{{- .Values.image.tag | default .Chart.AppVersion -}}
+{{- end -}}
+
+{{/* Reference of the image. With a digest, runtimes ignore the tag. */}}
+{{- define "gapless.image" -}}
+{{ .Values.image.repository }}:{{ include "gapless.tag" . }}
+{{- with .Values.image.digest }}@{{ . }}{{ end -}}
+{{- end -}}
+
+{{/* The image's tag as a label value: at most 63 characters, alphanumeric at both ends. */}}
+{{- define "gapless.version" -}}
+{{- include "gapless.tag" . | trunc 63 | trimAll "-_." -}}
+{{- end -}}
+
+{{/* Labels that select the pods. A Deployment's selector is immutable: they never change. */}}
+{{- define "gapless.selectorLabels" -}}
+app.kubernetes.io/name: {{ .Chart.Name }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
+{{- end -}}
+
+{{/*
+Labels of every object except the pods: "helm.sh/chart" in the pod template would
+restart the pods when only the chart changes.
+*/}}
+{{- define "gapless.labels" -}}
+{{ include "gapless.selectorLabels" . }}
+app.kubernetes.io/version: {{ include "gapless.version" . | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
+{{- end -}}
+
+{{/* Labels of the pods. Those of the chart win over podLabels, else the selector would not match. */}}
+{{- define "gapless.podLabels" -}}
+{{- $version := include "gapless.version" . -}}
+{{- $labels := include "gapless.selectorLabels" . | fromYaml -}}
+{{- $_ := set $labels "app.kubernetes.io/version" $version -}}
+{{- $_ := set $labels "version" $version -}}
+{{- merge $labels (.Values.podLabels | default dict) | toYaml -}}
+{{- end -}}
+
+{{/*
+Name of the default profile. Helm reads YAML 1.1, where a bare off (or Off) is the
+boolean false.
+*/}}
+{{- define "gapless.defaultProfile" -}}
+{{- .Values.config.defaultProfile | default "off" -}}
+{{- end -}}
+
+{{/* The GaplessConfiguration, with "off" and "Off" where a bare word has become false. */}}
+{{- define "gapless.configuration" -}}
+{{- $config := deepCopy .Values.config -}}
+{{- $_ := set $config "defaultProfile" (include "gapless.defaultProfile" .) -}}
+{{- range $profile := $config.profiles | default dict -}}
+{{- if kindIs "bool" $profile.extends -}}
+{{- $_ := set $profile "extends" (ternary $profile.extends "off" $profile.extends) -}}
+{{- end -}}
+{{- if kindIs "map" $profile.rules -}}
+{{- range $rule, $action := $profile.rules -}}
+{{- if kindIs "bool" $action -}}
+{{- $_ := set $profile.rules $rule (ternary $action "Off" $action) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+apiVersion: gapless.dev/v1alpha1
+kind: GaplessConfiguration
+{{ toYaml $config }}
+{{- end -}}

@@ -1,0 +1,124 @@
+{{/*
+Profiles that have webhook entries, as a sorted JSON array: the built-in ones and
+those of the operator. "off" never has an entry: that is what it means.
+*/}}
+{{- define "gapless.profiles" -}}
+{{- $builtIn := list "production" "advisory" "development" -}}
+{{- $own := keys (.Values.config.profiles | default dict) -}}
+{{- without (concat $builtIn $own) "off" | uniq | sortAlpha | toJson -}}
+{{- end -}}
+
+{{/*
+What a namespace can ask for in place of the default profile, as a sorted JSON
+array: every other profile, and "off".
+*/}}
+{{- define "gapless.profilesBesidesDefault" -}}
+{{- $profiles := append (include "gapless.profiles" . | fromJsonArray) "off" -}}
+{{- without $profiles (include "gapless.defaultProfile" .) | sortAlpha | toJson -}}
+{{- end -}}
+
+{{/* Namespaces that no entry selects, as a sorted JSON array. */}}
+{{- define "gapless.excludedNamespaces" -}}
+{{- append .Values.webhooks.excludedNamespaces .Release.Namespace | uniq | sortAlpha | toJson -}}
+{{- end -}}
+
+{{/* Base URL of a gapless outside the cluster, without a slash at its end; empty if it runs inside. */}}
+{{- define "gapless.url" -}}
+{{- regexReplaceAll "/+$" (.Values.webhooks.url | default "") "" -}}
+{{- end -}}
+
+{{/*
+The CA certificates in base64, or nothing. The key caBundle must then be left out:
+an empty one would wipe what another controller filled in.
+*/}}
+{{- define "gapless.caBundle" -}}
+{{- $given := .Values.webhooks.caBundle | default "" | trim -}}
+{{- if $given -}}
+{{- printf "%s\n" $given | b64enc -}}
+{{- else if not (include "gapless.url" .) -}}
+{{- /* Empty without access to the cluster: helm template, --dry-run=client, Argo CD. */ -}}
+{{- $secret := lookup "v1" "Secret" .Release.Namespace .Values.certificates.secretName | default dict -}}
+{{- get ($secret.data | default dict) "ca.crt" -}}
+{{- end -}}
+{{- end -}}
+
+{{/*
+One webhook entry. Takes a dict:
+  root      the root context
+  profile   name of the profile
+  phase     "mutate" or "validate": part of the entry's name and of the path
+  overrides .Values.webhooks.mutating or .Values.webhooks.validating
+
+namespaceSelector: a missing or misspelt label falls back to the default profile,
+never to nothing; hence NotIn for that one.
+
+rules: the Deployment itself only. Calls for its subresources scale and status, or
+for ReplicaSets, would get in the way of controllers.
+
+matchConditions: whoever removes the last finalizer of an object must not be
+stopped. The object of CREATE and UPDATE is never null.
+*/}}
+{{- define "gapless.webhook" -}}
+{{- $root := .root -}}
+{{- $path := printf "/%s/%s" .phase .profile -}}
+name: {{ .profile }}.{{ .phase }}.gapless.dev
+admissionReviewVersions: [v1]
+sideEffects: None
+matchPolicy: Equivalent
+failurePolicy: {{ .overrides.failurePolicy | default $root.Values.webhooks.failurePolicy }}
+timeoutSeconds: {{ .overrides.timeoutSeconds | default $root.Values.webhooks.timeoutSeconds }}
+{{- if eq .phase "mutate" }}
+reinvocationPolicy: IfNeeded
+{{- end }}
+clientConfig:
+  {{- with include "gapless.caBundle" $root }}
+  caBundle: {{ . }}
+  {{- end }}
+  {{- with include "gapless.url" $root }}
+  url: {{ . }}{{ $path }}
+  {{- else }}
+  service:
+    name: {{ include "gapless.fullname" $root }}
+    namespace: {{ $root.Release.Namespace | quote }}
+    path: {{ $path }}
+    port: 443
+  {{- end }}
+namespaceSelector:
+  matchExpressions:
+    - key: gapless.dev/profile
+      {{- if eq .profile (include "gapless.defaultProfile" $root) }}
+      operator: NotIn
+      values:
+        {{- include "gapless.profilesBesidesDefault" $root | fromJsonArray | toYaml | nindent 8 }}
+      {{- else }}
+      operator: In
+      values:
+        {{- list .profile | toYaml | nindent 8 }}
+      {{- end }}
+    - key: kubernetes.io/metadata.name
+      operator: NotIn
+      values:
+        {{- include "gapless.excludedNamespaces" $root | fromJsonArray | toYaml | nindent 8 }}
+rules:
+  - apiGroups: [apps]
+    apiVersions: [v1]
+    resources: [deployments]
+    operations: [CREATE, UPDATE]
+    scope: Namespaced
+matchConditions:
+  - name: not-being-deleted
+    expression: "!has(object.metadata.deletionTimestamp)"
+{{- end -}}
+
+{{/*
+Annotations of both webhook configurations.
+
+On AKS, the admissions enforcer adds selectors of its own to every webhook
+configuration and owns the field from then on: Helm 4 would report a conflict at
+the next upgrade, GitOps tools a drift for ever. What it protects, kube-system, is
+excluded here anyway.
+https://learn.microsoft.com/azure/aks/faq#can-admission-controller-webhooks-impact-kube-system-and-internal-aks-namespaces
+*/}}
+{{- define "gapless.webhookConfigurationAnnotations" -}}
+admissions.enforcer/disabled: "true"
+{{- end -}}

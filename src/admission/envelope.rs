@@ -1,0 +1,231 @@
+//! AdmissionReview of `admission.k8s.io/v1`, as it goes over the wire
+//! (kubernetes, api/admission/v1/types.go). Fields that gapless does not read
+//! are left out of the request.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::ReviewError;
+
+/// The only version that gapless speaks; its webhook configurations say so.
+pub const API_VERSION: &str = "admission.k8s.io/v1";
+/// The kind of requests and responses alike.
+pub const KIND: &str = "AdmissionReview";
+
+/// What the API server sends.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RequestReview {
+    /// Always [`API_VERSION`].
+    pub api_version: String,
+    /// Always [`KIND`].
+    pub kind: String,
+    /// The question.
+    pub request: Option<Request>,
+}
+
+/// The question.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Request {
+    /// Identifies this round trip; the response carries it back.
+    pub uid: String,
+    /// The kind of the object, as the webhook is registered for it.
+    pub kind: GroupVersionKind,
+    /// Set for a subresource such as `scale`.
+    #[serde(default)]
+    pub sub_resource: Option<String>,
+    /// The object's name; empty if the API server has yet to generate it.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// The object's namespace.
+    #[serde(default)]
+    pub namespace: Option<String>,
+    /// What is done to the object.
+    pub operation: Operation,
+    /// Who asks.
+    #[serde(default)]
+    pub user_info: UserInfo,
+    /// The object as it shall become.
+    #[serde(default)]
+    pub object: Value,
+    /// The object as it is stored.
+    #[serde(default)]
+    pub old_object: Value,
+    /// Whether nothing is going to be stored.
+    #[serde(default)]
+    pub dry_run: Option<bool>,
+    /// CreateOptions or UpdateOptions.
+    #[serde(default)]
+    pub options: Option<Options>,
+}
+
+/// A kind with its group and version.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct GroupVersionKind {
+    /// Such as `apps`.
+    pub group: String,
+    /// Such as `v1`.
+    pub version: String,
+    /// Such as `Deployment`.
+    pub kind: String,
+}
+
+/// What is done to an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Operation {
+    /// The object is new.
+    Create,
+    /// The object changes.
+    Update,
+    /// The object goes.
+    Delete,
+    /// Something connects to the object.
+    Connect,
+}
+
+impl Operation {
+    /// As the API writes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Operation::Create => "CREATE",
+            Operation::Update => "UPDATE",
+            Operation::Delete => "DELETE",
+            Operation::Connect => "CONNECT",
+        }
+    }
+}
+
+/// Who asks.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct UserInfo {
+    /// The user's name.
+    pub username: Option<String>,
+    /// The user's groups.
+    pub groups: Option<Vec<String>>,
+}
+
+/// The part of CreateOptions and UpdateOptions that gapless reads.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Options {
+    /// The name under which the client writes; empty if it gave none.
+    pub field_manager: Option<String>,
+}
+
+/// What gapless answers.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ResponseReview {
+    /// Always [`API_VERSION`].
+    pub api_version: &'static str,
+    /// Always [`KIND`].
+    pub kind: &'static str,
+    /// The answer.
+    pub response: Response,
+}
+
+/// The answer.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Response {
+    /// The request's.
+    pub uid: String,
+    /// Whether the request may go on.
+    pub allowed: bool,
+    /// Why it may not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<Status>,
+    /// A JSON Patch in base64. The API server wants both or none of this and
+    /// `patch_type`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub patch: Option<String>,
+    /// Always `JSONPatch`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub patch_type: Option<&'static str>,
+    /// Lines that the user's client shows.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+    /// Facts for the audit log.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub audit_annotations: BTreeMap<&'static str, String>,
+}
+
+/// Why a request is denied (apimachinery, meta/v1 `Status`).
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Status {
+    /// Always `Failure`.
+    pub status: &'static str,
+    /// The HTTP status code.
+    pub code: u16,
+    /// The code in one word.
+    pub reason: &'static str,
+    /// What users read.
+    pub message: String,
+    /// The same for programs.
+    pub details: StatusDetails,
+}
+
+/// The object that a [`Status`] is about, and what is wrong with it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct StatusDetails {
+    /// The object's name.
+    pub name: String,
+    /// The object's group.
+    pub group: String,
+    /// The object's kind.
+    pub kind: String,
+    /// One for each finding that denies.
+    pub causes: Vec<StatusCause>,
+}
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct StatusCause {
+    /// The kind of mistake.
+    pub reason: &'static str,
+    /// What is wrong.
+    pub message: String,
+    /// Where.
+    pub field: String,
+}
+
+/// Reads the question out of a body.
+///
+/// # Errors
+/// [`ReviewError::Malformed`] if it is no AdmissionReview of v1 with a request.
+pub fn parse(body: &[u8]) -> Result<Request, ReviewError> {
+    let review: RequestReview = serde_json::from_slice(body).map_err(|error| ReviewError::Malformed {
+        uid: find_uid(body),
+        message: format!("the body is no AdmissionReview: {error}"),
+    })?;
+    let malformed = |uid: Option<&str>, message: String| ReviewError::Malformed { uid: uid.map(str::to_owned), message };
+    let uid = review.request.as_ref().map(|request| request.uid.as_str());
+    if review.api_version != API_VERSION || review.kind != KIND {
+        let message =
+            format!("the body is {} {}, gapless reads {API_VERSION} {KIND}", review.api_version, review.kind);
+        return Err(malformed(uid, message));
+    }
+    let request = review.request.ok_or_else(|| malformed(None, "request is missing".to_owned()))?;
+    if request.uid.is_empty() {
+        return Err(malformed(None, "request.uid is empty".to_owned()));
+    }
+    Ok(request)
+}
+
+/// The uid in a body that is otherwise unreadable, for the log.
+fn find_uid(body: &[u8]) -> Option<String> {
+    #[derive(Deserialize)]
+    struct UidReview {
+        request: UidRequest,
+    }
+    #[derive(Deserialize)]
+    struct UidRequest {
+        uid: String,
+    }
+    serde_json::from_slice::<UidReview>(body).ok().map(|review| review.request.uid)
+}

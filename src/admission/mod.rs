@@ -1,0 +1,352 @@
+//! The path of one review: bytes in, decision out.
+//!
+//! A pure function. It reads no file, no clock and no network, and panics
+//! nowhere; the same bytes give the same answer.
+
+pub mod envelope;
+mod gates;
+mod response;
+mod rollback;
+mod verdict;
+
+use std::collections::BTreeMap;
+
+use jiff::civil::Date;
+use serde_json::Value;
+
+use crate::defaults::DEFAULTS;
+use crate::defaults::inject::{Change, InjectError, Injection, inject};
+use crate::defaults::intent::Origin;
+use crate::policy::{InjectionMode, Policy, Profile};
+use crate::rules::RULES;
+use crate::waiver::ActiveWaivers;
+use crate::workload::{Workload, WrongType};
+
+pub use envelope::{Operation, ResponseReview};
+pub use gates::Skip;
+pub use verdict::{Judged, Outcome};
+
+use envelope::Request;
+use response::ResponseBuilder;
+use verdict::{Circumstances, judge};
+
+/// Which of the two webhooks is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Phase {
+    /// Injects defaults.
+    Mutate,
+    /// Judges the object, with everything injected.
+    Validate,
+}
+
+/// What is asked of the object under review.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms<'a> {
+    /// The policy in force.
+    pub policy: &'a Policy,
+    /// The profile that the API server asked for; `None` for the default.
+    pub profile: Option<&'a str>,
+    /// The day (UTC), on which the expiry of a waiver hangs.
+    pub today: Date,
+}
+
+/// The answer to one review, and what logs and metrics say of it.
+#[derive(Clone, Debug)]
+pub struct Review {
+    /// What goes back to the API server.
+    pub response: ResponseReview,
+    /// The decision in one word.
+    pub decision: Decision,
+    /// The profile by which it was taken.
+    pub profile: String,
+    /// Whether the profile that was asked for does not exist, so that the
+    /// default profile was used.
+    pub is_unknown_profile: bool,
+    /// What is done to the object.
+    pub operation: Operation,
+    /// Whether nothing is going to be stored.
+    pub dry_run: bool,
+    /// The object's namespace.
+    pub namespace: String,
+    /// The object's name.
+    pub name: String,
+    /// Who asked.
+    pub username: String,
+    /// Why the object was not looked at, if so.
+    pub skip: Option<Skip>,
+    /// The rules that found something, and what came of it.
+    pub findings: Vec<(&'static str, Outcome)>,
+    /// The ids of the defaults that changed something.
+    pub defaults: Vec<&'static str>,
+    /// The ids of the rules and defaults that a waiver kept silent.
+    pub waived: Vec<String>,
+}
+
+/// The decision in one word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Decision {
+    /// The request goes on as it is.
+    Allow,
+    /// The request goes on with a patch.
+    Patch,
+    /// The request is denied.
+    Deny,
+}
+
+/// Why there is no decision. The API server applies its failurePolicy.
+#[derive(Debug, thiserror::Error)]
+pub enum ReviewError {
+    /// The body is no review that gapless can read: the sender's mistake.
+    #[error("{message}")]
+    Malformed {
+        /// The request's uid, if it could be read.
+        uid: Option<String>,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// gapless could not answer: its own mistake.
+    #[error("{message}")]
+    Internal {
+        /// The request's uid.
+        uid: String,
+        /// What went wrong.
+        message: String,
+    },
+}
+
+/// Reviews the AdmissionReview in `body`.
+///
+/// # Errors
+/// [`ReviewError`], for everything that is not a decision.
+pub fn review(terms: Terms, phase: Phase, body: &[u8]) -> Result<Review, ReviewError> {
+    let request = envelope::parse(body)?;
+    let (profile, is_unknown_profile) = choose_profile(terms);
+    let review = Review {
+        response: ResponseBuilder::allow(&request.uid).build(),
+        decision: Decision::Allow,
+        profile: profile.map_or(Policy::OFF, |profile| profile.name.as_str()).to_owned(),
+        is_unknown_profile,
+        operation: request.operation,
+        dry_run: request.dry_run.unwrap_or(false),
+        namespace: request.namespace.clone().unwrap_or_default(),
+        name: request.name.clone().unwrap_or_default(),
+        username: request.user_info.username.clone().unwrap_or_default(),
+        skip: None,
+        findings: Vec::new(),
+        defaults: Vec::new(),
+        waived: Vec::new(),
+    };
+
+    let Some(profile) = profile else { return Ok(review.skipped(&request, Skip::ProfileOff)) };
+    if let Some(skip) = gates::skip_request(&request) {
+        return Ok(review.skipped(&request, skip));
+    }
+    let old_object = match request.operation {
+        Operation::Update => Some(required(&request, &request.old_object, "oldObject")?),
+        _ => None,
+    };
+    let workload = read(&request, required(&request, &request.object, "object")?, "object")?;
+    let old = old_object.map(|old| read(&request, old, "oldObject")).transpose()?;
+    if let Some(skip) = gates::skip_object(&workload) {
+        return Ok(review.skipped(&request, skip));
+    }
+
+    let subject = Subject { request: &request, workload, old, profile, today: terms.today };
+    match phase {
+        Phase::Mutate => mutate(review, &subject),
+        Phase::Validate => validate(review, &subject),
+    }
+}
+
+/// An object under review, with all that its review hangs on.
+struct Subject<'r> {
+    request: &'r Request,
+    workload: Workload<'r>,
+    old: Option<Workload<'r>>,
+    profile: &'r Profile,
+    today: Date,
+}
+
+/// Injects the defaults, or announces them.
+fn mutate(review: Review, subject: &Subject) -> Result<Review, ReviewError> {
+    let profile = subject.profile;
+    let waivers = subject.waivers();
+    let injection = subject.inject(&waivers)?;
+    let problems = injection.problems.iter().map(|(id, problem)| format!("{problem} ({id})"));
+    let builder = subject.answer(&review).warn(problems);
+
+    let (prefix, operations) = match profile.injection {
+        InjectionMode::Inject => ("", injection.operations),
+        InjectionMode::Announce => ("would inject: ", Vec::new()),
+    };
+    let announcements = injection.announcements.iter().map(|(id, text)| format!("{prefix}{text} ({id})"));
+    let ids: Vec<_> = match profile.injection {
+        InjectionMode::Inject => injection.announcements.iter().map(|(id, _)| *id).collect(),
+        InjectionMode::Announce => Vec::new(),
+    };
+    let builder = builder.warn(announcements).audit("injected", ids.join(", ")).patch(&operations);
+    let decision = if operations.is_empty() { Decision::Allow } else { Decision::Patch };
+    Ok(Review { response: builder.build(), decision, defaults: ids, ..review })
+}
+
+/// Judges the object.
+fn validate(review: Review, subject: &Subject) -> Result<Review, ReviewError> {
+    let profile = subject.profile;
+    let waivers = subject.waivers();
+    let circumstances = Circumstances { old: subject.old.as_ref(), is_repair: subject.is_repair() };
+    let judged = match profile.injection {
+        InjectionMode::Inject => judge(&subject.workload, circumstances, profile, &waivers),
+        // Judged as it would be with everything injected.
+        InjectionMode::Announce => {
+            let injected = subject.inject(&waivers)?.object;
+            judge(&read(subject.request, &injected, "object")?, circumstances, profile, &waivers)
+        }
+    };
+
+    let waived: BTreeMap<&str, &str> = judged
+        .iter()
+        .filter(|it| it.outcome == Outcome::Waived)
+        .filter_map(|it| Some((it.finding.rule, verdict::waived_because(it.finding.rule, &waivers)?)))
+        .collect();
+    let about = response::Subject {
+        name: &review.name,
+        group: &subject.request.kind.group,
+        kind: &subject.request.kind.kind,
+    };
+    let response = subject
+        .answer(&review)
+        .verdict(&judged, &about, profile)
+        .warn(waivers.problems())
+        .audit("findings", response::audit_findings(&judged))
+        .audit("waived", response::audit_waived(&waived))
+        .build();
+    Ok(Review {
+        decision: if response.response.allowed { Decision::Allow } else { Decision::Deny },
+        response,
+        findings: judged.iter().map(|it| (it.finding.rule, it.outcome)).collect(),
+        waived: waived.into_keys().map(str::to_owned).collect(),
+        ..review
+    })
+}
+
+/// What the webhooks would say of a new object.
+#[derive(Debug)]
+pub struct Assessment {
+    /// Why it would not be looked at, if so.
+    pub skip: Option<Skip>,
+    /// What would be injected.
+    pub injection: Injection,
+    /// The findings after that, those that deny first.
+    pub judged: Vec<Judged>,
+    /// Waivers and other annotations that have no effect, a line each.
+    pub problems: Vec<String>,
+}
+
+/// Judges an object from a file as if it were created now.
+///
+/// # Errors
+/// If a field has the wrong type, or the injection fails.
+pub fn assess(object: &Value, profile: &Profile, today: Date) -> Result<Assessment, InjectError> {
+    let workload = Workload::read(object)?;
+    let waivers = read_waivers(&workload, profile, today);
+    let change = Change { object, old_object: None, is_rollback: false, origin: Origin::of_document(object) };
+    let skip = gates::skip_object(&workload);
+    if skip.is_some() {
+        let injection = Injection::none(object);
+        return Ok(Assessment { skip, injection, judged: Vec::new(), problems: Vec::new() });
+    }
+    let injection = inject(change, &profile.settings, &waivers)?;
+    let circumstances = Circumstances { old: None, is_repair: false };
+    let judged = judge(&Workload::read(&injection.object)?, circumstances, profile, &waivers);
+    let unusable = injection.problems.iter().map(|(id, problem)| format!("{problem} ({id})"));
+    let problems = unusable.chain(waivers.problems()).collect();
+    Ok(Assessment { skip, injection, judged, problems })
+}
+
+fn read_waivers<'a>(workload: &Workload<'a>, profile: &Profile, today: Date) -> ActiveWaivers<'a> {
+    let is_id =
+        |id: &str| RULES.iter().any(|rule| rule.id == id) || DEFAULTS.iter().any(|default| default.id == id);
+    ActiveWaivers::read(workload, profile.waivers, today, is_id)
+}
+
+impl<'r> Subject<'r> {
+    fn waivers(&self) -> ActiveWaivers<'r> {
+        read_waivers(&self.workload, self.profile, self.today)
+    }
+
+    fn inject(&self, waivers: &ActiveWaivers) -> Result<Injection, ReviewError> {
+        let change = Change {
+            object: self.workload.raw(),
+            old_object: self.old.as_ref().map(Workload::raw),
+            is_rollback: self.is_rollback(),
+            origin: Origin::ApiServer,
+        };
+        let failed = |error: InjectError| match error {
+            InjectError::WrongType(error) => malformed(self.request, format!("request.object.{error}")),
+            InjectError::Patch(error) => {
+                ReviewError::Internal { uid: self.request.uid.clone(), message: error.to_string() }
+            }
+        };
+        inject(change, &self.profile.settings, waivers).map_err(failed)
+    }
+
+    fn is_rollback(&self) -> bool {
+        self.old.as_ref().is_some_and(|old| rollback::is_rollback(self.request, &self.workload, old))
+    }
+
+    /// Whether the request repairs something and must not be held up.
+    fn is_repair(&self) -> bool {
+        let is_scale = |old: &Workload| rollback::is_scale(self.workload.raw(), old.raw());
+        self.is_rollback() || self.old.as_ref().is_some_and(is_scale)
+    }
+
+    /// A response with what every answer about this object says.
+    fn answer(&self, review: &Review) -> ResponseBuilder {
+        review.answer(self.request)
+    }
+}
+
+impl Review {
+    fn answer(&self, request: &Request) -> ResponseBuilder {
+        let builder = ResponseBuilder::allow(&request.uid).audit("profile", self.profile.as_str());
+        if self.is_unknown_profile {
+            return builder.audit("unknown-profile", "the profile asked for does not exist, the default applies");
+        }
+        builder
+    }
+
+    fn skipped(self, request: &Request, skip: Skip) -> Self {
+        let response = self.answer(request).audit("skipped", skip.as_str()).build();
+        Review { response, skip: Some(skip), ..self }
+    }
+}
+
+/// The profile in force, and whether another one was asked for that does not
+/// exist. After an upgrade of the chart the API server asks for a new profile
+/// before every replica has read about it; no call may be lost to that.
+fn choose_profile(terms: Terms<'_>) -> (Option<&Profile>, bool) {
+    match terms.profile {
+        None => (terms.policy.default_profile(), false),
+        Some(Policy::OFF) => (None, false),
+        Some(name) => match terms.policy.profile(name) {
+            Some(profile) => (Some(profile), false),
+            None => (terms.policy.default_profile(), true),
+        },
+    }
+}
+
+fn required<'r>(request: &Request, object: &'r Value, field: &str) -> Result<&'r Value, ReviewError> {
+    match object {
+        Value::Object(_) => Ok(object),
+        Value::Null => Err(malformed(request, format!("request.{field} is missing"))),
+        _ => Err(malformed(request, format!("request.{field} is no object"))),
+    }
+}
+
+fn read<'r>(request: &Request, object: &'r Value, field: &str) -> Result<Workload<'r>, ReviewError> {
+    Workload::read(object).map_err(|error: WrongType| malformed(request, format!("request.{field}.{error}")))
+}
+
+fn malformed(request: &Request, message: String) -> ReviewError {
+    ReviewError::Malformed { uid: Some(request.uid.clone()), message }
+}

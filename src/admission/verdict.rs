@@ -1,0 +1,188 @@
+//! From findings to a verdict.
+
+use crate::defaults;
+use crate::finding::{Action, Finding};
+use crate::policy::Profile;
+use crate::rules;
+use crate::waiver::ActiveWaivers;
+use crate::workload::Workload;
+
+/// What came of a finding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// It denies the request.
+    Deny,
+    /// It is shown as a warning.
+    Warn,
+    /// It goes to the audit log.
+    Audit,
+    /// An annotation waives it.
+    Waived,
+    /// It was there before the request, and does not deny it.
+    Old,
+}
+
+impl Outcome {
+    /// All outcomes.
+    pub const ALL: [Outcome; 5] = [Outcome::Deny, Outcome::Warn, Outcome::Audit, Outcome::Waived, Outcome::Old];
+
+    /// The outcome as metrics and logs write it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Outcome::Deny => "deny",
+            Outcome::Warn => "warn",
+            Outcome::Audit => "audit",
+            Outcome::Waived => "waived",
+            Outcome::Old => "old",
+        }
+    }
+}
+
+/// A finding, and what came of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Judged {
+    /// The finding.
+    pub finding: Finding,
+    /// What came of it.
+    pub outcome: Outcome,
+    /// Whether the user sees it.
+    pub is_shown: bool,
+}
+
+/// What is known about a request besides its object.
+#[derive(Clone, Copy, Debug)]
+pub struct Circumstances<'w, 'a> {
+    /// The stored object, for an update.
+    pub old: Option<&'w Workload<'a>>,
+    /// Whether the request repairs something, as an undo or a scale does, and
+    /// must not be denied.
+    pub is_repair: bool,
+}
+
+/// All findings in a workload, with what comes of each: those that deny first,
+/// each part sorted by field and rule.
+pub fn judge(workload: &Workload, circumstances: Circumstances, profile: &Profile, waivers: &ActiveWaivers) -> Vec<Judged> {
+    let found = rules::findings(workload, &profile.settings);
+    let old: Vec<Finding> = match circumstances.old {
+        Some(old) if !found.is_empty() => {
+            rules::findings(old, &profile.settings).into_iter().map(|(_, finding)| finding).collect()
+        }
+        _ => Vec::new(),
+    };
+    let mut judged: Vec<Judged> = found
+        .into_iter()
+        .filter_map(|(rule, finding)| {
+            let action = profile.action(rule).min(finding.at_most);
+            let is_old = old.iter().any(|old| old.rule == finding.rule && old.field == finding.field);
+            let outcome = match action {
+                Action::Off => return None,
+                _ if waived_because(rule.id, waivers).is_some() => Outcome::Waived,
+                Action::Audit => Outcome::Audit,
+                _ if is_old => Outcome::Old,
+                Action::Deny if !circumstances.is_repair => Outcome::Deny,
+                Action::Deny | Action::Warn => Outcome::Warn,
+            };
+            let is_shown = matches!(outcome, Outcome::Deny | Outcome::Warn | Outcome::Old);
+            Some(Judged { finding, outcome, is_shown })
+        })
+        .collect();
+    judged.sort_by_cached_key(|it| (it.outcome != Outcome::Deny, it.finding.field.to_string(), it.finding.rule));
+    judged
+}
+
+/// Why `rule` is waived: by its own id, or by that of a default which would
+/// have left it nothing to say.
+pub fn waived_because<'a>(rule: &str, waivers: &ActiveWaivers<'a>) -> Option<&'a str> {
+    let by_default = || defaults::satisfying(rule).find_map(|default| waivers.reason(default.id));
+    waivers.reason(rule).or_else(by_default)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::Waivers;
+    use crate::rules::testing::web;
+    use serde_json::{Value, json};
+
+    fn bad() -> Value {
+        let mut object = web();
+        object["spec"]["revisionHistoryLimit"] = json!(0);
+        object["spec"]["replicas"] = json!(1);
+        object["spec"]["template"]["spec"]["containers"][0]["image"] = json!("app");
+        object
+    }
+
+    fn outcomes(object: &Value, old: Option<&Value>, is_repair: bool, profile: &Profile) -> Vec<(&'static str, Outcome)> {
+        let workload = Workload::read(object).unwrap();
+        let old = old.map(|old| Workload::read(old).unwrap());
+        let today = jiff::civil::date(2026, 11, 23);
+        let waivers = ActiveWaivers::read(&workload, Waivers::Allowed, today, |_| true);
+        let circumstances = Circumstances { old: old.as_ref(), is_repair };
+        let judged = judge(&workload, circumstances, profile, &waivers);
+        judged.into_iter().map(|it| (it.finding.rule, it.outcome)).collect()
+    }
+
+    #[test]
+    fn denials_come_first_and_each_part_is_sorted_by_field() {
+        assert_eq!(outcomes(&bad(), None, false, &Profile::production()), [
+            ("no-rollback-history", Outcome::Deny),
+            ("mutable-image-tag", Outcome::Deny),
+            ("single-replica", Outcome::Warn),
+        ]);
+    }
+
+    #[test]
+    fn only_what_the_request_introduces_denies() {
+        let mut old = bad();
+        old["spec"]["revisionHistoryLimit"] = json!(1);
+        assert_eq!(outcomes(&bad(), Some(&old), false, &Profile::production()), [
+            ("no-rollback-history", Outcome::Deny),
+            ("single-replica", Outcome::Old),
+            ("mutable-image-tag", Outcome::Old),
+        ]);
+    }
+
+    #[test]
+    fn another_order_of_containers_makes_nothing_new() {
+        let container = |name: &str| json!({"name": name, "image": "app"});
+        let with = |containers: Value| {
+            let mut object = web();
+            object["spec"]["template"]["spec"]["containers"] = containers;
+            object
+        };
+        let old = with(json!([container("a"), container("b")]));
+        let new = with(json!([container("b"), container("a"), container("c")]));
+        let found = outcomes(&new, Some(&old), false, &Profile::production());
+        let denied: Vec<_> = found.iter().filter(|(_, outcome)| *outcome == Outcome::Deny).collect();
+        assert_eq!(denied.len(), 1, "only c is new: {found:?}");
+    }
+
+    #[test]
+    fn a_repair_is_never_denied() {
+        let found = outcomes(&bad(), Some(&web()), true, &Profile::production());
+        assert_eq!(found.len(), 3);
+        assert!(found.iter().all(|(_, outcome)| *outcome == Outcome::Warn), "{found:?}");
+    }
+
+    #[test]
+    fn waivers_of_the_rule_or_of_its_default() {
+        let mut object = bad();
+        object["metadata"]["annotations"] = json!({"gapless.dev/waive.no-rollback-history": "kept in Git"});
+        object["spec"]["template"]["metadata"]["annotations"] = json!({"gapless.dev/waive.pre-stop-sleep": "drains itself"});
+        object["spec"]["template"]["spec"]["containers"][0]["lifecycle"] = json!({});
+        assert_eq!(outcomes(&object, None, false, &Profile::production()), [
+            ("mutable-image-tag", Outcome::Deny),
+            ("single-replica", Outcome::Warn),
+            ("no-rollback-history", Outcome::Waived),
+            ("missing-pre-stop", Outcome::Waived),
+        ]);
+    }
+
+    #[test]
+    fn the_profile_decides() {
+        assert_eq!(outcomes(&bad(), None, false, &Profile::development()), [("no-rollback-history", Outcome::Warn)]);
+        let advisory = outcomes(&bad(), None, false, &Profile::advisory());
+        assert_eq!(advisory.len(), 3);
+        assert!(advisory.iter().all(|(_, outcome)| *outcome == Outcome::Warn), "{advisory:?}");
+    }
+}

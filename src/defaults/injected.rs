@@ -1,0 +1,260 @@
+//! The record of what gapless injected: the annotation `gapless.dev/injected`.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value};
+
+use crate::field::FieldPath;
+
+/// The annotation that holds the record.
+pub const ANNOTATION: &str = "gapless.dev/injected";
+
+const MAX_UNAVAILABLE: &str = "spec.strategy.rollingUpdate.maxUnavailable";
+const MAX_SURGE: &str = "spec.strategy.rollingUpdate.maxSurge";
+const MIN_READY_SECONDS: &str = "spec.minReadySeconds";
+const LABELS: &str = "metadata.labels";
+const TEMPLATE_LABELS: &str = "spec.template.metadata.labels";
+const GRACE_PERIOD: &str = "spec.template.spec.terminationGracePeriodSeconds";
+const READINESS_PROBE: &str = "readinessProbe";
+const PRE_STOP: &str = "lifecycle.preStop";
+
+/// A field that gapless may inject. There are no others, so that no annotation
+/// can make it change anything else.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum InjectedField {
+    /// `spec.strategy.rollingUpdate.maxUnavailable`
+    MaxUnavailable,
+    /// `spec.strategy.rollingUpdate.maxSurge`
+    MaxSurge,
+    /// `spec.minReadySeconds`
+    MinReadySeconds,
+    /// A label of the Deployment.
+    Label(String),
+    /// A label of the pod template.
+    TemplateLabel(String),
+    /// `spec.template.spec.terminationGracePeriodSeconds`
+    GracePeriod,
+    /// `readinessProbe` of the container of this name.
+    ReadinessProbe(String),
+    /// `lifecycle.preStop` of the container of this name.
+    PreStop(String),
+}
+
+impl InjectedField {
+    /// Where the field is.
+    pub fn path(&self) -> FieldPath {
+        match self {
+            InjectedField::MaxUnavailable => FieldPath::new(MAX_UNAVAILABLE),
+            InjectedField::MaxSurge => FieldPath::new(MAX_SURGE),
+            InjectedField::MinReadySeconds => FieldPath::new(MIN_READY_SECONDS),
+            InjectedField::Label(key) => FieldPath::new(LABELS).key(key),
+            InjectedField::TemplateLabel(key) => FieldPath::new(TEMPLATE_LABELS).key(key),
+            InjectedField::GracePeriod => FieldPath::new(GRACE_PERIOD),
+            InjectedField::ReadinessProbe(container) => FieldPath::container(container).field(READINESS_PROBE),
+            InjectedField::PreStop(container) => FieldPath::container(container).field(PRE_STOP),
+        }
+    }
+
+    fn parse(path: &str) -> Option<Self> {
+        match path {
+            MAX_UNAVAILABLE => return Some(InjectedField::MaxUnavailable),
+            MAX_SURGE => return Some(InjectedField::MaxSurge),
+            MIN_READY_SECONDS => return Some(InjectedField::MinReadySeconds),
+            GRACE_PERIOD => return Some(InjectedField::GracePeriod),
+            _ => {}
+        }
+        let (list, rest) = path.split_once('[')?;
+        let (name, field) = rest.rsplit_once(']')?;
+        let name = name.to_owned();
+        match (list, field) {
+            (LABELS, "") => Some(InjectedField::Label(name)),
+            (TEMPLATE_LABELS, "") => Some(InjectedField::TemplateLabel(name)),
+            ("spec.template.spec.containers", ".readinessProbe") => Some(InjectedField::ReadinessProbe(name)),
+            ("spec.template.spec.containers", ".lifecycle.preStop") => Some(InjectedField::PreStop(name)),
+            _ => None,
+        }
+    }
+
+    /// Whether a change of this field starts a rollout.
+    pub fn is_in_template(&self) -> bool {
+        use InjectedField::*;
+        matches!(self, TemplateLabel(_) | GracePeriod | ReadinessProbe(_) | PreStop(_))
+    }
+
+    /// The id of the default that injects this field.
+    pub fn default_id(&self) -> &'static str {
+        use InjectedField::*;
+        match self {
+            MaxUnavailable | MaxSurge | MinReadySeconds => super::rolling_update::ID,
+            Label(_) | TemplateLabel(_) => super::version_label::ID,
+            GracePeriod | PreStop(_) => super::pre_stop_sleep::ID,
+            ReadinessProbe(_) => super::readiness_probe::ID,
+        }
+    }
+
+    /// The field's value in `object`.
+    pub fn find<'v>(&self, object: &'v Value) -> Option<&'v Value> {
+        self.path().find(object)
+    }
+}
+
+/// What gapless injected into an object, and the values.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Record(BTreeMap<InjectedField, Value>);
+
+/// The annotation holds something that is no record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unreadable;
+
+impl Record {
+    /// The record of `object`; `None` if it has none.
+    ///
+    /// # Errors
+    /// [`Unreadable`] if the annotation holds something else.
+    pub fn read(object: &Value) -> Result<Option<Self>, Unreadable> {
+        let annotations = object.pointer("/metadata/annotations");
+        let Some(annotation) = annotations.and_then(|annotations| annotations.get(ANNOTATION)) else {
+            return Ok(None);
+        };
+        let text = annotation.as_str().ok_or(Unreadable)?;
+        let entries: Map<String, Value> = serde_json::from_str(text).map_err(|_| Unreadable)?;
+        let known = entries.into_iter().filter_map(|(path, value)| Some((InjectedField::parse(&path)?, value)));
+        Ok(Some(Record(known.collect())))
+    }
+
+    /// The annotation's text: compact JSON, sorted by path.
+    pub fn to_annotation(&self) -> String {
+        let entries = self.0.iter().map(|(field, value)| (field.path().to_string(), value.clone()));
+        Value::Object(Map::from_iter(entries)).to_string()
+    }
+
+    /// Whether nothing is recorded.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The recorded value of `field`.
+    pub fn get(&self, field: &InjectedField) -> Option<&Value> {
+        self.0.get(field)
+    }
+
+    /// Records that `field` was given `value`.
+    pub fn insert(&mut self, field: InjectedField, value: Value) {
+        self.0.insert(field, value);
+    }
+
+    /// The entries that `keep` is true for.
+    pub fn filter(&self, keep: impl Fn(&InjectedField, &Record) -> bool) -> Self {
+        let kept = self.0.iter().filter(|(field, _)| keep(field, self));
+        Record(kept.map(|(field, value)| (field.clone(), value.clone())).collect())
+    }
+
+    /// The recorded fields.
+    pub fn fields(&self) -> impl Iterator<Item = &InjectedField> {
+        self.0.keys()
+    }
+
+    /// Whether `field` has the recorded value in `object`: then it is still
+    /// gapless' own. Values that the API server fills in by itself do not
+    /// count on either side.
+    pub fn holds(&self, field: &InjectedField, object: &Value) -> bool {
+        let recorded = self.0.get(field);
+        recorded.is_some_and(|recorded| field.find(object).is_some_and(|live| same_value(field, recorded, live)))
+    }
+}
+
+/// Whether two values of `field` are the same to the API server.
+pub fn same_value(field: &InjectedField, left: &Value, right: &Value) -> bool {
+    match field {
+        InjectedField::ReadinessProbe(_) => without_api_defaults(left) == without_api_defaults(right),
+        _ => left == right,
+    }
+}
+
+/// A probe without the values that the API server would fill in
+/// (kubernetes, pkg/apis/core/v1/defaults.go, `SetDefaults_Probe` and
+/// `SetDefaults_HTTPGetAction`).
+fn without_api_defaults(probe: &Value) -> Value {
+    let mut probe = probe.clone();
+    let Some(fields) = probe.as_object_mut() else { return probe };
+    let is_default = |field: &str, value: &Value| match field {
+        "initialDelaySeconds" => value == 0,
+        "periodSeconds" => value == 10,
+        "timeoutSeconds" | "successThreshold" => value == 1,
+        "failureThreshold" => value == 3,
+        _ => value.is_null(),
+    };
+    fields.retain(|field, value| !is_default(field, value));
+    if let Some(http_get) = fields.get_mut("httpGet").and_then(Value::as_object_mut) {
+        http_get.retain(|field, value| match field.as_str() {
+            "path" => value != "/",
+            "scheme" => value != "HTTP",
+            _ => !value.is_null(),
+        });
+    }
+    if let Some(grpc) = fields.get_mut("grpc").and_then(Value::as_object_mut) {
+        grpc.retain(|field, value| field != "service" || !(value.is_null() || value == ""));
+    }
+    probe
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn every_field() -> Vec<InjectedField> {
+        use InjectedField::*;
+        vec![
+            MaxUnavailable,
+            MaxSurge,
+            MinReadySeconds,
+            Label("app.kubernetes.io/version".into()),
+            TemplateLabel("version".into()),
+            GracePeriod,
+            ReadinessProbe("app".into()),
+            PreStop("app".into()),
+        ]
+    }
+
+    fn annotated(text: &str) -> Value {
+        json!({"metadata": {"annotations": {ANNOTATION: text}}})
+    }
+
+    #[test]
+    fn a_record_survives_its_annotation() {
+        let mut record = Record::default();
+        for (number, field) in every_field().into_iter().enumerate() {
+            record.insert(field, json!({ "value": number }));
+        }
+        assert_eq!(Record::read(&annotated(&record.to_annotation())), Ok(Some(record)));
+    }
+
+    #[test]
+    fn only_known_fields_are_read() {
+        let text = r#"{"spec.replicas":0,"spec.template.spec.containers[app].image":"evil","spec.minReadySeconds":10}"#;
+        let record = Record::read(&annotated(text)).unwrap().unwrap();
+        assert_eq!(record.fields().collect::<Vec<_>>(), [&InjectedField::MinReadySeconds]);
+        for unreadable in ["", "{", "[]", "yes"] {
+            assert_eq!(Record::read(&annotated(unreadable)), Err(Unreadable));
+        }
+        assert_eq!(Record::read(&json!({"metadata": {"annotations": null}})), Ok(None));
+    }
+
+    #[test]
+    fn a_probe_is_still_ours_after_the_api_server_filled_it_in() {
+        let probe = InjectedField::ReadinessProbe("app".into());
+        let recorded = json!({"tcpSocket": {"port": 5000}, "periodSeconds": 5, "failureThreshold": 3});
+        let filled = json!({"tcpSocket": {"port": 5000}, "periodSeconds": 5, "failureThreshold": 3,
+            "timeoutSeconds": 1, "successThreshold": 1});
+        assert!(same_value(&probe, &recorded, &filled));
+        for (field, value) in [("timeoutSeconds", json!(2)), ("periodSeconds", json!(10)), ("tcpSocket", json!({"port": 1}))] {
+            let mut changed = filled.clone();
+            changed[field] = value;
+            assert!(!same_value(&probe, &recorded, &changed), "{field}");
+        }
+        let http = json!({"httpGet": {"path": "/", "port": 80}});
+        let http_filled = json!({"httpGet": {"path": "/", "port": 80, "scheme": "HTTP"}});
+        assert!(same_value(&probe, &http, &http_filled));
+    }
+}

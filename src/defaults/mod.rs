@@ -1,0 +1,59 @@
+//! The defaults: what gapless fills in where the user wrote nothing.
+//!
+//! One file and one page for each; [`DEFAULTS`] lists them. [`inject`] decides
+//! what of it reaches an object.
+
+mod announce;
+pub mod inject;
+pub mod injected;
+pub mod intent;
+pub mod pre_stop_sleep;
+pub mod readiness_probe;
+pub mod rolling_update;
+pub mod version_label;
+
+use serde_json::Value;
+
+use crate::policy::Settings;
+use crate::workload::Workload;
+use injected::InjectedField;
+use intent::Intent;
+
+/// One default.
+#[derive(Debug)]
+pub struct DefaultRule {
+    /// Its name in the configuration, in waivers and in messages.
+    pub id: &'static str,
+    /// What it injects, in one line of at most 80 characters.
+    pub summary: &'static str,
+    /// Its page, in Markdown.
+    pub page: &'static str,
+    /// The rules that have nothing to say once it is injected. Waiving the
+    /// default waives them too.
+    pub satisfies: &'static [&'static str],
+    /// Whether it changes the pod template, which starts a rollout.
+    pub in_template: bool,
+    /// Whether a profile's settings switch it on.
+    pub is_enabled: fn(&Settings) -> bool,
+    /// What it injects into a workload, which holds nothing of gapless' own.
+    pub fill: fn(&Workload, &Intent, &Settings) -> Filled,
+}
+
+/// What one default injects into one workload.
+#[derive(Debug, Default, PartialEq)]
+pub struct Filled {
+    /// The fields and their values.
+    pub fields: Vec<(InjectedField, Value)>,
+    /// What is wrong with an annotation that should have steered it.
+    pub problem: Option<String>,
+}
+
+/// All defaults, in the order in which they are applied and documented: later
+/// ones see what earlier ones injected.
+pub static DEFAULTS: &[DefaultRule] =
+    &[readiness_probe::DEFAULT, pre_stop_sleep::DEFAULT, rolling_update::DEFAULT, version_label::DEFAULT];
+
+/// The defaults that leave `rule` nothing to say.
+pub fn satisfying(rule: &str) -> impl Iterator<Item = &'static DefaultRule> {
+    DEFAULTS.iter().filter(move |default| default.satisfies.contains(&rule))
+}

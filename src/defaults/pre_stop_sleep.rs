@@ -1,0 +1,183 @@
+//! The default `pre-stop-sleep`: a pod keeps serving until nobody sends it
+//! requests any more.
+
+use serde_json::json;
+
+use super::injected::InjectedField;
+use super::intent::Intent;
+use super::{DefaultRule, Filled};
+use crate::policy::Settings;
+use crate::workload::{Workload, api_default};
+
+/// The id.
+pub const ID: &str = "pre-stop-sleep";
+
+/// The annotation that sets the seconds for one workload.
+pub const SECONDS_ANNOTATION: &str = "gapless.dev/pre-stop-seconds";
+
+/// The record of this default.
+pub const DEFAULT: DefaultRule = DefaultRule {
+    id: ID,
+    summary: "a preStop sleep, and the grace period for it, so that a pod leaves last",
+    page: include_str!("pre_stop_sleep.md"),
+    satisfies: &["missing-pre-stop"],
+    in_template: true,
+    is_enabled: |settings| settings.pre_stop_sleep.enabled,
+    fill,
+};
+
+/// How long serving containers should sleep, and under which grace period.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sleep {
+    /// Seconds of the sleep; 0 for none.
+    pub seconds: i64,
+    /// The new grace period in seconds, if it has to change.
+    pub grace_period: Option<i64>,
+}
+
+/// The sleep for a workload whose containers have none.
+///
+/// An unset grace period grows by the sleep, because its countdown starts
+/// before the hook (kubernetes docs, pod-lifecycle), so that the application
+/// keeps the time it had to drain. One that the user wrote is a budget.
+///
+/// # Errors
+/// What is wrong with the annotation.
+pub fn choose(workload: &Workload, intent: &Intent, settings: &Settings) -> Result<Sleep, String> {
+    let wanted = match workload.annotation(SECONDS_ANNOTATION) {
+        None => settings.pre_stop_sleep.seconds,
+        Some(text) => text.trim().parse().map_err(|_| {
+            format!("annotation {SECONDS_ANNOTATION} has no effect: {text:?} is no number of seconds")
+        })?,
+    };
+    let wanted = i64::from(wanted);
+    if wanted == 0 {
+        return Ok(Sleep { seconds: 0, grace_period: None });
+    }
+    if settings.pre_stop_sleep.raise_grace_period && is_grace_period_unset(workload, intent, settings) {
+        return Ok(Sleep { seconds: wanted, grace_period: Some(api_default::GRACE_PERIOD_SECONDS + wanted) });
+    }
+    let budget = workload.grace_period_seconds() - settings.min_drain_seconds;
+    Ok(Sleep { seconds: wanted.min(budget).max(0), grace_period: None })
+}
+
+/// Whether nobody provably wrote the grace period.
+pub fn is_grace_period_unset(workload: &Workload, intent: &Intent, settings: &Settings) -> bool {
+    match workload.pod().termination_grace_period_seconds {
+        None => true,
+        Some(seconds) => {
+            settings.rolling_update.replace_api_defaults
+                && seconds == api_default::GRACE_PERIOD_SECONDS
+                && !intent.is_proven(&InjectedField::GracePeriod.path())
+        }
+    }
+}
+
+fn fill(workload: &Workload, intent: &Intent, settings: &Settings) -> Filled {
+    let containers: Vec<_> = workload
+        .serving(&settings.operational_port_names)
+        .filter(|container| container.lifecycle.pre_stop.is_none())
+        .map(|container| container.name.to_owned())
+        .collect();
+    if containers.is_empty() {
+        return Filled::default();
+    }
+    let sleep = match choose(workload, intent, settings) {
+        Ok(sleep) => sleep,
+        Err(problem) => return Filled { fields: Vec::new(), problem: Some(problem) },
+    };
+    if sleep.seconds == 0 {
+        return Filled::default();
+    }
+    let hook = json!({"sleep": {"seconds": sleep.seconds}});
+    let mut fields: Vec<_> =
+        containers.into_iter().map(|container| (InjectedField::PreStop(container), hook.clone())).collect();
+    fields.extend(sleep.grace_period.map(|seconds| (InjectedField::GracePeriod, json!(seconds))));
+    Filled { fields, problem: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::defaults::intent::{LAST_APPLIED, Origin};
+    use serde_json::Value;
+
+    fn deployment(grace: Value) -> Value {
+        json!({
+            "metadata": {"annotations": {}},
+            "spec": {"template": {"spec": {
+                "terminationGracePeriodSeconds": grace,
+                "containers": [{"name": "app", "ports": [{"containerPort": 80}]}],
+            }}},
+        })
+    }
+
+    fn filled(object: &Value) -> Filled {
+        fill(&Workload::read(object).unwrap(), &Intent::new(object, Origin::ApiServer), &Settings::default())
+    }
+
+    /// The seconds of the sleep and the new grace period.
+    fn seconds(object: &Value) -> (Option<i64>, Option<i64>) {
+        let fields = filled(object).fields;
+        let sleep = fields.iter().find(|(field, _)| matches!(field, InjectedField::PreStop(_)));
+        let grace = fields.iter().find(|(field, _)| *field == InjectedField::GracePeriod);
+        (
+            sleep.and_then(|(_, hook)| hook.pointer("/sleep/seconds")?.as_i64()),
+            grace.and_then(|(_, value)| value.as_i64()),
+        )
+    }
+
+    #[test]
+    fn an_unset_grace_period_grows_and_a_written_one_is_a_budget() {
+        let table = [
+            (json!(null), (Some(10), Some(40))),
+            (json!(30), (Some(10), Some(40))),
+            (json!(60), (Some(10), None)),
+            (json!(15), (Some(10), None)),
+            (json!(14), (Some(9), None)),
+            (json!(6), (Some(1), None)),
+            (json!(5), (None, None)),
+            (json!(0), (None, None)),
+            (json!(-1), (None, None)),
+        ];
+        for (grace, expected) in table {
+            assert_eq!(seconds(&deployment(grace.clone())), expected, "grace period {grace}");
+        }
+    }
+
+    #[test]
+    fn thirty_seconds_that_somebody_wrote_stay() {
+        let mut object = deployment(json!(30));
+        let manifest = json!({"spec": {"template": {"spec": {"terminationGracePeriodSeconds": 30}}}});
+        object["metadata"]["annotations"][LAST_APPLIED] = json!(manifest.to_string());
+        assert_eq!(seconds(&object), (Some(10), None));
+    }
+
+    #[test]
+    fn the_annotation_sets_the_seconds() {
+        let with = |text: &str| {
+            let mut object = deployment(json!(30));
+            object["metadata"]["annotations"][SECONDS_ANNOTATION] = json!(text);
+            object
+        };
+        assert_eq!(seconds(&with("25")), (Some(25), Some(55)));
+        assert_eq!(seconds(&with("0")), (None, None));
+        for unusable in ["ten", "-1", "1.5", "", "99999999999"] {
+            let filled = filled(&with(unusable));
+            assert!(filled.fields.is_empty());
+            assert!(filled.problem.unwrap().contains(SECONDS_ANNOTATION), "{unusable}");
+        }
+    }
+
+    #[test]
+    fn only_serving_containers_without_a_hook_get_one() {
+        let mut object = deployment(json!(30));
+        object["spec"]["template"]["spec"]["containers"] = json!([
+            {"name": "app", "ports": [{"containerPort": 80}], "lifecycle": {"postStart": {"exec": {}}}},
+            {"name": "opted-out", "ports": [{"containerPort": 81}], "lifecycle": {"preStop": {"sleep": {"seconds": 0}}}},
+            {"name": "worker"},
+        ]);
+        let hooks: Vec<_> = filled(&object).fields.into_iter().map(|(field, _)| field).collect();
+        assert_eq!(hooks, [InjectedField::PreStop("app".into()), InjectedField::GracePeriod]);
+    }
+}

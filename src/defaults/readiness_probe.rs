@@ -1,0 +1,351 @@
+//! The default `readiness-probe`: new pods get no requests before they listen.
+
+use std::fmt;
+
+use serde_json::{Map, Value, json};
+
+use super::injected::InjectedField;
+use super::intent::Intent;
+use super::{DefaultRule, Filled};
+use crate::field::FieldPath;
+use crate::policy::Settings;
+use crate::workload::Workload;
+use crate::workload::containers::DEFAULT_CONTAINER;
+use crate::workload::object::{Container, IntOrString, Probe};
+
+/// The id.
+pub const ID: &str = "readiness-probe";
+
+/// The annotations that make the injected probe an `httpGet`.
+pub const PATH_ANNOTATION: &str = "gapless.dev/readiness-path";
+/// See [`PATH_ANNOTATION`].
+pub const PORT_ANNOTATION: &str = "gapless.dev/readiness-port";
+/// See [`PATH_ANNOTATION`].
+pub const SCHEME_ANNOTATION: &str = "gapless.dev/readiness-scheme";
+
+/// MySQL counts a connection that is closed before its handshake as an error
+/// and blocks the client's address after 100 of them (`max_connect_errors`).
+const MYSQL_PORTS: [i32; 2] = [3306, 33060];
+
+/// The record of this default.
+pub const DEFAULT: DefaultRule = DefaultRule {
+    id: ID,
+    summary: "a readiness probe, so that a pod gets no requests before it listens",
+    page: include_str!("readiness_probe.md"),
+    satisfies: &["missing-readiness-probe"],
+    in_template: true,
+    is_enabled: |settings| settings.readiness_probe.enabled,
+    fill,
+};
+
+/// Why no readiness probe can be injected.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NoProbe {
+    /// A container has one already.
+    Present,
+    /// No container serves requests.
+    NothingServes,
+    /// Several pods of a node would answer on the same port.
+    HostNetwork,
+    /// Something else already decides when the pod is ready.
+    ReadinessGates,
+    /// With Recreate a probe that never passes is an outage.
+    Recreate,
+    /// These containers serve, and nothing says which one counts.
+    SeveralServing(Vec<String>),
+    /// This container has several ports, and nothing says which one counts.
+    SeveralPorts(String),
+    /// The only port speaks MySQL.
+    MySql(i32),
+    /// This annotation cannot be used, for this reason.
+    Annotation(&'static str, String),
+}
+
+/// The probe that gapless would inject, and the name of its container.
+///
+/// # Errors
+/// [`NoProbe`] says why there is none.
+pub fn choose(workload: &Workload, settings: &Settings) -> Result<(String, Value), NoProbe> {
+    if workload.containers().iter().any(|container| container.readiness_probe.is_some()) {
+        return Err(NoProbe::Present);
+    }
+    let container = choose_container(workload, settings)?;
+    if workload.recreates() {
+        return Err(NoProbe::Recreate);
+    }
+    if workload.pod().host_network == Some(true) {
+        return Err(NoProbe::HostNetwork);
+    }
+    if !workload.pod().readiness_gates.is_empty() {
+        return Err(NoProbe::ReadinessGates);
+    }
+    let mut probe = handler(workload, container, settings)?;
+    probe.insert("periodSeconds".to_owned(), json!(settings.readiness_probe.period_seconds));
+    probe.insert("failureThreshold".to_owned(), json!(settings.readiness_probe.failure_threshold));
+    Ok((container.name.to_owned(), Value::Object(probe)))
+}
+
+fn fill(workload: &Workload, _: &Intent, settings: &Settings) -> Filled {
+    match choose(workload, settings) {
+        Ok((container, probe)) => {
+            Filled { fields: vec![(InjectedField::ReadinessProbe(container), probe)], problem: None }
+        }
+        Err(NoProbe::Annotation(key, why)) => {
+            Filled { fields: Vec::new(), problem: Some(format!("annotation {key} has no effect: {why}")) }
+        }
+        Err(_) => Filled::default(),
+    }
+}
+
+fn choose_container<'w, 'a>(
+    workload: &'w Workload<'a>,
+    settings: &'w Settings,
+) -> Result<&'w Container<'a>, NoProbe> {
+    let serving: Vec<_> = workload.serving(&settings.operational_port_names).collect();
+    match serving[..] {
+        [] => Err(NoProbe::NothingServes),
+        [only] => Ok(only),
+        _ => {
+            let default = workload.default_container();
+            let chosen = serving.iter().find(|container| Some(container.name) == default);
+            let names = || serving.iter().map(|container| container.name.to_owned()).collect();
+            chosen.copied().ok_or_else(|| NoProbe::SeveralServing(names()))
+        }
+    }
+}
+
+/// The handler: what the annotations say, else what the container is known to
+/// serve because another probe asks for it, else its port. Never a guessed
+/// path: a probe that never passes is worse than none.
+fn handler(workload: &Workload, container: &Container, settings: &Settings) -> Result<Map<String, Value>, NoProbe> {
+    if let Some(handler) = annotated_handler(workload, container, settings)? {
+        return Ok(handler);
+    }
+    if let Some(handler) = copied_handler(workload, container) {
+        return Ok(handler);
+    }
+    let port = container.unambiguous_port(&settings.operational_port_names);
+    let port = port.ok_or_else(|| NoProbe::SeveralPorts(container.name.to_owned()))?;
+    if MYSQL_PORTS.contains(&port) {
+        return Err(NoProbe::MySql(port));
+    }
+    Ok(Map::from_iter([("tcpSocket".to_owned(), json!({ "port": port }))]))
+}
+
+fn annotated_handler(
+    workload: &Workload,
+    container: &Container,
+    settings: &Settings,
+) -> Result<Option<Map<String, Value>>, NoProbe> {
+    let path = workload.annotation(PATH_ANNOTATION);
+    let port = workload.annotation(PORT_ANNOTATION);
+    let scheme = workload.annotation(SCHEME_ANNOTATION);
+    let Some(path) = path else {
+        let lone = [(PORT_ANNOTATION, port), (SCHEME_ANNOTATION, scheme)];
+        let lone = lone.into_iter().find_map(|(key, value)| value.map(|_| key));
+        return match lone {
+            Some(key) => Err(NoProbe::Annotation(key, format!("it needs {PATH_ANNOTATION} beside it"))),
+            None => Ok(None),
+        };
+    };
+    if !path.starts_with('/') || path.chars().any(|character| character.is_control() || character == ' ') {
+        return Err(NoProbe::Annotation(PATH_ANNOTATION, format!("{path:?} is no path, write one such as /ready")));
+    }
+    let port = match port {
+        Some(port) => parse_port(port, container)
+            .ok_or_else(|| NoProbe::Annotation(PORT_ANNOTATION, unusable_port(port, container)))?,
+        None => container.unambiguous_port(&settings.operational_port_names).ok_or_else(|| {
+            let why = format!("container {} has several ports, name one with {PORT_ANNOTATION}", container.name);
+            NoProbe::Annotation(PATH_ANNOTATION, why)
+        })?,
+    };
+    let mut http_get = json!({"path": path, "port": port});
+    match scheme {
+        None | Some("HTTP") => {}
+        Some("HTTPS") => http_get["scheme"] = json!("HTTPS"),
+        Some(other) => {
+            return Err(NoProbe::Annotation(SCHEME_ANNOTATION, format!("{other:?} is neither HTTP nor HTTPS")));
+        }
+    }
+    Ok(Some(Map::from_iter([("httpGet".to_owned(), http_get)])))
+}
+
+fn parse_port(port: &str, container: &Container) -> Option<i32> {
+    match port.parse::<u16>() {
+        Ok(0) => None,
+        Ok(number) => Some(i32::from(number)),
+        Err(_) => container.port_number(IntOrString::String(port)),
+    }
+}
+
+fn unusable_port(port: &str, container: &Container) -> String {
+    let names: Vec<&str> = container.ports.iter().filter_map(|port| port.name).collect();
+    let names = if names.is_empty() { String::new() } else { format!(" or one of {}", names.join(", ")) };
+    format!("{port:?} is no port of container {}, write a number from 1 to 65535{names}", container.name)
+}
+
+/// A copy of the startup probe's handler, else the liveness probe's, with its
+/// timeout: an answer that may take 5 s there may take 5 s here.
+fn copied_handler(workload: &Workload, container: &Container) -> Option<Map<String, Value>> {
+    let (field, probe) = match (&container.startup_probe, &container.liveness_probe) {
+        (Some(probe), _) => ("startupProbe", probe),
+        (None, Some(probe)) => ("livenessProbe", probe),
+        (None, None) => return None,
+    };
+    let raw = FieldPath::container(container.name).field(field).find(workload.raw())?;
+    let (name, handler) = ["httpGet", "tcpSocket", "exec", "grpc"]
+        .into_iter()
+        .find_map(|name| Some((name, raw.get(name).filter(|handler| !handler.is_null())?)))?;
+    let mut handler = handler.clone();
+    if let Some(port) = named_port(probe) {
+        let number = container.port_number(port)?;
+        if name == "tcpSocket" && MYSQL_PORTS.contains(&number) {
+            return None;
+        }
+        handler.as_object_mut()?.insert("port".to_owned(), json!(number));
+    }
+    let mut copied = Map::from_iter([(name.to_owned(), handler)]);
+    if let Some(timeout) = probe.timeout_seconds.filter(|timeout| *timeout > 1) {
+        copied.insert("timeoutSeconds".to_owned(), json!(timeout));
+    }
+    Some(copied)
+}
+
+/// The port of a handler that may name one; a gRPC probe's is a number.
+fn named_port<'a>(probe: &Probe<'a>) -> Option<IntOrString<'a>> {
+    let http_get = probe.http_get.as_ref().and_then(|handler| handler.port);
+    http_get.or_else(|| probe.tcp_socket.as_ref().and_then(|handler| handler.port))
+}
+
+/// Why there is no probe, and what would help.
+impl fmt::Display for NoProbe {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            NoProbe::Present => f.write_str("there is one"),
+            NoProbe::NothingServes => f.write_str("no container serves requests"),
+            NoProbe::HostNetwork => f.write_str("none is injected with hostNetwork"),
+            NoProbe::ReadinessGates => f.write_str("none is injected beside readinessGates"),
+            NoProbe::Recreate => f.write_str("none is injected with strategy Recreate"),
+            NoProbe::SeveralServing(names) => {
+                write!(f, "containers {} serve, annotate the pod template with {DEFAULT_CONTAINER}", names.join(", "))
+            }
+            NoProbe::SeveralPorts(name) => write!(
+                f,
+                "container {name} has several ports, annotate {PATH_ANNOTATION} and {PORT_ANNOTATION}"
+            ),
+            NoProbe::MySql(port) => {
+                write!(f, "none is injected on MySQL's port {port}, whose server blocks hosts that only connect")
+            }
+            NoProbe::Annotation(key, why) => write!(f, "annotation {key} has no effect: {why}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn deployment(spec: Value) -> Value {
+        json!({"metadata": {"name": "web"}, "spec": {"template": {"spec": spec}}})
+    }
+
+    fn app(extra: Value) -> Value {
+        let mut container = json!({"name": "app", "ports": [{"containerPort": 5000}]});
+        container.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+        deployment(json!({"containers": [container]}))
+    }
+
+    fn chosen(object: &Value) -> Result<Value, NoProbe> {
+        choose(&Workload::read(object).unwrap(), &Settings::default()).map(|(_, probe)| probe)
+    }
+
+    fn probe(handler: &str, value: Value) -> Result<Value, NoProbe> {
+        Ok(json!({handler: value, "periodSeconds": 5, "failureThreshold": 3}))
+    }
+
+    #[test]
+    fn the_only_port_is_probed_by_connecting() {
+        assert_eq!(chosen(&app(json!({}))), probe("tcpSocket", json!({"port": 5000})));
+    }
+
+    #[test]
+    fn another_probe_of_the_container_is_copied_with_its_timeout_and_a_port_number() {
+        let ports = json!([{"containerPort": 5000, "name": "http"}, {"containerPort": 7000}]);
+        let startup = json!({"ports": ports,
+            "startupProbe": {"httpGet": {"path": "/up", "port": "http"}, "timeoutSeconds": 4, "periodSeconds": 1},
+            "livenessProbe": {"tcpSocket": {"port": 7000}}});
+        let mut expected = probe("httpGet", json!({"path": "/up", "port": 5000})).unwrap();
+        expected["timeoutSeconds"] = json!(4);
+        assert_eq!(chosen(&app(startup)), Ok(expected));
+        let liveness = json!({"ports": ports, "livenessProbe": {"grpc": {"port": 7000}}});
+        assert_eq!(chosen(&app(liveness)), probe("grpc", json!({"port": 7000})));
+        let exec = json!({"livenessProbe": {"exec": {"command": ["check"]}}});
+        assert_eq!(chosen(&app(exec)), probe("exec", json!({"command": ["check"]})));
+        let nowhere = json!({"livenessProbe": {"httpGet": {"path": "/", "port": "gone"}}});
+        assert_eq!(chosen(&app(nowhere)), probe("tcpSocket", json!({"port": 5000})));
+    }
+
+    #[test]
+    fn annotations_make_it_an_http_get() {
+        let annotated = |annotations: Value| {
+            let mut object = app(json!({"ports": [{"containerPort": 5000, "name": "main"}]}));
+            object["metadata"]["annotations"] = annotations;
+            chosen(&object)
+        };
+        let path = json!({PATH_ANNOTATION: "/ready"});
+        assert_eq!(annotated(path), probe("httpGet", json!({"path": "/ready", "port": 5000})));
+        let all = json!({PATH_ANNOTATION: "/ready", PORT_ANNOTATION: "8081", SCHEME_ANNOTATION: "HTTPS"});
+        assert_eq!(annotated(all), probe("httpGet", json!({"path": "/ready", "port": 8081, "scheme": "HTTPS"})));
+        let named = json!({PATH_ANNOTATION: "/ready", PORT_ANNOTATION: "main"});
+        assert_eq!(annotated(named), probe("httpGet", json!({"path": "/ready", "port": 5000})));
+
+        let unusable = [
+            (PATH_ANNOTATION, json!({PATH_ANNOTATION: "ready"})),
+            (PATH_ANNOTATION, json!({PATH_ANNOTATION: "/a\nb"})),
+            (PORT_ANNOTATION, json!({PATH_ANNOTATION: "/ready", PORT_ANNOTATION: "0"})),
+            (PORT_ANNOTATION, json!({PATH_ANNOTATION: "/ready", PORT_ANNOTATION: "70000"})),
+            (PORT_ANNOTATION, json!({PATH_ANNOTATION: "/ready", PORT_ANNOTATION: "gone"})),
+            (SCHEME_ANNOTATION, json!({PATH_ANNOTATION: "/ready", SCHEME_ANNOTATION: "ftp"})),
+            (PORT_ANNOTATION, json!({PORT_ANNOTATION: "5000"})),
+            (SCHEME_ANNOTATION, json!({SCHEME_ANNOTATION: "HTTPS"})),
+        ];
+        for (key, annotations) in unusable {
+            let Err(NoProbe::Annotation(named, _)) = annotated(annotations.clone()) else {
+                panic!("{annotations} was used")
+            };
+            assert_eq!(named, key, "{annotations}");
+        }
+    }
+
+    #[test]
+    fn where_a_probe_could_do_harm_there_is_none() {
+        let serving = |name: &str| json!({"name": name, "ports": [{"containerPort": 80}]});
+        let with = |field: &str, value: Value| {
+            let mut object = app(json!({}));
+            object["spec"]["template"]["spec"][field] = value;
+            chosen(&object)
+        };
+        assert_eq!(with("hostNetwork", json!(true)), Err(NoProbe::HostNetwork));
+        assert_eq!(with("readinessGates", json!([{"conditionType": "lb"}])), Err(NoProbe::ReadinessGates));
+        let mut recreate = app(json!({}));
+        recreate["spec"]["strategy"] = json!({"type": "Recreate"});
+        assert_eq!(chosen(&recreate), Err(NoProbe::Recreate));
+        let elsewhere = json!([serving("app"), {"name": "side", "readinessProbe": {"exec": {}}}]);
+        assert_eq!(chosen(&deployment(json!({"containers": elsewhere}))), Err(NoProbe::Present));
+        for port in MYSQL_PORTS {
+            assert_eq!(chosen(&app(json!({"ports": [{"containerPort": port}]}))), Err(NoProbe::MySql(port)));
+        }
+        let ports = json!({"ports": [{"containerPort": 1}, {"containerPort": 2}]});
+        assert_eq!(chosen(&app(ports)), Err(NoProbe::SeveralPorts("app".into())));
+        assert_eq!(chosen(&app(json!({"ports": []}))), Err(NoProbe::NothingServes));
+    }
+
+    #[test]
+    fn of_several_serving_containers_the_annotated_one_is_probed() {
+        let serving = |name: &str, port: i32| json!({"name": name, "ports": [{"containerPort": port}]});
+        let mut object = deployment(json!({"containers": [serving("a", 1), serving("b", 2)]}));
+        assert_eq!(chosen(&object), Err(NoProbe::SeveralServing(vec!["a".into(), "b".into()])));
+        object["spec"]["template"]["metadata"] = json!({"annotations": {DEFAULT_CONTAINER: "b"}});
+        assert_eq!(chosen(&object), probe("tcpSocket", json!({"port": 2})));
+    }
+}

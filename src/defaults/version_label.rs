@@ -1,0 +1,135 @@
+//! The default `version-label`: dashboards and meshes can tell old from new.
+
+use std::collections::BTreeMap;
+
+use serde_json::json;
+
+use super::injected::InjectedField;
+use super::intent::Intent;
+use super::{DefaultRule, Filled};
+use crate::policy::Settings;
+use crate::workload::Workload;
+use crate::workload::image::{ImageReference, label_value};
+
+/// The id.
+pub const ID: &str = "version-label";
+
+/// The label whose meaning is fixed (kubernetes docs, common-labels). Others,
+/// such as `version`, are the user's to define.
+pub const WELL_KNOWN_KEY: &str = "app.kubernetes.io/version";
+
+/// The record of this default.
+pub const DEFAULT: DefaultRule = DefaultRule {
+    id: ID,
+    summary: "version labels from the image tag, so that old and new pods can be told apart",
+    page: include_str!("version_label.md"),
+    satisfies: &["missing-version-label"],
+    in_template: true,
+    is_enabled: |settings| settings.version_label.enabled,
+    fill,
+};
+
+fn fill(workload: &Workload, _: &Intent, settings: &Settings) -> Filled {
+    let written = workload.pod_labels();
+    let version = match written.get(WELL_KNOWN_KEY) {
+        Some(version) => Some((*version).to_owned()),
+        None => version_of_image(workload, settings),
+    };
+    let Some(version) = version.filter(|version| !version.is_empty()) else { return Filled::default() };
+
+    let mut fields = BTreeMap::new();
+    for key in &settings.version_label.keys {
+        // A `version: blue` that the user wrote is a colour, not a version:
+        // then this key says nothing about versions here.
+        let is_taken = written.contains_key(key.as_str()) && key != WELL_KNOWN_KEY;
+        if is_taken || workload.selects_by(key) {
+            continue;
+        }
+        if !written.contains_key(key.as_str()) {
+            fields.insert(InjectedField::TemplateLabel(key.clone()), json!(version));
+        }
+        if !workload.metadata().labels.contains_key(key.as_str()) {
+            fields.insert(InjectedField::Label(key.clone()), json!(version));
+        }
+    }
+    Filled { fields: fields.into_iter().collect(), problem: None }
+}
+
+/// The tag of the main container's image as a label value. A tag that moves
+/// from image to image, such as `latest`, is no version.
+pub fn version_of_image(workload: &Workload, settings: &Settings) -> Option<String> {
+    let container = workload.main_container(&settings.operational_port_names)?;
+    let tag = ImageReference::parse(container.image?).tag?;
+    let is_mutable = settings.mutable_tags.iter().any(|mutable| mutable == tag);
+    (!is_mutable && tag != "latest").then(|| label_value(tag))?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::defaults::intent::Origin;
+    use serde_json::Value;
+
+    fn deployment(image: &str, template_labels: Value) -> Value {
+        json!({
+            "metadata": {"name": "web"},
+            "spec": {
+                "selector": {"matchLabels": {"app": "web"}},
+                "template": {
+                    "metadata": {"labels": template_labels},
+                    "spec": {"containers": [{"name": "app", "image": image}]},
+                },
+            },
+        })
+    }
+
+    /// What is injected, as `template key=value` and `key=value`.
+    fn filled(object: &Value) -> Vec<String> {
+        let filled = fill(&Workload::read(object).unwrap(), &Intent::new(object, Origin::ApiServer), &Settings::default());
+        let text = |(field, value): (InjectedField, Value)| match field {
+            InjectedField::TemplateLabel(key) => format!("template {key}={}", value.as_str().unwrap()),
+            InjectedField::Label(key) => format!("{key}={}", value.as_str().unwrap()),
+            other => panic!("{other:?}"),
+        };
+        filled.fields.into_iter().map(text).collect()
+    }
+
+    fn both(version: &str) -> Vec<String> {
+        let keys = [WELL_KNOWN_KEY, "version"];
+        let own = keys.map(|key| format!("{key}={version}"));
+        let template = keys.map(|key| format!("template {key}={version}"));
+        own.into_iter().chain(template).collect()
+    }
+
+    #[test]
+    fn the_tag_becomes_the_version() {
+        let plain = json!({"app": "web"});
+        assert_eq!(filled(&deployment("app:v1.0", plain.clone())), both("v1.0"));
+        assert_eq!(filled(&deployment("registry:5000/app:v2@sha256:0a1b", plain.clone())), both("v2"));
+        assert_eq!(filled(&deployment("app:_v3_", plain.clone())), both("v3"));
+        for none in ["app", "app:latest", "registry:5000/app", "app@sha256:0a1b", "app:___"] {
+            assert_eq!(filled(&deployment(none, plain.clone())), [""; 0], "{none}");
+        }
+    }
+
+    #[test]
+    fn a_colour_is_no_version_and_is_not_copied() {
+        let object = deployment("app:v1.0", json!({"version": "blue"}));
+        let key = WELL_KNOWN_KEY;
+        assert_eq!(filled(&object), [format!("{key}=v1.0"), format!("template {key}=v1.0")]);
+    }
+
+    #[test]
+    fn the_well_known_label_is_copied() {
+        let object = deployment("app:v1.0", json!({WELL_KNOWN_KEY: "3.1"}));
+        assert_eq!(filled(&object), ["app.kubernetes.io/version=3.1", "version=3.1", "template version=3.1"]);
+    }
+
+    #[test]
+    fn keys_of_the_selector_are_never_added() {
+        let mut object = deployment("app:v1.0", json!({}));
+        object["spec"]["selector"] = json!({"matchExpressions": [{"key": "version", "operator": "DoesNotExist"}]});
+        let key = WELL_KNOWN_KEY;
+        assert_eq!(filled(&object), [format!("{key}=v1.0"), format!("template {key}=v1.0")]);
+    }
+}

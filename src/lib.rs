@@ -1,0 +1,28 @@
+//! gapless makes zero-downtime the default for Kubernetes Deployments.
+//!
+//! It is an admission webhook: it denies Deployments that would drop requests
+//! during a rollout, and injects what people forget.
+//!
+//! # The path of one review
+//!
+//! bytes → [`admission::envelope`] → gates, which let through what is none of
+//! its business → [`workload::Workload`], a typed view on the raw JSON →
+//! * mutate: [`defaults::inject`] makes a [`patch`] of what is missing
+//! * validate: [`rules`] judge the result, a verdict weighs the findings
+//!
+//! → one response. [`admission::review`] reads from top to bottom; it and all
+//! below it know no file, clock, network or async.
+//!
+//! Dependencies point one way: commands, server and certificates know config,
+//! config knows the [`policy::Policy`], admission knows rules and defaults, and
+//! those know only workload, patch, field and finding.
+
+pub mod admission;
+pub mod defaults;
+pub mod field;
+pub mod finding;
+pub mod patch;
+pub mod policy;
+pub mod rules;
+pub mod waiver;
+pub mod workload;

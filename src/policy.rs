@@ -1,0 +1,267 @@
+//! What is asked of workloads: a policy, compiled and ready to be applied.
+//!
+//! The configuration file, as its author writes it, is in [`crate::config`].
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use crate::finding::Action;
+use crate::rules::{RULES, Rule};
+use crate::workload::availability::Amount;
+
+/// All profiles, and which one applies where nothing is said.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    default_profile: String,
+    profiles: BTreeMap<String, Profile>,
+}
+
+/// What is asked of the workloads of one kind of namespace.
+#[derive(Clone, Debug)]
+pub struct Profile {
+    /// The name, as in the namespace label `gapless.dev/profile`.
+    pub name: String,
+    /// The strictest action that any finding may have.
+    pub mode: Mode,
+    /// Whether defaults are injected or only announced.
+    pub injection: InjectionMode,
+    /// Whether users may waive rules and defaults by annotation.
+    pub waivers: Waivers,
+    /// Thresholds of the rules, and values of the defaults.
+    pub settings: Settings,
+    actions: BTreeMap<&'static str, Action>,
+}
+
+/// The strictest action that a profile takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Findings may deny.
+    Enforce,
+    /// Findings warn at most.
+    Warn,
+    /// Findings go to the audit log and the metrics at most.
+    Audit,
+}
+
+/// What happens with the defaults.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InjectionMode {
+    /// They are injected.
+    Inject,
+    /// A warning says what would be injected.
+    Announce,
+}
+
+/// Whether annotations may waive rules and defaults.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waivers {
+    /// They may.
+    Allowed,
+    /// They are ignored, and a warning says so.
+    Forbidden,
+}
+
+/// Thresholds of the rules, and values of the defaults.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// How many percent of the replicas may be down during a rollout before
+    /// `rollout-capacity-loss` speaks up.
+    pub max_capacity_loss_percent: i64,
+    /// Seconds that an application needs between SIGTERM and SIGKILL.
+    pub min_drain_seconds: i64,
+    /// Names of ports that are there for operations only.
+    pub operational_port_names: Vec<String>,
+    /// Tags that are moved from one image to the next.
+    pub mutable_tags: Vec<String>,
+    /// The default `readiness-probe`.
+    pub readiness_probe: ReadinessProbeSettings,
+    /// The default `pre-stop-sleep`.
+    pub pre_stop_sleep: PreStopSleepSettings,
+    /// The default `rolling-update`.
+    pub rolling_update: RollingUpdateSettings,
+    /// The default `version-label`.
+    pub version_label: VersionLabelSettings,
+}
+
+/// The default `readiness-probe`.
+#[derive(Clone, Debug)]
+pub struct ReadinessProbeSettings {
+    /// Whether it is injected.
+    pub enabled: bool,
+    /// Seconds between two probes.
+    pub period_seconds: i32,
+    /// Failures in a row after which the pod is not ready.
+    pub failure_threshold: i32,
+}
+
+/// The default `pre-stop-sleep`.
+#[derive(Clone, Debug)]
+pub struct PreStopSleepSettings {
+    /// Whether it is injected.
+    pub enabled: bool,
+    /// Seconds to sleep.
+    pub seconds: u32,
+    /// Whether an unset grace period is raised by as many seconds.
+    pub raise_grace_period: bool,
+}
+
+/// The default `rolling-update`.
+#[derive(Clone, Debug)]
+pub struct RollingUpdateSettings {
+    /// Whether it is injected.
+    pub enabled: bool,
+    /// The value of an unset `maxUnavailable`.
+    pub max_unavailable: Amount,
+    /// The value of an unset `maxSurge`.
+    pub max_surge: Amount,
+    /// The value of an unset `minReadySeconds` where nothing probes.
+    pub min_ready_seconds: i32,
+    /// Whether a value that equals the API server's default counts as unset
+    /// where nobody provably wrote it.
+    pub replace_api_defaults: bool,
+}
+
+/// The default `version-label`.
+#[derive(Clone, Debug)]
+pub struct VersionLabelSettings {
+    /// Whether it is injected.
+    pub enabled: bool,
+    /// The label keys.
+    pub keys: Vec<String>,
+}
+
+impl Policy {
+    /// The name of the profile under which nothing is judged or injected.
+    pub const OFF: &str = "off";
+
+    /// The built-in profiles, with `default_profile` where nothing is said.
+    ///
+    /// # Errors
+    /// If there is no such profile; the error lists those that exist.
+    pub fn new(default_profile: &str) -> Result<Self, UnknownProfile> {
+        let built_in = [Profile::production(), Profile::advisory(), Profile::development()];
+        let profiles: BTreeMap<_, _> =
+            built_in.into_iter().map(|profile| (profile.name.clone(), profile)).collect();
+        if default_profile != Policy::OFF && !profiles.contains_key(default_profile) {
+            return Err(UnknownProfile {
+                name: default_profile.to_owned(),
+                known: profiles.into_keys().chain([Policy::OFF.to_owned()]).collect(),
+            });
+        }
+        Ok(Policy { default_profile: default_profile.to_owned(), profiles })
+    }
+
+    /// The profile that applies where nothing is said; `None` for `off`.
+    pub fn default_profile(&self) -> Option<&Profile> {
+        self.profiles.get(&self.default_profile)
+    }
+
+    /// The profile of this name.
+    pub fn profile(&self, name: &str) -> Option<&Profile> {
+        self.profiles.get(name)
+    }
+
+    /// The names of all profiles that judge, in alphabetical order.
+    pub fn profile_names(&self) -> impl Iterator<Item = &str> {
+        self.profiles.keys().map(String::as_str)
+    }
+}
+
+/// A profile that does not exist.
+#[derive(Debug, thiserror::Error)]
+#[error("there is no profile {name:?}; write one of: {}", known.join(", "))]
+pub struct UnknownProfile {
+    name: String,
+    known: Vec<String>,
+}
+
+impl Profile {
+    /// Everything on, and enforced.
+    pub fn production() -> Self {
+        Profile {
+            name: "production".to_owned(),
+            mode: Mode::Enforce,
+            injection: InjectionMode::Inject,
+            waivers: Waivers::Allowed,
+            settings: Settings::default(),
+            actions: RULES.iter().map(|rule| (rule.id, rule.production)).collect(),
+        }
+    }
+
+    /// What `production` would do, as warnings only.
+    pub fn advisory() -> Self {
+        Profile {
+            name: "advisory".to_owned(),
+            mode: Mode::Warn,
+            injection: InjectionMode::Announce,
+            ..Profile::production()
+        }
+    }
+
+    /// For workloads that nobody depends on.
+    pub fn development() -> Self {
+        let mut settings = Settings::default();
+        settings.pre_stop_sleep.enabled = false;
+        settings.rolling_update.enabled = false;
+        Profile {
+            name: "development".to_owned(),
+            mode: Mode::Warn,
+            settings,
+            actions: RULES.iter().map(|rule| (rule.id, rule.development)).collect(),
+            ..Profile::production()
+        }
+    }
+
+    /// What a finding of `rule` leads to.
+    pub fn action(&self, rule: &Rule) -> Action {
+        let action = self.actions.get(rule.id).copied().unwrap_or(Action::Off);
+        action.min(self.mode.strictest())
+    }
+}
+
+impl Mode {
+    fn strictest(self) -> Action {
+        match self {
+            Mode::Enforce => Action::Deny,
+            Mode::Warn => Action::Warn,
+            Mode::Audit => Action::Audit,
+        }
+    }
+}
+
+/// The settings of the profile `production`.
+impl Default for Settings {
+    fn default() -> Self {
+        let operational =
+            ["metrics", "http-metrics", "prometheus", "health", "healthz", "probes", "debug", "pprof"];
+        Settings {
+            max_capacity_loss_percent: 25,
+            min_drain_seconds: 5,
+            operational_port_names: operational.map(String::from).to_vec(),
+            mutable_tags: vec!["latest".to_owned()],
+            readiness_probe: ReadinessProbeSettings { enabled: true, period_seconds: 5, failure_threshold: 3 },
+            pre_stop_sleep: PreStopSleepSettings { enabled: true, seconds: 10, raise_grace_period: true },
+            rolling_update: RollingUpdateSettings {
+                enabled: true,
+                max_unavailable: Amount::Count(0),
+                max_surge: Amount::Percent(25),
+                min_ready_seconds: 10,
+                replace_api_defaults: true,
+            },
+            version_label: VersionLabelSettings {
+                enabled: true,
+                keys: ["app.kubernetes.io/version", "version"].map(String::from).to_vec(),
+            },
+        }
+    }
+}
+
+impl From<Amount> for Value {
+    fn from(amount: Amount) -> Value {
+        match amount {
+            Amount::Count(count) => Value::from(count),
+            Amount::Percent(percent) => Value::from(format!("{percent}%")),
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! The rules: what a workload must not do to the requests it serves.
+//!
+//! One file and one page for each; [`RULES`] lists them.
+
+mod missing_pre_stop;
+mod missing_readiness_probe;
+mod mutable_image_tag;
+mod no_rollback_history;
+mod pre_stop_exceeds_grace;
+mod recreate_strategy;
+mod rollout_capacity_loss;
+mod rollout_outage;
+mod single_replica;
+mod unknown_probe_port;
+mod unreachable_progress_deadline;
+mod zero_grace_period;
+#[cfg(test)]
+pub(crate) mod testing;
+
+use crate::finding::{Action, Finding};
+use crate::policy::Settings;
+use crate::workload::Workload;
+
+/// One rule.
+#[derive(Debug)]
+pub struct Rule {
+    /// Its name, which says what is bad, in messages, configuration and
+    /// waivers. It never changes.
+    pub id: &'static str,
+    /// What it finds, in one line of at most 80 characters.
+    pub summary: &'static str,
+    /// Its page, in Markdown.
+    pub page: &'static str,
+    /// The action in the profile `production`.
+    pub production: Action,
+    /// The action in the profile `development`.
+    pub development: Action,
+    /// Whether it also judges workloads that are scaled to zero.
+    pub judges_scaled_to_zero: bool,
+    /// The check itself. It never blames the user for what gapless injected.
+    pub check: fn(&Workload, &Settings) -> Vec<Finding>,
+}
+
+/// All rules, in the order in which they are documented.
+pub static RULES: &[Rule] = &[
+    recreate_strategy::RULE,
+    rollout_outage::RULE,
+    rollout_capacity_loss::RULE,
+    single_replica::RULE,
+    no_rollback_history::RULE,
+    unreachable_progress_deadline::RULE,
+    missing_readiness_probe::RULE,
+    unknown_probe_port::RULE,
+    missing_pre_stop::RULE,
+    pre_stop_exceeds_grace::RULE,
+    zero_grace_period::RULE,
+    mutable_image_tag::RULE,
+];
+
+/// The findings of all rules in one workload, with the rule that found each.
+pub fn findings(workload: &Workload, settings: &Settings) -> Vec<(&'static Rule, Finding)> {
+    let is_scaled_to_zero = workload.replicas() == 0;
+    let applicable = RULES.iter().filter(|rule| rule.judges_scaled_to_zero || !is_scaled_to_zero);
+    let found = applicable.flat_map(|rule| (rule.check)(workload, settings).into_iter().map(move |it| (rule, it)));
+    found.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::Settings;
+    use serde_json::json;
+
+    #[test]
+    fn a_good_deployment_has_no_findings() {
+        let object = testing::web();
+        assert_eq!(findings(&Workload::read(&object).unwrap(), &Settings::default()).len(), 0);
+    }
+
+    #[test]
+    fn scaled_to_zero_only_what_matters_later_is_judged() {
+        let mut object = testing::web();
+        object["spec"]["replicas"] = json!(0);
+        object["spec"]["revisionHistoryLimit"] = json!(0);
+        object["spec"]["template"]["spec"]["containers"][0]["lifecycle"] = json!({});
+        let workload = Workload::read(&object).unwrap();
+        let ids: Vec<_> = findings(&workload, &Settings::default()).iter().map(|(rule, _)| rule.id).collect();
+        assert_eq!(ids, ["no-rollback-history"]);
+    }
+}

@@ -1,0 +1,78 @@
+//! The rule `pre-stop-exceeds-grace`.
+
+use std::time::Duration;
+
+use super::Rule;
+use crate::defaults::injected::InjectedField;
+use crate::field::FieldPath;
+use crate::finding::{Action, Finding};
+use crate::policy::Settings;
+use crate::workload::Workload;
+
+/// The record of this rule.
+pub const RULE: Rule = Rule {
+    id: "pre-stop-exceeds-grace",
+    summary: "a preStop sleep as long as the grace period, so that SIGTERM comes too late",
+    page: include_str!("pre_stop_exceeds_grace.md"),
+    production: Action::Deny,
+    development: Action::Warn,
+    judges_scaled_to_zero: true,
+    check,
+};
+
+fn check(workload: &Workload, _: &Settings) -> Vec<Finding> {
+    let grace = workload.grace_period_seconds();
+    // At 0 the hook does not run at all; zero-grace-period says so.
+    let Some(grace) = u64::try_from(grace).ok().filter(|grace| *grace > 0) else { return Vec::new() };
+    let finding = |container: &crate::workload::object::Container| {
+        let sleep = container.lifecycle.pre_stop.as_ref()?.sleeps();
+        let is_ours = workload.is_injected(&InjectedField::PreStop(container.name.to_owned()));
+        if sleep < Duration::from_secs(grace) || is_ours {
+            return None;
+        }
+        let seconds = sleep.as_secs();
+        let message = format!(
+            "preStop sleeps {seconds} s of a grace period of {grace} s: the application is killed without time to finish"
+        );
+        let fix = format!("set terminationGracePeriodSeconds above {seconds}, or sleep less");
+        let field = FieldPath::container(container.name).field("lifecycle.preStop");
+        Some(Finding::invalid(RULE.id, field, message, fix))
+    };
+    workload.containers().iter().filter_map(finding).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rules::testing::{found, web};
+    use serde_json::{Value, json};
+
+    fn count(pre_stop: Value, grace: Value) -> usize {
+        let mut object = web();
+        object["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] = grace;
+        object["spec"]["template"]["spec"]["containers"][0]["lifecycle"] = json!({"preStop": pre_stop});
+        found(&RULE, &object).len()
+    }
+
+    #[test]
+    fn as_long_as_the_grace_period_is_too_long() {
+        let native = |seconds: i64| json!({"sleep": {"seconds": seconds}});
+        let exec = |script: &str| json!({"exec": {"command": ["sh", "-c", script]}});
+        let table = [
+            (native(30), json!(null), 1),
+            (native(29), json!(null), 0),
+            (native(60), json!(60), 1),
+            (native(59), json!(60), 0),
+            (exec("sleep 30"), json!(30), 1),
+            (exec("sleep 1m; nginx -s quit"), json!(45), 1),
+            (exec("sleep 20 && sleep 10"), json!(30), 1),
+            (exec("sleep 29.5"), json!(30), 0),
+            (exec("nginx -s quit"), json!(30), 0),
+            (native(5), json!(-1), 1),
+            (native(5), json!(0), 0),
+        ];
+        for (pre_stop, grace, expected) in table {
+            assert_eq!(count(pre_stop.clone(), grace.clone()), expected, "{pre_stop}, grace period {grace}");
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! The rule `single-replica`.
+
+use super::Rule;
+use crate::field::FieldPath;
+use crate::finding::{Action, Finding};
+use crate::policy::Settings;
+use crate::workload::Workload;
+
+/// The record of this rule.
+pub const RULE: Rule = Rule {
+    id: "single-replica",
+    summary: "one pod serves all requests, so that losing it is an outage",
+    page: include_str!("single_replica.md"),
+    production: Action::Warn,
+    development: Action::Off,
+    judges_scaled_to_zero: false,
+    check,
+};
+
+fn check(workload: &Workload, settings: &Settings) -> Vec<Finding> {
+    if workload.replicas() != 1 || !workload.serves(&settings.operational_port_names) {
+        return Vec::new();
+    }
+    vec![Finding::invalid(
+        RULE.id,
+        FieldPath::new("spec.replicas"),
+        "1 replica: a node drain, eviction or crash stops all requests until a new pod is ready",
+        "set replicas: 2 or more, or let a HorizontalPodAutoscaler keep minReplicas: 2",
+    )]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rules::testing::{found, web};
+    use serde_json::json;
+
+    #[test]
+    fn one_pod_serves() {
+        let mut one = web();
+        one["spec"]["replicas"] = json!(1);
+        assert_eq!(found(&RULE, &one).len(), 1);
+        one["spec"]["replicas"] = json!(null);
+        assert_eq!(found(&RULE, &one).len(), 1, "the API server fills in 1");
+    }
+
+    #[test]
+    fn two_pods_and_a_lone_worker_are_fine() {
+        let mut object = web();
+        assert!(found(&RULE, &object).is_empty());
+        object["spec"]["replicas"] = json!(1);
+        object["spec"]["template"]["spec"]["containers"][0]["ports"] = json!([]);
+        assert!(found(&RULE, &object).is_empty());
+    }
+}

@@ -1,0 +1,50 @@
+//! What the tests of the rules share.
+
+use serde_json::{Value, json};
+
+use super::Rule;
+use crate::finding::Finding;
+use crate::policy::Settings;
+use crate::workload::Workload;
+
+/// A Deployment that no rule has anything to say about.
+pub fn web() -> Value {
+    json!({
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "web"},
+        "spec": {
+            "replicas": 2,
+            "selector": {"matchLabels": {"app": "web"}},
+            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
+            "template": {
+                "metadata": {"labels": {"app": "web", "app.kubernetes.io/version": "v1"}},
+                "spec": {"containers": [{
+                    "name": "app",
+                    "image": "app:v1",
+                    "ports": [{"name": "http", "containerPort": 80}],
+                    "readinessProbe": {"httpGet": {"path": "/ready", "port": "http"}},
+                    "lifecycle": {"preStop": {"sleep": {"seconds": 10}}},
+                }]},
+            },
+        },
+    })
+}
+
+/// [`web`] with these replicas and rolling parameters.
+pub fn rolling(replicas: i32, max_unavailable: Value, max_surge: Value) -> Value {
+    let mut object = web();
+    object["spec"]["replicas"] = json!(replicas);
+    object["spec"]["strategy"]["rollingUpdate"] = json!({"maxUnavailable": max_unavailable, "maxSurge": max_surge});
+    object
+}
+
+/// What `rule` finds in `object` with the settings of `production`.
+pub fn found(rule: &Rule, object: &Value) -> Vec<Finding> {
+    (rule.check)(&Workload::read(object).unwrap(), &Settings::default())
+}
+
+/// The messages of what `rule` finds.
+pub fn messages(rule: &Rule, object: &Value) -> Vec<String> {
+    found(rule, object).into_iter().map(|finding| finding.message).collect()
+}

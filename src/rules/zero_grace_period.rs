@@ -1,0 +1,47 @@
+//! The rule `zero-grace-period`.
+
+use super::Rule;
+use crate::field::FieldPath;
+use crate::finding::{Action, Finding};
+use crate::policy::Settings;
+use crate::workload::Workload;
+
+/// The record of this rule.
+pub const RULE: Rule = Rule {
+    id: "zero-grace-period",
+    summary: "a grace period of 0 kills containers without preStop and SIGTERM",
+    page: include_str!("zero_grace_period.md"),
+    production: Action::Deny,
+    development: Action::Warn,
+    judges_scaled_to_zero: true,
+    check,
+};
+
+fn check(workload: &Workload, _: &Settings) -> Vec<Finding> {
+    if workload.grace_period_seconds() != 0 {
+        return Vec::new();
+    }
+    vec![Finding::invalid(
+        RULE.id,
+        FieldPath::new("spec.template.spec.terminationGracePeriodSeconds"),
+        "0 kills containers at once, without preStop and SIGTERM: requests in flight are lost",
+        "remove terminationGracePeriodSeconds (30 applies), or give the application time to drain",
+    )]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rules::testing::{found, web};
+    use serde_json::json;
+
+    #[test]
+    fn only_zero_is_found() {
+        // The API server takes a negative value for 1.
+        for (seconds, count) in [(json!(0), 1), (json!(1), 0), (json!(-1), 0), (json!(null), 0)] {
+            let mut object = web();
+            object["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] = seconds.clone();
+            assert_eq!(found(&RULE, &object).len(), count, "{seconds}");
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! What a workload means for the requests it serves.
+//!
+//! [`Workload`] is a view for reading; changes go to the raw JSON through
+//! [`crate::patch`]. Its methods fill in the API server's defaults, so that an
+//! object means the same offline as it does in a cluster.
+
+pub mod availability;
+pub mod containers;
+pub mod image;
+pub mod object;
+pub mod scheduling;
+pub mod shutdown;
+
+use serde_json::Value;
+
+use crate::defaults::injected::{InjectedField, Record};
+use object::{Container, IntOrString, Object, ObjectMeta, PodSpec, PodTemplate, Spec, StringMap};
+
+/// The defaults that the API server fills in before any webhook sees a
+/// Deployment (kubernetes, pkg/apis/apps/v1/defaults.go and
+/// pkg/apis/core/v1/defaults.go).
+pub mod api_default {
+    use super::IntOrString;
+
+    /// `spec.replicas`
+    pub const REPLICAS: i32 = 1;
+    /// `spec.strategy.type`
+    pub const STRATEGY_TYPE: &str = "RollingUpdate";
+    /// `spec.strategy.rollingUpdate.maxUnavailable`
+    pub const MAX_UNAVAILABLE: IntOrString = IntOrString::String("25%");
+    /// `spec.strategy.rollingUpdate.maxSurge`
+    pub const MAX_SURGE: IntOrString = IntOrString::String("25%");
+    /// `spec.minReadySeconds`
+    pub const MIN_READY_SECONDS: i32 = 0;
+    /// `spec.progressDeadlineSeconds`
+    pub const PROGRESS_DEADLINE_SECONDS: i32 = 600;
+    /// `spec.revisionHistoryLimit`
+    pub const REVISION_HISTORY_LIMIT: i32 = 10;
+    /// `spec.template.spec.terminationGracePeriodSeconds`
+    pub const GRACE_PERIOD_SECONDS: i64 = 30;
+    /// `periodSeconds` of a probe
+    pub const PERIOD_SECONDS: i32 = 10;
+    /// `timeoutSeconds` of a probe
+    pub const TIMEOUT_SECONDS: i32 = 1;
+    /// `successThreshold` of a probe
+    pub const SUCCESS_THRESHOLD: i32 = 1;
+    /// `failureThreshold` of a probe
+    pub const FAILURE_THRESHOLD: i32 = 3;
+}
+
+/// A Deployment, as a view on its raw JSON.
+#[derive(Debug)]
+pub struct Workload<'a> {
+    raw: &'a Value,
+    object: Object<'a>,
+    record: Record,
+}
+
+/// A field that has the wrong type for the Kubernetes API.
+#[derive(Debug, thiserror::Error)]
+#[error("{path}: {message}")]
+pub struct WrongType {
+    /// The field, such as `spec.replicas`.
+    pub path: String,
+    /// What is there and what the API wants.
+    pub message: String,
+}
+
+impl<'a> Workload<'a> {
+    /// A view on `raw`.
+    ///
+    /// # Errors
+    /// If a field that gapless reads has a type that the API does not allow.
+    pub fn read(raw: &'a Value) -> Result<Self, WrongType> {
+        // The second, slower pass only runs to find out where the mistake is.
+        let object: Object = serde::Deserialize::deserialize(raw).or_else(|_| {
+            serde_path_to_error::deserialize(raw)
+                .map_err(|error| WrongType { path: error.path().to_string(), message: error.inner().to_string() })
+        })?;
+        let record = Record::read(raw).ok().flatten().unwrap_or_default();
+        Ok(Workload { raw, object, record })
+    }
+
+    /// The raw JSON.
+    pub fn raw(&self) -> &'a Value {
+        self.raw
+    }
+
+    /// `metadata`
+    pub fn metadata(&self) -> &ObjectMeta<'a> {
+        &self.object.metadata
+    }
+
+    /// `spec`
+    pub fn spec(&self) -> &Spec<'a> {
+        &self.object.spec
+    }
+
+    /// `spec.template`
+    pub fn template(&self) -> &PodTemplate<'a> {
+        &self.object.spec.template
+    }
+
+    /// `spec.template.spec`
+    pub fn pod(&self) -> &PodSpec<'a> {
+        &self.object.spec.template.spec
+    }
+
+    /// `spec.template.metadata.labels`
+    pub fn pod_labels(&self) -> &StringMap<'a> {
+        &self.object.spec.template.metadata.labels
+    }
+
+    /// The regular containers, without init containers and native sidecars.
+    pub fn containers(&self) -> &[Container<'a>] {
+        &self.object.spec.template.spec.containers
+    }
+
+    /// An annotation of the Deployment itself.
+    pub fn annotation(&self, key: &str) -> Option<&'a str> {
+        self.metadata().annotations.get(key).copied()
+    }
+
+    /// Whether gapless wrote the value that `field` has now.
+    pub fn is_injected(&self, field: &InjectedField) -> bool {
+        self.record.holds(field, self.raw)
+    }
+
+    /// `spec.replicas`, 1 if absent.
+    pub fn replicas(&self) -> i32 {
+        self.spec().replicas.unwrap_or(api_default::REPLICAS)
+    }
+
+    /// Whether the strategy is Recreate.
+    pub fn recreates(&self) -> bool {
+        self.spec().strategy.kind == Some("Recreate")
+    }
+
+    /// Whether the strategy is RollingUpdate, which it is if nothing is said.
+    pub fn rolls(&self) -> bool {
+        self.spec().strategy.kind.unwrap_or(api_default::STRATEGY_TYPE) == api_default::STRATEGY_TYPE
+    }
+
+    /// `maxUnavailable`, 25% if absent.
+    pub fn max_unavailable(&self) -> IntOrString<'a> {
+        self.spec().strategy.rolling_update.max_unavailable.unwrap_or(api_default::MAX_UNAVAILABLE)
+    }
+
+    /// `maxSurge`, 25% if absent.
+    pub fn max_surge(&self) -> IntOrString<'a> {
+        self.spec().strategy.rolling_update.max_surge.unwrap_or(api_default::MAX_SURGE)
+    }
+
+    /// `minReadySeconds`, 0 if absent.
+    pub fn min_ready_seconds(&self) -> i32 {
+        self.spec().min_ready_seconds.unwrap_or(api_default::MIN_READY_SECONDS)
+    }
+
+    /// `progressDeadlineSeconds`, 600 if absent.
+    pub fn progress_deadline_seconds(&self) -> i32 {
+        self.spec().progress_deadline_seconds.unwrap_or(api_default::PROGRESS_DEADLINE_SECONDS)
+    }
+
+    /// `revisionHistoryLimit`, 10 if absent.
+    pub fn revision_history_limit(&self) -> i32 {
+        self.spec().revision_history_limit.unwrap_or(api_default::REVISION_HISTORY_LIMIT)
+    }
+
+    /// `terminationGracePeriodSeconds`, 30 if absent. The API server takes a
+    /// negative value for 1, and warns.
+    pub fn grace_period_seconds(&self) -> i64 {
+        match self.pod().termination_grace_period_seconds {
+            None => api_default::GRACE_PERIOD_SECONDS,
+            Some(seconds) if seconds < 0 => 1,
+            Some(seconds) => seconds,
+        }
+    }
+
+    /// Whether `key` takes part in `spec.selector`, which is immutable.
+    pub fn selects_by(&self, key: &str) -> bool {
+        let selector = &self.spec().selector;
+        selector.match_labels.contains_key(key)
+            || selector.match_expressions.iter().any(|requirement| requirement.key == key)
+    }
+
+    /// Why the API server is going to reject this object, if gapless can tell.
+    /// Mutating webhooks run before validation, so such objects do arrive;
+    /// they are left alone, and the API server's own message reaches the user.
+    pub fn invalid_because(&self) -> Option<&'static str> {
+        if self.containers().is_empty() {
+            return Some("spec.template.spec.containers is empty");
+        }
+        let mut names = self.containers().iter().map(|container| container.name).collect::<Vec<_>>();
+        names.sort_unstable();
+        if names.iter().any(|name| name.is_empty()) || names.windows(2).any(|pair| pair.first() == pair.last()) {
+            return Some("a container has no name of its own");
+        }
+        if self.replicas() < 0 {
+            return Some("spec.replicas is negative");
+        }
+        if self.rolls() && availability::Amount::parse(self.max_unavailable()).is_none() {
+            return Some("maxUnavailable is neither a count nor a percentage");
+        }
+        if self.rolls() && availability::Amount::parse(self.max_surge()).is_none() {
+            return Some("maxSurge is neither a count nor a percentage");
+        }
+        None
+    }
+}

@@ -1,0 +1,366 @@
+//! The part of a Deployment that gapless reads, borrowed from its raw JSON.
+//!
+//! Field names and their meaning are those of the Kubernetes API (apps/v1 and
+//! core/v1 `types.go`). Every field may be absent: offline, nobody has filled
+//! in the API's defaults yet. Fields that gapless does not read are ignored
+//! here and survive in the raw JSON.
+
+// The fields are the API's own, and documented there.
+#![allow(missing_docs)]
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
+
+/// A map of strings, such as labels.
+pub type StringMap<'a> = BTreeMap<&'a str, &'a str>;
+
+/// A Deployment.
+#[derive(Debug, serde::Deserialize)]
+pub struct Object<'a> {
+    #[serde(borrow, default, deserialize_with = "object_or_default")]
+    pub metadata: ObjectMeta<'a>,
+    #[serde(borrow, default, deserialize_with = "object_or_default")]
+    pub spec: Spec<'a>,
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ObjectMeta<'a> {
+    #[serde(borrow)]
+    pub name: Option<&'a str>,
+    #[serde(borrow)]
+    pub generate_name: Option<&'a str>,
+    #[serde(borrow)]
+    pub namespace: Option<&'a str>,
+    #[serde(borrow, deserialize_with = "or_default")]
+    pub labels: StringMap<'a>,
+    #[serde(borrow, deserialize_with = "or_default")]
+    pub annotations: StringMap<'a>,
+    #[serde(borrow)]
+    pub deletion_timestamp: Option<&'a str>,
+    #[serde(deserialize_with = "or_default")]
+    pub owner_references: Vec<OwnerReference>,
+    #[serde(borrow, deserialize_with = "or_default")]
+    pub managed_fields: Vec<ManagedFieldsEntry<'a>>,
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default)]
+pub struct OwnerReference {
+    pub controller: Option<bool>,
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ManagedFieldsEntry<'a> {
+    #[serde(borrow)]
+    pub manager: Option<&'a str>,
+    #[serde(borrow)]
+    pub operation: Option<&'a str>,
+    #[serde(borrow)]
+    pub subresource: Option<&'a str>,
+    #[serde(borrow)]
+    pub time: Option<&'a str>,
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Spec<'a> {
+    pub replicas: Option<i32>,
+    #[serde(borrow, deserialize_with = "object_or_default")]
+    pub selector: LabelSelector<'a>,
+    #[serde(borrow, deserialize_with = "object_or_default")]
+    pub strategy: Strategy<'a>,
+    pub min_ready_seconds: Option<i32>,
+    pub revision_history_limit: Option<i32>,
+    pub progress_deadline_seconds: Option<i32>,
+    #[serde(borrow, deserialize_with = "object_or_default")]
+    pub template: PodTemplate<'a>,
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct LabelSelector<'a> {
+    #[serde(borrow, deserialize_with = "or_default")]
+    pub match_labels: StringMap<'a>,
+    #[serde(borrow, deserialize_with = "or_default")]
+    pub match_expressions: Vec<LabelSelectorRequirement<'a>>,
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default)]
+pub struct LabelSelectorRequirement<'a> {
+    #[serde(borrow)]
+    pub key: &'a str,
+    #[serde(borrow)]
+    pub operator: &'a str,
+    #[serde(borrow, deserialize_with = "or_default")]
+    pub values: Vec<&'a str>,
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Strategy<'a> {
+    #[serde(borrow, rename = "type")]
+    pub kind: Option<&'a str>,
+    #[serde(borrow, deserialize_with = "object_or_default")]
+    pub rolling_update: RollingUpdate<'a>,
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct RollingUpdate<'a> {
+    #[serde(borrow)]
+    pub max_unavailable: Option<IntOrString<'a>>,
+    #[serde(borrow)]
+    pub max_surge: Option<IntOrString<'a>>,
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default)]
+pub struct PodTemplate<'a> {
+    #[serde(borrow, deserialize_with = "object_or_default")]
+    pub metadata: ObjectMeta<'a>,
+    #[serde(borrow, deserialize_with = "object_or_default")]
+    pub spec: PodSpec<'a>,
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PodSpec<'a> {
+    #[serde(borrow, deserialize_with = "or_default")]
+    pub containers: Vec<Container<'a>>,
+    #[serde(borrow, deserialize_with = "or_default")]
+    pub init_containers: Vec<Container<'a>>,
+    pub termination_grace_period_seconds: Option<i64>,
+    pub host_network: Option<bool>,
+    #[serde(borrow, deserialize_with = "or_default")]
+    pub volumes: Vec<Volume<'a>>,
+    #[serde(deserialize_with = "or_default")]
+    pub readiness_gates: Vec<IgnoredAny>,
+    #[serde(borrow, deserialize_with = "object_or_default")]
+    pub affinity: Affinity<'a>,
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Container<'a> {
+    #[serde(borrow)]
+    pub name: &'a str,
+    #[serde(borrow)]
+    pub image: Option<&'a str>,
+    #[serde(borrow, deserialize_with = "or_default")]
+    pub ports: Vec<ContainerPort<'a>>,
+    #[serde(borrow)]
+    pub restart_policy: Option<&'a str>,
+    #[serde(borrow)]
+    pub readiness_probe: Option<Probe<'a>>,
+    #[serde(borrow)]
+    pub liveness_probe: Option<Probe<'a>>,
+    #[serde(borrow)]
+    pub startup_probe: Option<Probe<'a>>,
+    #[serde(borrow, deserialize_with = "object_or_default")]
+    pub lifecycle: Lifecycle<'a>,
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ContainerPort<'a> {
+    #[serde(borrow)]
+    pub name: Option<&'a str>,
+    pub container_port: i32,
+    pub host_port: Option<i32>,
+    #[serde(borrow)]
+    pub protocol: Option<&'a str>,
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Probe<'a> {
+    pub initial_delay_seconds: Option<i32>,
+    pub period_seconds: Option<i32>,
+    pub timeout_seconds: Option<i32>,
+    pub success_threshold: Option<i32>,
+    pub failure_threshold: Option<i32>,
+    #[serde(borrow)]
+    pub exec: Option<ExecAction<'a>>,
+    #[serde(borrow)]
+    pub http_get: Option<HttpGetAction<'a>>,
+    #[serde(borrow)]
+    pub tcp_socket: Option<TcpSocketAction<'a>>,
+    #[serde(borrow)]
+    pub grpc: Option<GrpcAction<'a>>,
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Lifecycle<'a> {
+    #[serde(borrow)]
+    pub post_start: Option<LifecycleHandler<'a>>,
+    #[serde(borrow)]
+    pub pre_stop: Option<LifecycleHandler<'a>>,
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct LifecycleHandler<'a> {
+    #[serde(borrow)]
+    pub exec: Option<ExecAction<'a>>,
+    #[serde(borrow)]
+    pub http_get: Option<HttpGetAction<'a>>,
+    pub sleep: Option<SleepAction>,
+}
+
+#[derive(Debug, Default, PartialEq, serde::Deserialize)]
+#[serde(default)]
+pub struct ExecAction<'a> {
+    #[serde(borrow, deserialize_with = "or_default")]
+    pub command: Vec<&'a str>,
+}
+
+#[derive(Debug, Default, PartialEq, serde::Deserialize)]
+#[serde(default)]
+pub struct HttpGetAction<'a> {
+    #[serde(borrow)]
+    pub path: Option<&'a str>,
+    #[serde(borrow)]
+    pub port: Option<IntOrString<'a>>,
+    #[serde(borrow)]
+    pub host: Option<&'a str>,
+    #[serde(borrow)]
+    pub scheme: Option<&'a str>,
+}
+
+#[derive(Debug, Default, PartialEq, serde::Deserialize)]
+#[serde(default)]
+pub struct TcpSocketAction<'a> {
+    #[serde(borrow)]
+    pub port: Option<IntOrString<'a>>,
+    #[serde(borrow)]
+    pub host: Option<&'a str>,
+}
+
+#[derive(Debug, Default, PartialEq, serde::Deserialize)]
+#[serde(default)]
+pub struct GrpcAction<'a> {
+    pub port: Option<i32>,
+    #[serde(borrow)]
+    pub service: Option<&'a str>,
+}
+
+#[derive(Debug, Default, PartialEq, serde::Deserialize)]
+#[serde(default)]
+pub struct SleepAction {
+    pub seconds: i64,
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Volume<'a> {
+    #[serde(borrow)]
+    pub name: Option<&'a str>,
+    pub persistent_volume_claim: Option<IgnoredAny>,
+    pub ephemeral: Option<IgnoredAny>,
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Affinity<'a> {
+    #[serde(borrow, deserialize_with = "object_or_default")]
+    pub pod_anti_affinity: PodAntiAffinity<'a>,
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default)]
+pub struct PodAntiAffinity<'a> {
+    #[serde(
+        borrow,
+        rename = "requiredDuringSchedulingIgnoredDuringExecution",
+        deserialize_with = "or_default"
+    )]
+    pub required: Vec<PodAffinityTerm<'a>>,
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PodAffinityTerm<'a> {
+    #[serde(borrow)]
+    pub topology_key: &'a str,
+    #[serde(borrow)]
+    pub label_selector: Option<LabelSelector<'a>>,
+    #[serde(borrow, deserialize_with = "or_default")]
+    pub match_label_keys: Vec<&'a str>,
+}
+
+/// A number or a string; for the fields that gapless reads, a count or a
+/// percentage, or a port's number or name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IntOrString<'a> {
+    Int(i32),
+    String(&'a str),
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for IntOrString<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct IntOrStringVisitor;
+        impl<'de> Visitor<'de> for IntOrStringVisitor {
+            type Value = IntOrString<'de>;
+            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+                f.write_str("a number or a string")
+            }
+            fn visit_i64<E: Error>(self, value: i64) -> Result<Self::Value, E> {
+                let value = i32::try_from(value).map_err(|_| E::custom("number does not fit in 32 bits"))?;
+                Ok(IntOrString::Int(value))
+            }
+            fn visit_u64<E: Error>(self, value: u64) -> Result<Self::Value, E> {
+                let value = i32::try_from(value).map_err(|_| E::custom("number does not fit in 32 bits"))?;
+                Ok(IntOrString::Int(value))
+            }
+            fn visit_borrowed_str<E: Error>(self, value: &'de str) -> Result<Self::Value, E> {
+                Ok(IntOrString::String(value))
+            }
+        }
+        deserializer.deserialize_any(IntOrStringVisitor)
+    }
+}
+
+impl fmt::Display for IntOrString<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            IntOrString::Int(value) => write!(f, "{value}"),
+            IntOrString::String(value) => f.write_str(value),
+        }
+    }
+}
+
+/// Null means absent, as in the Kubernetes API.
+fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(deserializer: D) -> Result<T, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+/// The same for a struct, which must be a JSON object. Without this serde would
+/// also take a list of its fields' values.
+fn object_or_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de> + Default,
+{
+    struct ObjectVisitor<T>(PhantomData<T>);
+    impl<'de, T: Deserialize<'de> + Default> Visitor<'de> for ObjectVisitor<T> {
+        type Value = T;
+        fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+            f.write_str("an object")
+        }
+        fn visit_unit<E: Error>(self) -> Result<T, E> {
+            Ok(T::default())
+        }
+        fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
+            T::deserialize(MapAccessDeserializer::new(map))
+        }
+    }
+    deserializer.deserialize_any(ObjectVisitor(PhantomData))
+}
