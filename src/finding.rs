@@ -58,7 +58,12 @@ impl Reason {
 
 impl Finding {
     /// A value that does harm.
-    pub fn invalid(rule: &'static str, field: FieldPath, message: impl Into<String>, fix: impl Into<String>) -> Self {
+    pub fn invalid(
+        rule: &'static str,
+        field: FieldPath,
+        message: impl Into<String>,
+        fix: impl Into<String>,
+    ) -> Self {
         Finding {
             rule,
             field,
@@ -70,12 +75,22 @@ impl Finding {
     }
 
     /// Something that is missing.
-    pub fn required(rule: &'static str, field: FieldPath, message: impl Into<String>, fix: impl Into<String>) -> Self {
+    pub fn required(
+        rule: &'static str,
+        field: FieldPath,
+        message: impl Into<String>,
+        fix: impl Into<String>,
+    ) -> Self {
         Finding { reason: Reason::FieldValueRequired, ..Finding::invalid(rule, field, message, fix) }
     }
 
     /// A reference to something that does not exist.
-    pub fn not_found(rule: &'static str, field: FieldPath, message: impl Into<String>, fix: impl Into<String>) -> Self {
+    pub fn not_found(
+        rule: &'static str,
+        field: FieldPath,
+        message: impl Into<String>,
+        fix: impl Into<String>,
+    ) -> Self {
         Finding { reason: Reason::FieldValueNotFound, ..Finding::invalid(rule, field, message, fix) }
     }
 

@@ -18,11 +18,20 @@
 //! those know only workload, patch, field and finding.
 
 pub mod admission;
+pub mod certificates;
+pub mod cli;
+pub mod commands;
+pub mod config;
 pub mod defaults;
 pub mod field;
 pub mod finding;
+pub mod metrics;
+pub mod offline;
 pub mod patch;
 pub mod policy;
+pub mod report;
 pub mod rules;
+pub mod server;
+pub mod telemetry;
 pub mod waiver;
 pub mod workload;

@@ -1,21 +1,13 @@
-//! Changes to an object as RFC 6902 operations on its raw JSON.
+//! Changes to an object, and the RFC 6902 operations that lead to it.
 //!
-//! Operations are written by hand, never derived from a typed object: a typed
-//! round trip drops every field that its types do not know.
+//! Both work on raw JSON and on named fields only. A typed object is never
+//! compared: a typed round trip drops every field that its types do not know.
 
 use json_patch::jsonptr::PointerBuf;
 use json_patch::{AddOperation, PatchOperation, RemoveOperation, ReplaceOperation};
 use serde_json::{Map, Value};
 
 use crate::field::{FieldPath, Segment};
-
-/// An object under change: the working copy, and the operations that lead to
-/// it from the original.
-#[derive(Clone, Debug)]
-pub struct Draft {
-    object: Value,
-    operations: Vec<PatchOperation>,
-}
 
 /// A change that cannot be written as a patch.
 ///
@@ -35,102 +27,110 @@ pub enum PatchError {
     Differs,
 }
 
-impl Draft {
-    /// A draft that changes nothing yet.
-    pub fn new(original: &Value) -> Self {
-        Draft { object: original.clone(), operations: Vec::new() }
-    }
-
-    /// The working copy, with all changes so far.
-    pub fn object(&self) -> &Value {
-        &self.object
-    }
-
-    /// Gives the field at `path` this value. Missing parents are created.
-    ///
-    /// # Errors
-    /// [`PatchError::Unreachable`] where a list item on the way does not
-    /// exist, or where a parent is no object.
-    pub fn set(&mut self, path: &FieldPath, value: Value) -> Result<(), PatchError> {
-        let (mut place, parent, missing) = deepest(&self.object, path.segments());
-        let Some((first, inner)) = missing.split_first() else {
-            if parent == &value {
-                return Ok(());
+/// Gives the field at `path` this value. Missing parents are created.
+///
+/// # Errors
+/// [`PatchError::Unreachable`] where a list item on the way does not exist, or
+/// where a parent is no object.
+pub fn set(object: &mut Value, path: &FieldPath, value: Value) -> Result<(), PatchError> {
+    let unreachable = || PatchError::Unreachable(path.clone());
+    let mut place = object;
+    for segment in path.segments() {
+        if place.is_null() {
+            *place = Value::Object(Map::new());
+        }
+        place = match segment {
+            Segment::Item(_) => {
+                let index = segment.index(place).ok_or_else(unreachable)?;
+                place.get_mut(index).ok_or_else(unreachable)?
             }
-            return self.apply(PatchOperation::Replace(ReplaceOperation { path: place, value }));
+            Segment::Field(_) | Segment::Key(_) => {
+                let fields = place.as_object_mut().ok_or_else(unreachable)?;
+                fields.entry(segment.as_str()).or_insert(Value::Null)
+            }
         };
-        let is_item = |segment: &Segment| matches!(segment, Segment::Item(_));
-        if !parent.is_object() || missing.iter().any(is_item) {
-            return Err(PatchError::Unreachable(path.clone()));
-        }
-        place.push_back(first.as_str());
-        let value = inner.iter().rev().fold(value, |value, segment| {
-            Value::Object(Map::from_iter([(segment.as_str().to_owned(), value)]))
-        });
-        self.apply(PatchOperation::Add(AddOperation { path: place, value }))
     }
-
-    /// Removes the field at `path`, and with it the parents that held nothing
-    /// else. Does nothing if it is not there.
-    ///
-    /// # Errors
-    /// None in practice: what is removed has just been found.
-    pub fn remove(&mut self, path: &FieldPath) -> Result<(), PatchError> {
-        let mut segments = path.segments();
-        if path.find(&self.object).is_none() {
-            return Ok(());
-        }
-        while let Some((_, parent)) = segments.split_last() {
-            let (_, value, _) = deepest(&self.object, parent);
-            let holds_more = value.as_object().is_none_or(|object| object.len() > 1);
-            if holds_more || !matches!(parent.last(), Some(Segment::Field(_))) {
-                break;
-            }
-            segments = parent;
-        }
-        let (place, _, _) = deepest(&self.object, segments);
-        self.apply(PatchOperation::Remove(RemoveOperation { path: place }))
-    }
-
-    /// The operations, after a trial on the original.
-    ///
-    /// # Errors
-    /// If they do not lead from `original` to the working copy.
-    pub fn into_operations(self, original: &Value) -> Result<Vec<PatchOperation>, PatchError> {
-        if self.operations.is_empty() {
-            return Ok(self.operations);
-        }
-        let mut patched = original.clone();
-        json_patch::patch(&mut patched, &self.operations)?;
-        if patched != self.object {
-            return Err(PatchError::Differs);
-        }
-        Ok(self.operations)
-    }
-
-    fn apply(&mut self, operation: PatchOperation) -> Result<(), PatchError> {
-        json_patch::patch(&mut self.object, std::slice::from_ref(&operation))?;
-        self.operations.push(operation);
-        Ok(())
-    }
+    *place = value;
+    Ok(())
 }
 
-/// Follows `segments` as far as they lead: where that is, the value there, and
-/// the segments that are missing. Null counts as missing.
-fn deepest<'v, 's>(object: &'v Value, segments: &'s [Segment]) -> (PointerBuf, &'v Value, &'s [Segment]) {
+/// Removes the field at `path`, and with it the parents that held nothing else.
+/// Returns what was there; null counts as nothing.
+pub fn take(object: &mut Value, path: &FieldPath) -> Option<Value> {
+    take_within(object, path.segments())
+}
+
+fn take_within(value: &mut Value, segments: &[Segment]) -> Option<Value> {
+    let (segment, inner) = segments.split_first()?;
+    if let Segment::Item(_) = segment {
+        let index = segment.index(value)?;
+        return take_within(value.get_mut(index)?, inner);
+    }
+    let fields = value.as_object_mut()?;
+    let name = segment.as_str();
+    if inner.is_empty() {
+        fields.get(name).filter(|value| !value.is_null())?;
+        return fields.remove(name);
+    }
+    let child = fields.get_mut(name)?;
+    let taken = take_within(child, inner)?;
+    if child.as_object().is_some_and(Map::is_empty) {
+        fields.remove(name);
+    }
+    Some(taken)
+}
+
+/// The operations that lead from `original` to `target`, which differ at no
+/// other place than `paths`. They have been tried on the original.
+///
+/// # Errors
+/// If they do not lead there.
+pub fn operations<'p>(
+    original: &Value,
+    target: &Value,
+    paths: impl IntoIterator<Item = &'p FieldPath>,
+) -> Result<Vec<PatchOperation>, PatchError> {
+    let mut operations: Vec<PatchOperation> = Vec::new();
+    for path in paths {
+        let operation = difference(original, target, path);
+        // Two fields may need the same new parent.
+        let is_new =
+            |operation: &PatchOperation| operations.iter().all(|made| made.path() != operation.path());
+        operations.extend(operation.filter(is_new));
+    }
+    if !operations.is_empty() {
+        let mut patched = original.clone();
+        json_patch::patch(&mut patched, &operations)?;
+        if patched != *target {
+            return Err(PatchError::Differs);
+        }
+    }
+    Ok(operations)
+}
+
+/// The operation for the outermost difference on the way to `path`. A parent
+/// that is missing is added with all that `target` has in it.
+fn difference(original: &Value, target: &Value, path: &FieldPath) -> Option<PatchOperation> {
+    let (mut original, mut target) = (original, target);
     let mut place = PointerBuf::new();
-    let mut value = object;
-    let mut rest = segments;
-    while let Some((segment, inner)) = rest.split_first() {
-        let Some(found) = segment.find(value).filter(|found| !found.is_null()) else { break };
-        match segment.index(value) {
+    for segment in path.segments() {
+        match segment.index(original) {
             Some(index) => place.push_back(index),
             None => place.push_back(segment.as_str()),
         }
-        value = found;
-        rest = inner;
+        let child = |value| segment.find(value).filter(|child: &&Value| !child.is_null());
+        (original, target) = match (child(original), child(target)) {
+            (Some(original), Some(target)) => (original, target),
+            (None, Some(target)) => {
+                let value = target.clone();
+                return Some(PatchOperation::Add(AddOperation { path: place, value }));
+            }
+            (Some(_), None) => return Some(PatchOperation::Remove(RemoveOperation { path: place })),
+            (None, None) => return None,
+        };
     }
-    (place, value, rest)
+    let value = target.clone();
+    (original != target).then_some(PatchOperation::Replace(ReplaceOperation { path: place, value }))
 }
 
 #[cfg(test)]
@@ -148,66 +148,78 @@ mod tests {
         })
     }
 
-    fn operations(change: impl Fn(&mut Draft)) -> Value {
+    /// The operations after these fields were set, or taken where there is no
+    /// value.
+    fn changes(fields: &[(&FieldPath, Option<Value>)]) -> Value {
         let original = deployment();
-        let mut draft = Draft::new(&original);
-        change(&mut draft);
-        json!(draft.into_operations(&original).unwrap())
+        let mut target = original.clone();
+        for (path, value) in fields {
+            match value {
+                Some(value) => set(&mut target, path, value.clone()).unwrap(),
+                None => drop(take(&mut target, path)),
+            }
+        }
+        json!(operations(&original, &target, fields.iter().map(|(path, _)| *path)).unwrap())
     }
 
     #[test]
     fn missing_parents_are_created_in_one_operation_and_keys_are_escaped() {
-        let label = FieldPath::new("spec.template.metadata.labels").key("app.kubernetes.io/ver~sion");
+        let labels = || FieldPath::new("spec.template.metadata.labels");
+        let (a, b) = (labels().key("app.kubernetes.io/ver~sion"), labels().key("version"));
         assert_eq!(
-            operations(|draft| draft.set(&label, json!("v1")).unwrap()),
+            changes(&[(&a, Some(json!("v1"))), (&b, Some(json!("v2")))]),
             json!([{"op": "add", "path": "/spec/template/metadata", "value":
-                {"labels": {"app.kubernetes.io/ver~sion": "v1"}}}]),
+                {"labels": {"app.kubernetes.io/ver~sion": "v1", "version": "v2"}}}]),
         );
         let annotation = FieldPath::new("metadata.annotations").key("gapless.dev/in~jected");
         assert_eq!(
-            operations(|draft| {
-                draft.set(&annotation, json!("a")).unwrap();
-                draft.set(&annotation, json!("b")).unwrap();
-            }),
-            json!([
-                {"op": "add", "path": "/metadata/annotations", "value": {"gapless.dev/in~jected": "a"}},
-                {"op": "replace", "path": "/metadata/annotations/gapless.dev~1in~0jected", "value": "b"},
-            ]),
+            changes(&[(&annotation, Some(json!("a")))]),
+            json!([{"op": "add", "path": "/metadata/annotations", "value": {"gapless.dev/in~jected": "a"}}]),
+        );
+        let slash = FieldPath::new("metadata").key("a/b~c");
+        assert_eq!(
+            changes(&[(&slash, Some(json!(1)))]),
+            json!([{"op": "add", "path": "/metadata/a~1b~0c", "value": 1}]),
         );
     }
 
     #[test]
-    fn removing_takes_empty_parents_along_but_never_a_list_item() {
+    fn taking_takes_empty_parents_along() {
         let app = FieldPath::container("app");
         assert_eq!(
-            operations(|draft| draft.remove(&app.clone().field("lifecycle.preStop")).unwrap()),
+            changes(&[(&app.clone().field("lifecycle.preStop"), None)]),
             json!([{"op": "remove", "path": "/spec/template/spec/containers/1/lifecycle"}]),
         );
-        assert_eq!(operations(|draft| draft.remove(&app.clone().field("readinessProbe")).unwrap()), json!([]));
+        assert_eq!(changes(&[(&app.clone().field("readinessProbe"), None)]), json!([]));
     }
 
     #[test]
     fn what_is_equal_is_no_operation() {
         let sleep = FieldPath::container("app").field("lifecycle.preStop.sleep.seconds");
-        assert_eq!(operations(|draft| draft.set(&sleep, json!(10)).unwrap()), json!([]));
+        assert_eq!(changes(&[(&sleep, Some(json!(10)))]), json!([]));
+        assert_eq!(
+            changes(&[(&sleep, Some(json!(5)))]),
+            json!([{"op": "replace", "path": "/spec/template/spec/containers/1/lifecycle/preStop/sleep/seconds", "value": 5}]),
+        );
     }
 
     #[test]
     fn an_unreachable_field_is_an_error() {
-        let mut draft = Draft::new(&deployment());
+        let mut object = deployment();
         let gone = FieldPath::container("gone").field("readinessProbe");
-        assert!(matches!(draft.set(&gone, json!({})), Err(PatchError::Unreachable(_))));
+        assert!(matches!(set(&mut object, &gone, json!({})), Err(PatchError::Unreachable(_))));
         let inside_a_name = FieldPath::new("metadata.name.inner");
-        assert!(matches!(draft.set(&inside_a_name, json!(1)), Err(PatchError::Unreachable(_))));
+        assert!(matches!(set(&mut object, &inside_a_name, json!(1)), Err(PatchError::Unreachable(_))));
+        assert_eq!(take(&mut object, &inside_a_name), None);
     }
 
     #[test]
-    fn a_patch_made_for_another_object_is_refused() {
-        let mut draft = Draft::new(&deployment());
-        draft.set(&FieldPath::new("spec.replicas"), json!(2)).unwrap();
-        let mut other = deployment();
-        other["spec"]["minReadySeconds"] = json!(1);
-        assert!(matches!(draft.clone().into_operations(&other), Err(PatchError::Differs)));
-        assert!(matches!(draft.into_operations(&json!({})), Err(PatchError::DoesNotApply(_))));
+    fn a_change_that_no_path_names_is_refused() {
+        let original = deployment();
+        let mut target = original.clone();
+        let replicas = FieldPath::new("spec.replicas");
+        set(&mut target, &replicas, json!(2)).unwrap();
+        set(&mut target, &FieldPath::new("spec.minReadySeconds"), json!(1)).unwrap();
+        assert!(matches!(operations(&original, &target, [&replicas]), Err(PatchError::Differs)));
     }
 }

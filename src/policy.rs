@@ -152,6 +152,12 @@ impl Policy {
         Ok(Policy { default_profile: default_profile.to_owned(), profiles })
     }
 
+    /// A policy of one profile, which applies everywhere.
+    pub fn with_profile(profile: Profile) -> Self {
+        let default_profile = profile.name.clone();
+        Policy { profiles: BTreeMap::from([(profile.name.clone(), profile)]), default_profile }
+    }
+
     /// The profile that applies where nothing is said; `None` for `off`.
     pub fn default_profile(&self) -> Option<&Profile> {
         self.profiles.get(&self.default_profile)
@@ -240,7 +246,11 @@ impl Default for Settings {
             min_drain_seconds: 5,
             operational_port_names: operational.map(String::from).to_vec(),
             mutable_tags: vec!["latest".to_owned()],
-            readiness_probe: ReadinessProbeSettings { enabled: true, period_seconds: 5, failure_threshold: 3 },
+            readiness_probe: ReadinessProbeSettings {
+                enabled: true,
+                period_seconds: 5,
+                failure_threshold: 3,
+            },
             pre_stop_sleep: PreStopSleepSettings { enabled: true, seconds: 10, raise_grace_period: true },
             rolling_update: RollingUpdateSettings {
                 enabled: true,

@@ -88,7 +88,8 @@ fn looks_like_date(word: &str) -> Option<&str> {
     let date = word.trim_matches(|character: char| !character.is_ascii_digit());
     let digits = |part: &str, count| part.len() == count && part.bytes().all(|byte| byte.is_ascii_digit());
     let parts: Vec<&str> = date.split('-').collect();
-    matches!(parts[..], [year, month, day] if digits(year, 4) && digits(month, 2) && digits(day, 2)).then_some(date)
+    matches!(parts[..], [year, month, day] if digits(year, 4) && digits(month, 2) && digits(day, 2))
+        .then_some(date)
 }
 
 #[cfg(test)]

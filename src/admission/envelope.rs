@@ -203,7 +203,8 @@ pub fn parse(body: &[u8]) -> Result<Request, ReviewError> {
         uid: find_uid(body),
         message: format!("the body is no AdmissionReview: {error}"),
     })?;
-    let malformed = |uid: Option<&str>, message: String| ReviewError::Malformed { uid: uid.map(str::to_owned), message };
+    let malformed =
+        |uid: Option<&str>, message: String| ReviewError::Malformed { uid: uid.map(str::to_owned), message };
     let uid = review.request.as_ref().map(|request| request.uid.as_str());
     if review.api_version != API_VERSION || review.kind != KIND {
         let message =

@@ -310,7 +310,8 @@ impl Review {
     fn answer(&self, request: &Request) -> ResponseBuilder {
         let builder = ResponseBuilder::allow(&request.uid).audit("profile", self.profile.as_str());
         if self.is_unknown_profile {
-            return builder.audit("unknown-profile", "the profile asked for does not exist, the default applies");
+            return builder
+                .audit("unknown-profile", "the profile asked for does not exist, the default applies");
         }
         builder
     }

@@ -105,7 +105,8 @@ pub struct Subject<'a> {
 /// What the user reads when a request is denied. kubectl keeps line breaks.
 fn denial(judged: &[Judged], subject: &Subject, profile: &Profile) -> String {
     let part = |is_denial: bool| {
-        let findings = judged.iter().filter(move |it| it.is_shown && (it.outcome == Outcome::Deny) == is_denial);
+        let findings =
+            judged.iter().filter(move |it| it.is_shown && (it.outcome == Outcome::Deny) == is_denial);
         findings.map(|it| {
             let finding = &it.finding;
             format!("{}\n    fix: {}\n    why: gapless rules {}", finding.line(), finding.fix, finding.rule)
@@ -182,18 +183,28 @@ mod tests {
 
     #[test]
     fn a_denial_says_what_why_and_what_else() {
-        let judged = [judged("one", Outcome::Deny), judged("two", Outcome::Warn), judged("three", Outcome::Audit)];
-        let review = ResponseBuilder::allow("uid-1").verdict(&judged, &SUBJECT, &Profile::production()).build();
+        let judged =
+            [judged("one", Outcome::Deny), judged("two", Outcome::Warn), judged("three", Outcome::Audit)];
+        let review =
+            ResponseBuilder::allow("uid-1").verdict(&judged, &SUBJECT, &Profile::production()).build();
         let response = serde_json::to_value(&review).unwrap();
-        assert_eq!(response["response"]["status"]["message"], json!("Deployment \"web\" breaks a rule of profile production:\n\
+        assert_eq!(
+            response["response"]["status"]["message"],
+            json!(
+                "Deployment \"web\" breaks a rule of profile production:\n\
             spec.replicas: found\nthis (one)\n    fix: write that\n    why: gapless rules one\n\
             warnings beside:\n\
             spec.replicas: found\nthis (two)\n    fix: write that\n    why: gapless rules two\n\
-            to accept one: annotate with gapless.dev/waive.<rule>: <reason>"));
+            to accept one: annotate with gapless.dev/waive.<rule>: <reason>"
+            )
+        );
         assert_eq!(response["response"]["status"]["code"], 403);
-        assert_eq!(response["response"]["status"]["details"]["causes"], json!([
-            {"reason": "FieldValueInvalid", "field": "spec.replicas", "message": "found\nthis (one)"},
-        ]));
+        assert_eq!(
+            response["response"]["status"]["details"]["causes"],
+            json!([
+                {"reason": "FieldValueInvalid", "field": "spec.replicas", "message": "found\nthis (one)"},
+            ])
+        );
         assert_eq!(response["response"]["uid"], "uid-1");
         assert_eq!(response["response"].get("warnings"), None, "they are in the message");
     }
@@ -214,7 +225,10 @@ mod tests {
         let total: usize = warnings.iter().map(|line| line.chars().count()).sum();
         assert!(total <= MAX_WARNINGS, "{total}");
         let last = warnings.last().unwrap();
-        assert_eq!(*last, format!("gapless: {} more warnings, gapless check shows them all", 201 - warnings.len()));
+        assert_eq!(
+            *last,
+            format!("gapless: {} more warnings, gapless check shows them all", 201 - warnings.len())
+        );
     }
 
     #[test]

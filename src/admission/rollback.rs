@@ -69,7 +69,8 @@ mod tests {
         assert!(undo(json!(""), two.clone(), one.clone()));
         assert!(!undo(json!("kubectl-edit"), two.clone(), one.clone()), "another verb");
         assert!(!undo(json!(null), one.clone(), one), "an entry of an earlier undo");
-        let restart = json!([{"manager": "kubectl-rollout", "operation": "Update", "time": "2026-11-23T10:00:00Z"}]);
+        let restart =
+            json!([{"manager": "kubectl-rollout", "operation": "Update", "time": "2026-11-23T10:00:00Z"}]);
         assert!(!undo(json!(null), restart, json!([])));
         let scale = json!([{"manager": "kubectl", "operation": "Update", "subresource": "scale", "time": "2026-11-23T10:00:00Z"}]);
         assert!(!undo(json!(null), scale, json!([])));
@@ -78,7 +79,10 @@ mod tests {
     #[test]
     fn a_scale_changes_replicas_only() {
         let old = json!({"spec": {"replicas": 2, "strategy": {"type": "Recreate"}}});
-        assert!(is_scale(&json!({"spec": {"replicas": 1, "strategy": {"type": "Recreate"}, "minReadySeconds": 10}}), &old));
+        assert!(is_scale(
+            &json!({"spec": {"replicas": 1, "strategy": {"type": "Recreate"}, "minReadySeconds": 10}}),
+            &old
+        ));
         assert!(!is_scale(&json!({"spec": {"replicas": 1}}), &old));
     }
 }

@@ -24,7 +24,8 @@ pub enum Outcome {
 
 impl Outcome {
     /// All outcomes.
-    pub const ALL: [Outcome; 5] = [Outcome::Deny, Outcome::Warn, Outcome::Audit, Outcome::Waived, Outcome::Old];
+    pub const ALL: [Outcome; 5] =
+        [Outcome::Deny, Outcome::Warn, Outcome::Audit, Outcome::Waived, Outcome::Old];
 
     /// The outcome as metrics and logs write it.
     pub fn as_str(self) -> &'static str {
@@ -61,7 +62,12 @@ pub struct Circumstances<'w, 'a> {
 
 /// All findings in a workload, with what comes of each: those that deny first,
 /// each part sorted by field and rule.
-pub fn judge(workload: &Workload, circumstances: Circumstances, profile: &Profile, waivers: &ActiveWaivers) -> Vec<Judged> {
+pub fn judge(
+    workload: &Workload,
+    circumstances: Circumstances,
+    profile: &Profile,
+    waivers: &ActiveWaivers,
+) -> Vec<Judged> {
     let found = rules::findings(workload, &profile.settings);
     let old: Vec<Finding> = match circumstances.old {
         Some(old) if !found.is_empty() => {
@@ -86,7 +92,9 @@ pub fn judge(workload: &Workload, circumstances: Circumstances, profile: &Profil
             Some(Judged { finding, outcome, is_shown })
         })
         .collect();
-    judged.sort_by_cached_key(|it| (it.outcome != Outcome::Deny, it.finding.field.to_string(), it.finding.rule));
+    judged.sort_by_cached_key(|it| {
+        (it.outcome != Outcome::Deny, it.finding.field.to_string(), it.finding.rule)
+    });
     judged
 }
 
@@ -112,7 +120,12 @@ mod tests {
         object
     }
 
-    fn outcomes(object: &Value, old: Option<&Value>, is_repair: bool, profile: &Profile) -> Vec<(&'static str, Outcome)> {
+    fn outcomes(
+        object: &Value,
+        old: Option<&Value>,
+        is_repair: bool,
+        profile: &Profile,
+    ) -> Vec<(&'static str, Outcome)> {
         let workload = Workload::read(object).unwrap();
         let old = old.map(|old| Workload::read(old).unwrap());
         let today = jiff::civil::date(2026, 11, 23);
@@ -124,22 +137,28 @@ mod tests {
 
     #[test]
     fn denials_come_first_and_each_part_is_sorted_by_field() {
-        assert_eq!(outcomes(&bad(), None, false, &Profile::production()), [
-            ("no-rollback-history", Outcome::Deny),
-            ("mutable-image-tag", Outcome::Deny),
-            ("single-replica", Outcome::Warn),
-        ]);
+        assert_eq!(
+            outcomes(&bad(), None, false, &Profile::production()),
+            [
+                ("no-rollback-history", Outcome::Deny),
+                ("mutable-image-tag", Outcome::Deny),
+                ("single-replica", Outcome::Warn),
+            ]
+        );
     }
 
     #[test]
     fn only_what_the_request_introduces_denies() {
         let mut old = bad();
         old["spec"]["revisionHistoryLimit"] = json!(1);
-        assert_eq!(outcomes(&bad(), Some(&old), false, &Profile::production()), [
-            ("no-rollback-history", Outcome::Deny),
-            ("single-replica", Outcome::Old),
-            ("mutable-image-tag", Outcome::Old),
-        ]);
+        assert_eq!(
+            outcomes(&bad(), Some(&old), false, &Profile::production()),
+            [
+                ("no-rollback-history", Outcome::Deny),
+                ("single-replica", Outcome::Old),
+                ("mutable-image-tag", Outcome::Old),
+            ]
+        );
     }
 
     #[test]
@@ -168,19 +187,26 @@ mod tests {
     fn waivers_of_the_rule_or_of_its_default() {
         let mut object = bad();
         object["metadata"]["annotations"] = json!({"gapless.dev/waive.no-rollback-history": "kept in Git"});
-        object["spec"]["template"]["metadata"]["annotations"] = json!({"gapless.dev/waive.pre-stop-sleep": "drains itself"});
+        object["spec"]["template"]["metadata"]["annotations"] =
+            json!({"gapless.dev/waive.pre-stop-sleep": "drains itself"});
         object["spec"]["template"]["spec"]["containers"][0]["lifecycle"] = json!({});
-        assert_eq!(outcomes(&object, None, false, &Profile::production()), [
-            ("mutable-image-tag", Outcome::Deny),
-            ("single-replica", Outcome::Warn),
-            ("no-rollback-history", Outcome::Waived),
-            ("missing-pre-stop", Outcome::Waived),
-        ]);
+        assert_eq!(
+            outcomes(&object, None, false, &Profile::production()),
+            [
+                ("mutable-image-tag", Outcome::Deny),
+                ("single-replica", Outcome::Warn),
+                ("no-rollback-history", Outcome::Waived),
+                ("missing-pre-stop", Outcome::Waived),
+            ]
+        );
     }
 
     #[test]
     fn the_profile_decides() {
-        assert_eq!(outcomes(&bad(), None, false, &Profile::development()), [("no-rollback-history", Outcome::Warn)]);
+        assert_eq!(
+            outcomes(&bad(), None, false, &Profile::development()),
+            [("no-rollback-history", Outcome::Warn)]
+        );
         let advisory = outcomes(&bad(), None, false, &Profile::advisory());
         assert_eq!(advisory.len(), 3);
         assert!(advisory.iter().all(|(_, outcome)| *outcome == Outcome::Warn), "{advisory:?}");

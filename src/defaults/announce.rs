@@ -5,26 +5,27 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use super::DEFAULTS;
-use super::inject::Claims;
-use super::injected::{InjectedField, Record, same_value};
+use super::inject::Change;
+use super::injected::{InjectedField, same_value};
 
-/// What each default changed between `before` and `after`, in the words of
+/// What each default changed in `fields` on the way to `after`, in the words of
 /// [`phrase`].
+///
+/// With a PUT of the bare manifest, which drops the record too, it is no news
+/// that everything is still as it is stored. Whoever deletes one field is told
+/// that it is back.
 pub(super) fn announce(
-    before: &Value,
+    change: Change,
     after: &Value,
-    claims: &Claims,
-    record: &Record,
+    fields: &BTreeSet<&InjectedField>,
+    drops_record: bool,
 ) -> Vec<(&'static str, String)> {
-    let fields: BTreeSet<&InjectedField> = claims.fields().into_iter().chain(record.fields()).collect();
     let mut phrases: BTreeMap<&str, Vec<String>> = BTreeMap::new();
-    for field in fields.into_iter().rev() {
-        let (from, to) = (field.find(before), field.find(after));
-        let is_same = match (from, to) {
-            (Some(from), Some(to)) => same_value(field, from, to),
-            (from, to) => from == to,
-        };
-        if !is_same {
+    for field in fields {
+        let (from, to) = (field.find(change.object), field.find(after));
+        let is_put_back =
+            drops_record && change.old_object.is_some_and(|old| same(field, field.find(old), to));
+        if !is_put_back && !same(field, from, to) {
             let phrases = phrases.entry(field.default_id()).or_default();
             let phrase = phrase(field, from, to);
             // The same label on the Deployment and on its template.
@@ -33,21 +34,31 @@ pub(super) fn announce(
             }
         }
     }
-    let in_order = DEFAULTS.iter().filter_map(|default| Some((default.id, phrases.remove(default.id)?.join(", "))));
+    let in_order =
+        DEFAULTS.iter().filter_map(|default| Some((default.id, phrases.remove(default.id)?.join(", "))));
     in_order.collect()
 }
 
+fn same(field: &InjectedField, left: Option<&Value>, right: Option<&Value>) -> bool {
+    match (left, right) {
+        (Some(left), Some(right)) => same_value(field, left, right),
+        (left, right) => left == right,
+    }
+}
+
 fn phrase(field: &InjectedField, from: Option<&Value>, to: Option<&Value>) -> String {
+    // Where a field is absent, the API server's default counts.
+    let api_default = field.api_default();
+    let plain_or_default =
+        |value: Option<&Value>| value.or(api_default.as_ref()).map(plain).unwrap_or_default();
+    let (from_text, to_text) = (plain_or_default(from), plain_or_default(to));
     match field {
-        InjectedField::MaxUnavailable => arrow("maxUnavailable", from, to, "25%"),
-        InjectedField::MaxSurge => arrow("maxSurge", from, to, "25%"),
-        InjectedField::MinReadySeconds => arrow("minReadySeconds", from, to, "0"),
-        InjectedField::GracePeriod => {
-            let seconds = |value: Option<&Value>| value.and_then(Value::as_i64).unwrap_or(30);
-            format!("grace period {}s -> {}s", seconds(from), seconds(to))
-        }
+        InjectedField::MaxUnavailable => format!("maxUnavailable {from_text} -> {to_text}"),
+        InjectedField::MaxSurge => format!("maxSurge {from_text} -> {to_text}"),
+        InjectedField::MinReadySeconds => format!("minReadySeconds {from_text} -> {to_text}"),
+        InjectedField::GracePeriod => format!("grace period {from_text}s -> {to_text}s"),
         InjectedField::Label(key) | InjectedField::TemplateLabel(key) => match to {
-            Some(to) => format!("label {key}={}", plain(to)),
+            Some(_) => format!("label {key}={to_text}"),
             None => format!("label {key} removed"),
         },
         InjectedField::ReadinessProbe(container) => {
@@ -58,11 +69,6 @@ fn phrase(field: &InjectedField, from: Option<&Value>, to: Option<&Value>) -> St
             seconds.map(|seconds| format!(" {seconds}s")).unwrap_or_default()
         }),
     }
-}
-
-fn arrow(name: &str, from: Option<&Value>, to: Option<&Value>, api_default: &str) -> String {
-    let text = |value: Option<&Value>| value.map_or_else(|| api_default.to_owned(), plain);
-    format!("{name} {} -> {}", text(from), text(to))
 }
 
 fn part(

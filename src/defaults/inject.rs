@@ -4,19 +4,19 @@
 //! the user's own change did not start, and nothing overwritten that the user
 //! wrote.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use json_patch::PatchOperation;
 use serde_json::Value;
 
 use super::injected::{self, InjectedField, Record, same_value};
 use super::intent::{Intent, Origin};
-use super::{DEFAULTS, announce, rolling_update};
+use super::{DEFAULTS, DefaultRule, announce, rolling_update};
 use crate::field::FieldPath;
-use crate::patch::{Draft, PatchError};
+use crate::patch::{self, PatchError};
 use crate::policy::Settings;
 use crate::waiver::ActiveWaivers;
-use crate::workload::{Workload, WrongType, api_default};
+use crate::workload::{Workload, WrongType};
 
 /// An object on its way into the cluster.
 #[derive(Clone, Copy, Debug)]
@@ -69,84 +69,96 @@ pub enum InjectError {
 ///
 /// # Errors
 /// See [`InjectError`].
-pub fn inject(change: Change, settings: &Settings, waivers: &ActiveWaivers) -> Result<Injection, InjectError> {
-    let mut draft = Draft::new(change.object);
+pub fn inject(
+    change: Change,
+    settings: &Settings,
+    waivers: &ActiveWaivers,
+) -> Result<Injection, InjectError> {
     let intent = Intent::new(change.object, change.origin);
     let claims = Claims::read(change);
 
     // A PUT of the bare manifest drops what was injected. Putting it back as
-    // it was makes the template equal to the stored one again.
-    let restored = restore(&mut draft, change, &claims, &intent, waivers)?;
-    let changes_template = change.old_object.is_none_or(|old| !same_template(draft.object(), old));
+    // it was makes the template equal to the stored one again. If it does not,
+    // the user is changing the template, and all is computed anew.
+    let (mut object, mut restored) = restore(change, &claims, &intent, waivers)?;
+    let changes_template = change.old_object.is_none_or(|old| !same_template(&object, old));
     if changes_template {
-        drop_second_handlers(&mut draft, change.object, &claims, &intent)?;
+        if !restored.is_empty() {
+            object = change.object.clone();
+            restored = Record::default();
+        }
+        drop_second_handlers(&mut object, change.object, &claims, &intent);
     }
 
     // With the template unchanged, what is gapless' own in it stays as it is,
     // whatever the defaults say today.
     let ours = claims.ours(change, &restored, changes_template);
     let is_recomputed = |field: &InjectedField| changes_template || field.default_id() == rolling_update::ID;
-    let mut recomputed: BTreeSet<_> = ours.fields().filter(|field| is_recomputed(field)).cloned().collect();
+    let recomputed = ours.filter(|field, _| is_recomputed(field));
     let mut record = ours.filter(|field, _| !is_recomputed(field));
 
     // The rest is computed on what the user alone wrote.
-    let mut user = Draft::new(draft.object());
-    for field in &recomputed {
-        user.remove(&field.path())?;
+    let mut taken = BTreeMap::new();
+    for field in recomputed.fields() {
+        taken.insert(field.clone(), patch::take(&mut object, &field.path()));
     }
+    let applies = |default: &&DefaultRule| {
+        let may_apply = changes_template || !default.in_template;
+        may_apply && (default.is_enabled)(settings) && waivers.reason(default.id).is_none()
+    };
+    let mut injected = Record::default();
     let mut problems = Vec::new();
-    for default in DEFAULTS {
-        let applies = changes_template || !default.in_template;
-        if !applies || !(default.is_enabled)(settings) || waivers.reason(default.id).is_some() {
-            continue;
-        }
-        let filled = (default.fill)(&Workload::read(user.object())?, &intent, settings);
+    let users = Workload::read(&object)?;
+    for default in DEFAULTS.iter().filter(applies) {
+        let filled = (default.fill)(&users, &intent, settings, &injected);
         problems.extend(filled.problem.map(|problem| (default.id, problem)));
-        for (field, value) in filled.fields {
-            user.set(&field.path(), value.clone())?;
-            recomputed.insert(field.clone());
-            record.insert(field, value);
+        injected.extend(filled.fields);
+    }
+    for (field, value) in injected.entries() {
+        let live = taken.remove(field).flatten();
+        // As the API server completed it, if that is all the difference.
+        let value = live.filter(|live| same_value(field, value, live)).unwrap_or_else(|| value.clone());
+        patch::set(&mut object, &field.path(), value)?;
+    }
+    for field in taken.into_keys() {
+        // What is no longer wanted goes, except where the API server would
+        // fill the same value in again.
+        let api_default = field.api_default();
+        if api_default.is_some() && field.find(change.object) == api_default.as_ref() {
+            patch::set(&mut object, &field.path(), api_default.unwrap_or_default())?;
         }
     }
-    for field in recomputed {
-        let live = field.find(draft.object());
-        match record.get(&field) {
-            Some(value) if live.is_some_and(|live| same_value(&field, value, live)) => {}
-            Some(value) => draft.set(&field.path(), value.clone())?,
-            None => draft.remove(&field.path())?,
-        }
-    }
+    record.extend(injected.into_entries());
 
-    let announcements = announce::announce(change.object, draft.object(), &claims, &record);
+    let touched: BTreeSet<&InjectedField> = claims.fields().into_iter().chain(record.fields()).collect();
+    let announcements = announce::announce(change, &object, &touched, claims.own.is_none());
     let annotation = FieldPath::new("metadata.annotations").key(injected::ANNOTATION);
-    if record.is_empty() {
-        draft.remove(&annotation)?;
-    } else {
-        draft.set(&annotation, Value::String(record.to_annotation()))?;
+    match record.is_empty() {
+        true => drop(patch::take(&mut object, &annotation)),
+        false => patch::set(&mut object, &annotation, Value::String(record.to_annotation()))?,
     }
-    let object = draft.object().clone();
-    let operations = draft.into_operations(change.object)?;
+    let paths: Vec<FieldPath> = touched.into_iter().map(InjectedField::path).chain([annotation]).collect();
+    let operations = patch::operations(change.object, &object, &paths)?;
     Ok(Injection { operations, object, announcements, problems })
 }
 
-/// Puts back what the stored object's record names, where it is still
-/// gapless' own there and absent in the new object.
+/// The new object with what the stored object's record names put back, where it
+/// is still gapless' own there and absent in the new object.
 fn restore(
-    draft: &mut Draft,
     change: Change,
     claims: &Claims,
     intent: &Intent,
     waivers: &ActiveWaivers,
-) -> Result<Record, PatchError> {
+) -> Result<(Value, Record), PatchError> {
+    let mut object = change.object.clone();
     let mut restored = Record::default();
-    let Some(old_object) = change.old_object else { return Ok(restored) };
+    let Some(old_object) = change.old_object else { return Ok((object, restored)) };
     for field in claims.old.fields() {
         let is_absent = match field {
             // Never absent: the API server fills it in.
             InjectedField::GracePeriod => {
-                let seconds = field.find(change.object).and_then(Value::as_i64);
-                seconds.is_none_or(|seconds| seconds == api_default::GRACE_PERIOD_SECONDS)
-                    && !intent.is_proven(&field.path())
+                let live = field.find(change.object);
+                (live.is_none() || live == field.api_default().as_ref()) && !intent.is_proven(&field.path())
             }
             // Outside the template, and computed anew for every request.
             InjectedField::MaxUnavailable | InjectedField::MaxSurge | InjectedField::MinReadySeconds => false,
@@ -160,18 +172,21 @@ fn restore(
             continue;
         }
         if let (Some(value), Some(recorded)) = (field.find(old_object), claims.old.get(field)) {
-            draft.set(&field.path(), value.clone())?;
+            patch::set(&mut object, &field.path(), value.clone())?;
             restored.insert(field.clone(), recorded.clone());
         }
     }
-    Ok(restored)
+    Ok((object, restored))
 }
 
 /// Whether both objects have the same pod template. The Deployment controller
 /// starts a rollout if and only if they have not (kubernetes,
 /// pkg/controller/deployment/util, `EqualIgnoreHash`).
 pub fn same_template(object: &Value, old_object: &Value) -> bool {
-    same_to_the_api(&object["spec"]["template"], &old_object["spec"]["template"])
+    match (object.pointer("/spec/template"), old_object.pointer("/spec/template")) {
+        (Some(template), Some(old_template)) => same_to_the_api(template, old_template),
+        (template, old_template) => template == old_template,
+    }
 }
 
 /// Whether two values are the same if null counts as absent.
@@ -184,7 +199,8 @@ fn same_to_the_api(left: &Value, right: &Value) -> bool {
             })
         }
         (Value::Array(left), Value::Array(right)) => {
-            left.len() == right.len() && left.iter().zip(right).all(|(left, right)| same_to_the_api(left, right))
+            left.len() == right.len()
+                && left.iter().zip(right).all(|(left, right)| same_to_the_api(left, right))
         }
         _ => left == right,
     }
@@ -194,39 +210,34 @@ fn same_to_the_api(left: &Value, right: &Value) -> bool {
 ///
 /// Every kind of apply merges the user's handler into what is there, and the
 /// API server rejects two ("may not specify more than 1 handler type").
-fn drop_second_handlers(
-    draft: &mut Draft,
-    object: &Value,
-    claims: &Claims,
-    intent: &Intent,
-) -> Result<(), PatchError> {
+fn drop_second_handlers(object: &mut Value, sent: &Value, claims: &Claims, intent: &Intent) {
     const HANDLERS: [&str; 5] = ["exec", "httpGet", "tcpSocket", "grpc", "sleep"];
     const TIMES: [&str; 3] = ["periodSeconds", "failureThreshold", "timeoutSeconds"];
-    let Some(own) = &claims.own else { return Ok(()) };
+    let Some(own) = &claims.own else { return };
     for field in own.fields() {
         if !matches!(field, InjectedField::ReadinessProbe(_) | InjectedField::PreStop(_)) {
             continue;
         }
-        let (Some(recorded), Some(live)) = (own.get(field), field.find(object)) else { continue };
+        let (Some(recorded), Some(live)) = (own.get(field), field.find(sent)) else { continue };
         let is_ours = |name: &&str| recorded.get(name).is_some() && recorded.get(name) == live.get(name);
-        let is_users = |name: &&str| recorded.get(name).is_none() && live.get(name).is_some_and(|it| !it.is_null());
+        let is_users =
+            |name: &&str| recorded.get(name).is_none() && live.get(name).is_some_and(|it| !it.is_null());
         let Some(ours) = HANDLERS.into_iter().find(is_ours) else { continue };
         if !HANDLERS.iter().any(is_users) {
             continue;
         }
-        draft.remove(&field.path().field(ours))?;
+        patch::take(object, &field.path().field(ours));
         for time in TIMES.into_iter().filter(is_ours) {
             let path = field.path().field(time);
             if !intent.is_proven(&path) {
-                draft.remove(&path)?;
+                patch::take(object, &path);
             }
         }
     }
-    Ok(())
 }
 
 /// What the records of the new and the stored object claim for gapless.
-pub(super) struct Claims {
+struct Claims {
     /// The record of the new object; `None` if the annotation is missing.
     own: Option<Record>,
     /// The record of the stored object, as far as it holds there.
@@ -246,7 +257,7 @@ impl Claims {
     }
 
     /// The fields that either record names.
-    pub(super) fn fields(&self) -> BTreeSet<&InjectedField> {
+    fn fields(&self) -> BTreeSet<&InjectedField> {
         self.own.iter().flat_map(Record::fields).chain(self.old.fields()).collect()
     }
 
@@ -254,28 +265,30 @@ impl Claims {
     /// differs from the record is the user's.
     ///
     /// The template's fields go by the record of the object they are in: an
-    /// undo brings both back together. Fields outside the template stay when
-    /// annotations go back, so the stored record decides about them. Whoever
-    /// removes the annotation takes the fields over.
+    /// undo brings both back together. Fields outside the template stay where
+    /// they are when annotations go back, so for them the stored record counts
+    /// first. Whoever removes an entry, or the whole annotation, takes the field
+    /// over.
     fn ours(&self, change: Change, restored: &Record, changes_template: bool) -> Record {
         let empty = Record::default();
         let own = self.own.as_ref().unwrap_or(&empty);
-        let holds = |record: &Record, field| record.holds(field, change.object);
+        let by_own = |field: &InjectedField| own.holds(field, change.object).then_some(own);
+        let by_old = |field: &InjectedField| self.old.holds(field, change.object).then_some(&self.old);
+        let is_claimed = |field: &InjectedField| own.get(field).is_some();
         let has_changed = |field: &InjectedField| {
             change.old_object.is_none_or(|old| field.find(old) != field.find(change.object))
         };
         let mut ours = restored.clone();
         for field in self.fields() {
-            let record = if field.is_in_template() {
-                let is_ours = match changes_template {
-                    true => holds(own, field),
-                    false => own.get(field).is_some() && holds(&self.old, field),
-                };
-                is_ours.then_some(if changes_template { own } else { &self.old })
-            } else if holds(&self.old, field) {
-                (self.own.is_some() || change.is_rollback).then_some(&self.old)
-            } else {
-                (holds(own, field) && has_changed(field)).then_some(own)
+            let record = match (field.is_in_template(), changes_template) {
+                (true, true) => by_own(field),
+                (true, false) => by_old(field).filter(|_| is_claimed(field)),
+                (false, _) => match by_old(field) {
+                    Some(old) => (is_claimed(field) || change.is_rollback).then_some(old),
+                    // An undo brings back a record that says nothing about
+                    // fields which did not go back with it.
+                    None => by_own(field).filter(|_| !change.is_rollback || has_changed(field)),
+                },
             };
             if restored.get(field).is_none()
                 && let Some(value) = record.and_then(|record| record.get(field))

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value};
 
 use crate::field::FieldPath;
+use crate::workload::api_default;
 
 /// The annotation that holds the record.
 pub const ANNOTATION: &str = "gapless.dev/injected";
@@ -18,8 +19,8 @@ const GRACE_PERIOD: &str = "spec.template.spec.terminationGracePeriodSeconds";
 const READINESS_PROBE: &str = "readinessProbe";
 const PRE_STOP: &str = "lifecycle.preStop";
 
-/// A field that gapless may inject. There are no others, so that no annotation
-/// can make it change anything else.
+/// A field that gapless may inject, in the order in which messages name them.
+/// There are no others, so that no annotation can make it change anything else.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum InjectedField {
     /// `spec.strategy.rollingUpdate.maxUnavailable`
@@ -32,12 +33,12 @@ pub enum InjectedField {
     Label(String),
     /// A label of the pod template.
     TemplateLabel(String),
-    /// `spec.template.spec.terminationGracePeriodSeconds`
-    GracePeriod,
     /// `readinessProbe` of the container of this name.
     ReadinessProbe(String),
     /// `lifecycle.preStop` of the container of this name.
     PreStop(String),
+    /// `spec.template.spec.terminationGracePeriodSeconds`
+    GracePeriod,
 }
 
 impl InjectedField {
@@ -50,7 +51,9 @@ impl InjectedField {
             InjectedField::Label(key) => FieldPath::new(LABELS).key(key),
             InjectedField::TemplateLabel(key) => FieldPath::new(TEMPLATE_LABELS).key(key),
             InjectedField::GracePeriod => FieldPath::new(GRACE_PERIOD),
-            InjectedField::ReadinessProbe(container) => FieldPath::container(container).field(READINESS_PROBE),
+            InjectedField::ReadinessProbe(container) => {
+                FieldPath::container(container).field(READINESS_PROBE)
+            }
             InjectedField::PreStop(container) => FieldPath::container(container).field(PRE_STOP),
         }
     }
@@ -92,6 +95,17 @@ impl InjectedField {
         }
     }
 
+    /// The value that the API server fills in where the field is absent.
+    pub fn api_default(&self) -> Option<Value> {
+        match self {
+            InjectedField::MaxUnavailable => Some(Value::from(api_default::MAX_UNAVAILABLE.to_string())),
+            InjectedField::MaxSurge => Some(Value::from(api_default::MAX_SURGE.to_string())),
+            InjectedField::MinReadySeconds => Some(Value::from(api_default::MIN_READY_SECONDS)),
+            InjectedField::GracePeriod => Some(Value::from(api_default::GRACE_PERIOD_SECONDS)),
+            _ => None,
+        }
+    }
+
     /// The field's value in `object`.
     pub fn find<'v>(&self, object: &'v Value) -> Option<&'v Value> {
         self.path().find(object)
@@ -118,7 +132,8 @@ impl Record {
         };
         let text = annotation.as_str().ok_or(Unreadable)?;
         let entries: Map<String, Value> = serde_json::from_str(text).map_err(|_| Unreadable)?;
-        let known = entries.into_iter().filter_map(|(path, value)| Some((InjectedField::parse(&path)?, value)));
+        let known =
+            entries.into_iter().filter_map(|(path, value)| Some((InjectedField::parse(&path)?, value)));
         Ok(Some(Record(known.collect())))
     }
 
@@ -138,6 +153,16 @@ impl Record {
         self.0.get(field)
     }
 
+    /// Adds these entries.
+    pub fn extend(&mut self, entries: impl IntoIterator<Item = (InjectedField, Value)>) {
+        self.0.extend(entries);
+    }
+
+    /// The recorded fields with their values.
+    pub fn into_entries(self) -> impl Iterator<Item = (InjectedField, Value)> {
+        self.0.into_iter()
+    }
+
     /// Records that `field` was given `value`.
     pub fn insert(&mut self, field: InjectedField, value: Value) {
         self.0.insert(field, value);
@@ -147,6 +172,11 @@ impl Record {
     pub fn filter(&self, keep: impl Fn(&InjectedField, &Record) -> bool) -> Self {
         let kept = self.0.iter().filter(|(field, _)| keep(field, self));
         Record(kept.map(|(field, value)| (field.clone(), value.clone())).collect())
+    }
+
+    /// The recorded fields with their values.
+    pub fn entries(&self) -> impl Iterator<Item = (&InjectedField, &Value)> {
+        self.0.iter()
     }
 
     /// The recorded fields.
@@ -159,7 +189,8 @@ impl Record {
     /// count on either side.
     pub fn holds(&self, field: &InjectedField, object: &Value) -> bool {
         let recorded = self.0.get(field);
-        recorded.is_some_and(|recorded| field.find(object).is_some_and(|live| same_value(field, recorded, live)))
+        recorded
+            .is_some_and(|recorded| field.find(object).is_some_and(|live| same_value(field, recorded, live)))
     }
 }
 
@@ -248,7 +279,9 @@ mod tests {
         let filled = json!({"tcpSocket": {"port": 5000}, "periodSeconds": 5, "failureThreshold": 3,
             "timeoutSeconds": 1, "successThreshold": 1});
         assert!(same_value(&probe, &recorded, &filled));
-        for (field, value) in [("timeoutSeconds", json!(2)), ("periodSeconds", json!(10)), ("tcpSocket", json!({"port": 1}))] {
+        for (field, value) in
+            [("timeoutSeconds", json!(2)), ("periodSeconds", json!(10)), ("tcpSocket", json!({"port": 1}))]
+        {
             let mut changed = filled.clone();
             changed[field] = value;
             assert!(!same_value(&probe, &recorded, &changed), "{field}");

@@ -125,7 +125,8 @@ mod tests {
 
     #[test]
     fn the_manifest_of_kubectl_apply_is_a_proof() {
-        let manifest = json!({"spec": {"strategy": {"rollingUpdate": {"maxUnavailable": "25%"}}}}).to_string();
+        let manifest =
+            json!({"spec": {"strategy": {"rollingUpdate": {"maxUnavailable": "25%"}}}}).to_string();
         let object = json!({"metadata": {"annotations": {LAST_APPLIED: manifest}}});
         let intent = Intent::new(&object, Origin::ApiServer);
         assert!(intent.is_proven(&max_unavailable()));

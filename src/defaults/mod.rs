@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use crate::policy::Settings;
 use crate::workload::Workload;
-use injected::InjectedField;
+use injected::{InjectedField, Record};
 use intent::Intent;
 
 /// One default.
@@ -35,8 +35,9 @@ pub struct DefaultRule {
     pub in_template: bool,
     /// Whether a profile's settings switch it on.
     pub is_enabled: fn(&Settings) -> bool,
-    /// What it injects into a workload, which holds nothing of gapless' own.
-    pub fill: fn(&Workload, &Intent, &Settings) -> Filled,
+    /// What it injects into a workload, which holds nothing of gapless' own. The
+    /// record says what earlier defaults inject.
+    pub fill: fn(&Workload, &Intent, &Settings, &Record) -> Filled,
 }
 
 /// What one default injects into one workload.
@@ -48,8 +49,7 @@ pub struct Filled {
     pub problem: Option<String>,
 }
 
-/// All defaults, in the order in which they are applied and documented: later
-/// ones see what earlier ones injected.
+/// All defaults, in the order in which they are applied and documented.
 pub static DEFAULTS: &[DefaultRule] =
     &[readiness_probe::DEFAULT, pre_stop_sleep::DEFAULT, rolling_update::DEFAULT, version_label::DEFAULT];
 

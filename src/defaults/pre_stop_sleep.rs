@@ -3,7 +3,7 @@
 
 use serde_json::json;
 
-use super::injected::InjectedField;
+use super::injected::{InjectedField, Record};
 use super::intent::Intent;
 use super::{DefaultRule, Filled};
 use crate::policy::Settings;
@@ -73,7 +73,7 @@ pub fn is_grace_period_unset(workload: &Workload, intent: &Intent, settings: &Se
     }
 }
 
-fn fill(workload: &Workload, intent: &Intent, settings: &Settings) -> Filled {
+fn fill(workload: &Workload, intent: &Intent, settings: &Settings, _: &Record) -> Filled {
     let containers: Vec<_> = workload
         .serving(&settings.operational_port_names)
         .filter(|container| container.lifecycle.pre_stop.is_none())
@@ -113,7 +113,12 @@ mod tests {
     }
 
     fn filled(object: &Value) -> Filled {
-        fill(&Workload::read(object).unwrap(), &Intent::new(object, Origin::ApiServer), &Settings::default())
+        fill(
+            &Workload::read(object).unwrap(),
+            &Intent::new(object, Origin::ApiServer),
+            &Settings::default(),
+            &Record::default(),
+        )
     }
 
     /// The seconds of the sleep and the new grace period.

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde_json::{Map, Value, json};
 
-use super::injected::InjectedField;
+use super::injected::{InjectedField, Record};
 use super::intent::Intent;
 use super::{DefaultRule, Filled};
 use crate::field::FieldPath;
@@ -85,7 +85,7 @@ pub fn choose(workload: &Workload, settings: &Settings) -> Result<(String, Value
     Ok((container.name.to_owned(), Value::Object(probe)))
 }
 
-fn fill(workload: &Workload, _: &Intent, settings: &Settings) -> Filled {
+fn fill(workload: &Workload, _: &Intent, settings: &Settings, _: &Record) -> Filled {
     match choose(workload, settings) {
         Ok((container, probe)) => {
             Filled { fields: vec![(InjectedField::ReadinessProbe(container), probe)], problem: None }
@@ -117,7 +117,11 @@ fn choose_container<'w, 'a>(
 /// The handler: what the annotations say, else what the container is known to
 /// serve because another probe asks for it, else its port. Never a guessed
 /// path: a probe that never passes is worse than none.
-fn handler(workload: &Workload, container: &Container, settings: &Settings) -> Result<Map<String, Value>, NoProbe> {
+fn handler(
+    workload: &Workload,
+    container: &Container,
+    settings: &Settings,
+) -> Result<Map<String, Value>, NoProbe> {
     if let Some(handler) = annotated_handler(workload, container, settings)? {
         return Ok(handler);
     }
@@ -149,24 +153,30 @@ fn annotated_handler(
         };
     };
     if !path.starts_with('/') || path.chars().any(|character| character.is_control() || character == ' ') {
-        return Err(NoProbe::Annotation(PATH_ANNOTATION, format!("{path:?} is no path, write one such as /ready")));
+        return Err(NoProbe::Annotation(
+            PATH_ANNOTATION,
+            format!("{path:?} is no path, write one such as /ready"),
+        ));
     }
     let port = match port {
         Some(port) => parse_port(port, container)
             .ok_or_else(|| NoProbe::Annotation(PORT_ANNOTATION, unusable_port(port, container)))?,
         None => container.unambiguous_port(&settings.operational_port_names).ok_or_else(|| {
-            let why = format!("container {} has several ports, name one with {PORT_ANNOTATION}", container.name);
+            let why =
+                format!("container {} has several ports, name one with {PORT_ANNOTATION}", container.name);
             NoProbe::Annotation(PATH_ANNOTATION, why)
         })?,
     };
-    let mut http_get = json!({"path": path, "port": port});
-    match scheme {
-        None | Some("HTTP") => {}
-        Some("HTTPS") => http_get["scheme"] = json!("HTTPS"),
+    let http_get = match scheme {
+        None | Some("HTTP") => json!({"path": path, "port": port}),
+        Some("HTTPS") => json!({"path": path, "port": port, "scheme": "HTTPS"}),
         Some(other) => {
-            return Err(NoProbe::Annotation(SCHEME_ANNOTATION, format!("{other:?} is neither HTTP nor HTTPS")));
+            return Err(NoProbe::Annotation(
+                SCHEME_ANNOTATION,
+                format!("{other:?} is neither HTTP nor HTTPS"),
+            ));
         }
-    }
+    };
     Ok(Some(Map::from_iter([("httpGet".to_owned(), http_get)])))
 }
 
@@ -227,14 +237,21 @@ impl fmt::Display for NoProbe {
             NoProbe::ReadinessGates => f.write_str("none is injected beside readinessGates"),
             NoProbe::Recreate => f.write_str("none is injected with strategy Recreate"),
             NoProbe::SeveralServing(names) => {
-                write!(f, "containers {} serve, annotate the pod template with {DEFAULT_CONTAINER}", names.join(", "))
+                write!(
+                    f,
+                    "containers {} serve, annotate the pod template with {DEFAULT_CONTAINER}",
+                    names.join(", ")
+                )
             }
             NoProbe::SeveralPorts(name) => write!(
                 f,
                 "container {name} has several ports, annotate {PATH_ANNOTATION} and {PORT_ANNOTATION}"
             ),
             NoProbe::MySql(port) => {
-                write!(f, "none is injected on MySQL's port {port}, whose server blocks hosts that only connect")
+                write!(
+                    f,
+                    "none is injected on MySQL's port {port}, whose server blocks hosts that only connect"
+                )
             }
             NoProbe::Annotation(key, why) => write!(f, "annotation {key} has no effect: {why}"),
         }
@@ -295,7 +312,10 @@ mod tests {
         let path = json!({PATH_ANNOTATION: "/ready"});
         assert_eq!(annotated(path), probe("httpGet", json!({"path": "/ready", "port": 5000})));
         let all = json!({PATH_ANNOTATION: "/ready", PORT_ANNOTATION: "8081", SCHEME_ANNOTATION: "HTTPS"});
-        assert_eq!(annotated(all), probe("httpGet", json!({"path": "/ready", "port": 8081, "scheme": "HTTPS"})));
+        assert_eq!(
+            annotated(all),
+            probe("httpGet", json!({"path": "/ready", "port": 8081, "scheme": "HTTPS"}))
+        );
         let named = json!({PATH_ANNOTATION: "/ready", PORT_ANNOTATION: "main"});
         assert_eq!(annotated(named), probe("httpGet", json!({"path": "/ready", "port": 5000})));
 

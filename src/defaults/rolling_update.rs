@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::injected::InjectedField;
+use super::injected::{InjectedField, Record};
 use super::intent::Intent;
 use super::{DefaultRule, Filled};
 use crate::policy::Settings;
@@ -23,12 +23,16 @@ pub const DEFAULT: DefaultRule = DefaultRule {
     fill,
 };
 
-fn fill(workload: &Workload, intent: &Intent, settings: &Settings) -> Filled {
+fn fill(workload: &Workload, intent: &Intent, settings: &Settings, injected: &Record) -> Filled {
     let mut fields = Vec::new();
     if workload.rolls() {
         fields.extend(amounts(workload, intent, settings));
     }
-    fields.extend(min_ready_seconds(workload, intent, settings));
+    let is_probed = workload.containers().iter().any(|container| container.readiness_probe.is_some())
+        || injected.fields().any(|field| matches!(field, InjectedField::ReadinessProbe(_)));
+    if !is_probed {
+        fields.extend(min_ready_seconds(workload, intent, settings));
+    }
     Filled { fields, problem: None }
 }
 
@@ -55,7 +59,9 @@ fn amounts(workload: &Workload, intent: &Intent, settings: &Settings) -> Vec<(In
     }
 
     let can_surge = max_surge.is_some_and(|surge| !surge.is_zero()) && workload.surge_blocker().is_none();
-    if can_surge && is_unset(&InjectedField::MaxUnavailable, written.max_unavailable, api_default::MAX_UNAVAILABLE) {
+    if can_surge
+        && is_unset(&InjectedField::MaxUnavailable, written.max_unavailable, api_default::MAX_UNAVAILABLE)
+    {
         fields.push((InjectedField::MaxUnavailable, settings.rolling_update.max_unavailable.into()));
     }
     fields
@@ -64,13 +70,15 @@ fn amounts(workload: &Workload, intent: &Intent, settings: &Settings) -> Vec<(In
 /// `minReadySeconds` slows a rollout down where no probe can: without one a
 /// container counts as ready as soon as it runs (kubernetes docs,
 /// pod-lifecycle). The API server wants it below `progressDeadlineSeconds`.
-fn min_ready_seconds(workload: &Workload, intent: &Intent, settings: &Settings) -> Option<(InjectedField, Value)> {
+fn min_ready_seconds(
+    workload: &Workload,
+    intent: &Intent,
+    settings: &Settings,
+) -> Option<(InjectedField, Value)> {
     let seconds = settings.rolling_update.min_ready_seconds;
-    let is_probed = workload.containers().iter().any(|container| container.readiness_probe.is_some());
     let is_wanted = seconds > 0
         && workload.rolls()
         && workload.serves(&settings.operational_port_names)
-        && !is_probed
         && seconds < workload.progress_deadline_seconds()
         && workload.min_ready_seconds() == api_default::MIN_READY_SECONDS
         && !intent.is_proven(&InjectedField::MinReadySeconds.path());
@@ -97,7 +105,12 @@ mod tests {
     }
 
     fn filled(object: &Value, settings: &Settings) -> Value {
-        let filled = fill(&Workload::read(object).unwrap(), &Intent::new(object, Origin::ApiServer), settings);
+        let filled = fill(
+            &Workload::read(object).unwrap(),
+            &Intent::new(object, Origin::ApiServer),
+            settings,
+            &Record::default(),
+        );
         let fields = filled.fields.into_iter().map(|(field, value)| {
             let path = field.path().to_string();
             (path.rsplit('.').next().unwrap().to_owned(), value)
@@ -149,7 +162,8 @@ mod tests {
     #[test]
     fn where_surge_pods_cannot_run_old_ones_may_go_first() {
         let mut object = rolling(json!("25%"), json!("25%"));
-        object["spec"]["template"]["spec"]["volumes"] = json!([{"name": "data", "persistentVolumeClaim": {}}]);
+        object["spec"]["template"]["spec"]["volumes"] =
+            json!([{"name": "data", "persistentVolumeClaim": {}}]);
         assert_eq!(filled(&object, &Settings::default()), json!({}));
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use super::injected::InjectedField;
+use super::injected::{InjectedField, Record};
 use super::intent::Intent;
 use super::{DefaultRule, Filled};
 use crate::policy::Settings;
@@ -29,7 +29,7 @@ pub const DEFAULT: DefaultRule = DefaultRule {
     fill,
 };
 
-fn fill(workload: &Workload, _: &Intent, settings: &Settings) -> Filled {
+fn fill(workload: &Workload, _: &Intent, settings: &Settings, _: &Record) -> Filled {
     let written = workload.pod_labels();
     let version = match written.get(WELL_KNOWN_KEY) {
         Some(version) => Some((*version).to_owned()),
@@ -85,7 +85,12 @@ mod tests {
 
     /// What is injected, as `template key=value` and `key=value`.
     fn filled(object: &Value) -> Vec<String> {
-        let filled = fill(&Workload::read(object).unwrap(), &Intent::new(object, Origin::ApiServer), &Settings::default());
+        let filled = fill(
+            &Workload::read(object).unwrap(),
+            &Intent::new(object, Origin::ApiServer),
+            &Settings::default(),
+            &Record::default(),
+        );
         let text = |(field, value): (InjectedField, Value)| match field {
             InjectedField::TemplateLabel(key) => format!("template {key}={}", value.as_str().unwrap()),
             InjectedField::Label(key) => format!("{key}={}", value.as_str().unwrap()),
@@ -128,7 +133,8 @@ mod tests {
     #[test]
     fn keys_of_the_selector_are_never_added() {
         let mut object = deployment("app:v1.0", json!({}));
-        object["spec"]["selector"] = json!({"matchExpressions": [{"key": "version", "operator": "DoesNotExist"}]});
+        object["spec"]["selector"] =
+            json!({"matchExpressions": [{"key": "version", "operator": "DoesNotExist"}]});
         let key = WELL_KNOWN_KEY;
         assert_eq!(filled(&object), [format!("{key}=v1.0"), format!("template {key}=v1.0")]);
     }

@@ -32,7 +32,12 @@ fn check(workload: &Workload, settings: &Settings) -> Vec<Finding> {
         _ => FieldPath::new("spec.template.spec.containers"),
     };
     let message = format!("no readiness probe: a new pod gets requests before it listens{why}");
-    vec![Finding::required(RULE.id, field, message, "add a readinessProbe that asks what the application serves")]
+    vec![Finding::required(
+        RULE.id,
+        field,
+        message,
+        "add a readinessProbe that asks what the application serves",
+    )]
 }
 
 #[cfg(test)]

@@ -2,20 +2,31 @@
 //!
 //! One file and one page for each; [`RULES`] lists them.
 
+mod liveness_before_ready;
+mod liveness_equals_readiness;
 mod missing_pre_stop;
 mod missing_readiness_probe;
+mod missing_version_label;
 mod mutable_image_tag;
 mod no_rollback_history;
 mod pre_stop_exceeds_grace;
+mod probe_timeout_exceeds_period;
 mod recreate_strategy;
 mod rollout_capacity_loss;
 mod rollout_outage;
+mod shell_sleep;
+mod short_drain;
 mod single_replica;
-mod unknown_probe_port;
-mod unreachable_progress_deadline;
-mod zero_grace_period;
+mod slow_readiness;
+mod surge_deadlock;
 #[cfg(test)]
 pub(crate) mod testing;
+mod tight_progress_deadline;
+mod undeclared_probe_port;
+mod unknown_probe_port;
+mod unreachable_progress_deadline;
+mod version_label_mismatch;
+mod zero_grace_period;
 
 use crate::finding::{Action, Finding};
 use crate::policy::Settings;
@@ -47,21 +58,33 @@ pub static RULES: &[Rule] = &[
     rollout_outage::RULE,
     rollout_capacity_loss::RULE,
     single_replica::RULE,
+    surge_deadlock::RULE,
     no_rollback_history::RULE,
     unreachable_progress_deadline::RULE,
+    tight_progress_deadline::RULE,
     missing_readiness_probe::RULE,
     unknown_probe_port::RULE,
+    undeclared_probe_port::RULE,
+    slow_readiness::RULE,
+    probe_timeout_exceeds_period::RULE,
+    liveness_equals_readiness::RULE,
+    liveness_before_ready::RULE,
     missing_pre_stop::RULE,
     pre_stop_exceeds_grace::RULE,
+    short_drain::RULE,
+    shell_sleep::RULE,
     zero_grace_period::RULE,
     mutable_image_tag::RULE,
+    version_label_mismatch::RULE,
+    missing_version_label::RULE,
 ];
 
 /// The findings of all rules in one workload, with the rule that found each.
 pub fn findings(workload: &Workload, settings: &Settings) -> Vec<(&'static Rule, Finding)> {
     let is_scaled_to_zero = workload.replicas() == 0;
     let applicable = RULES.iter().filter(|rule| rule.judges_scaled_to_zero || !is_scaled_to_zero);
-    let found = applicable.flat_map(|rule| (rule.check)(workload, settings).into_iter().map(move |it| (rule, it)));
+    let found =
+        applicable.flat_map(|rule| (rule.check)(workload, settings).into_iter().map(move |it| (rule, it)));
     found.collect()
 }
 

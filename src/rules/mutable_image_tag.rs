@@ -21,7 +21,11 @@ pub const RULE: Rule = Rule {
 
 fn check(workload: &Workload, settings: &Settings) -> Vec<Finding> {
     let regular = workload.containers().iter().map(|container| (container, "spec.template.spec.containers"));
-    let init = workload.pod().init_containers.iter().map(|container| (container, "spec.template.spec.initContainers"));
+    let init = workload
+        .pod()
+        .init_containers
+        .iter()
+        .map(|container| (container, "spec.template.spec.initContainers"));
     regular.chain(init).filter_map(|(container, list)| check_container(container, list, settings)).collect()
 }
 
@@ -33,13 +37,20 @@ fn check_container(container: &Container, list: &'static str, settings: &Setting
     }
     let what = match reference.tag {
         None => "has no tag, which means latest".to_owned(),
-        Some(tag) if settings.mutable_tags.iter().any(|mutable| mutable == tag) => format!("has the tag {tag}"),
+        Some(tag) if settings.mutable_tags.iter().any(|mutable| mutable == tag) => {
+            format!("has the tag {tag}")
+        }
         Some(_) => return None,
     };
     let message =
         format!("image {image} {what}: it changes under its name, and a rollback brings nothing back");
     let field = FieldPath::new(list).item(container.name).field("image");
-    Some(Finding::invalid(RULE.id, field, message, "name a version or a digest, such as app:v1.2.3 or app@sha256:..."))
+    Some(Finding::invalid(
+        RULE.id,
+        field,
+        message,
+        "name a version or a digest, such as app:v1.2.3 or app@sha256:...",
+    ))
 }
 
 #[cfg(test)]

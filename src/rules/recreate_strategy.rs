@@ -54,7 +54,10 @@ mod tests {
     #[test]
     fn a_rolling_update_and_a_worker_are_fine() {
         assert!(found(&RULE, &web()).is_empty());
-        assert!(recreate(|object| object["spec"]["template"]["spec"]["containers"][0]["ports"] = json!([])).is_empty());
+        assert!(
+            recreate(|object| object["spec"]["template"]["spec"]["containers"][0]["ports"] = json!([]))
+                .is_empty()
+        );
     }
 
     #[test]

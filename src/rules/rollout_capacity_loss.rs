@@ -44,9 +44,24 @@ mod tests {
     #[test]
     fn more_than_a_quarter_is_down() {
         let table = [
-            (2, json!(1), json!(1), "2 replicas, maxUnavailable 1 -> 1 of 2 (50 %) may be down during a rollout"),
-            (3, json!("34%"), json!(1), "3 replicas, maxUnavailable 34% -> 1 of 3 (33 %) may be down during a rollout"),
-            (3, json!("25%"), json!(0), "3 replicas, maxUnavailable 25%, maxSurge 0 -> 1 of 3 (33 %) may be down during a rollout"),
+            (
+                2,
+                json!(1),
+                json!(1),
+                "2 replicas, maxUnavailable 1 -> 1 of 2 (50 %) may be down during a rollout",
+            ),
+            (
+                3,
+                json!("34%"),
+                json!(1),
+                "3 replicas, maxUnavailable 34% -> 1 of 3 (33 %) may be down during a rollout",
+            ),
+            (
+                3,
+                json!("25%"),
+                json!(0),
+                "3 replicas, maxUnavailable 25%, maxSurge 0 -> 1 of 3 (33 %) may be down during a rollout",
+            ),
         ];
         for (replicas, max_unavailable, max_surge, message) in table {
             assert_eq!(messages(&RULE, &rolling(replicas, max_unavailable, max_surge)), [message]);
@@ -55,7 +70,9 @@ mod tests {
 
     #[test]
     fn a_quarter_is_fine_and_an_outage_is_another_rule() {
-        for (replicas, max_unavailable) in [(4, json!(1)), (8, json!("25%")), (2, json!("25%")), (1, json!(1)), (2, json!(2))] {
+        for (replicas, max_unavailable) in
+            [(4, json!(1)), (8, json!("25%")), (2, json!("25%")), (1, json!(1)), (2, json!(2))]
+        {
             assert!(messages(&RULE, &rolling(replicas, max_unavailable, json!(1))).is_empty());
         }
     }

@@ -22,7 +22,11 @@ fn check(workload: &Workload, settings: &Settings) -> Vec<Finding> {
     if fenceposts.available > 0 || !workload.serves(&settings.operational_port_names) {
         return Vec::new();
     }
-    let message = format!("{} -> 0 of {} pods may be available during a rollout", amounts(workload), workload.replicas());
+    let message = format!(
+        "{} -> 0 of {} pods may be available during a rollout",
+        amounts(workload),
+        workload.replicas()
+    );
     let field = FieldPath::new("spec.strategy.rollingUpdate");
     vec![Finding::invalid(RULE.id, field, message, "set maxUnavailable: 0 and maxSurge: 1")]
 }
@@ -61,9 +65,12 @@ mod tests {
 
     #[test]
     fn one_pod_is_left_or_nobody_asks() {
-        for (replicas, max_unavailable, max_surge) in
-            [(1, json!("25%"), json!("25%")), (1, json!(0), json!(1)), (2, json!(1), json!(1)), (3, json!("99%"), json!(1))]
-        {
+        for (replicas, max_unavailable, max_surge) in [
+            (1, json!("25%"), json!("25%")),
+            (1, json!(0), json!(1)),
+            (2, json!(1), json!(1)),
+            (3, json!("99%"), json!(1)),
+        ] {
             assert!(messages(&RULE, &rolling(replicas, max_unavailable, max_surge)).is_empty());
         }
         let mut worker = rolling(1, json!(1), json!(1));

@@ -35,7 +35,8 @@ pub fn web() -> Value {
 pub fn rolling(replicas: i32, max_unavailable: Value, max_surge: Value) -> Value {
     let mut object = web();
     object["spec"]["replicas"] = json!(replicas);
-    object["spec"]["strategy"]["rollingUpdate"] = json!({"maxUnavailable": max_unavailable, "maxSurge": max_surge});
+    object["spec"]["strategy"]["rollingUpdate"] =
+        json!({"maxUnavailable": max_unavailable, "maxSurge": max_surge});
     object
 }
 

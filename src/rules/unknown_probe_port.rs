@@ -19,7 +19,8 @@ pub const RULE: Rule = Rule {
 };
 
 fn check(workload: &Workload, _: &Settings) -> Vec<Finding> {
-    let regular = workload.containers().iter().map(|container| (container, FieldPath::container(container.name)));
+    let regular =
+        workload.containers().iter().map(|container| (container, FieldPath::container(container.name)));
     let sidecars = workload.pod().init_containers.iter().map(|container| {
         (container, FieldPath::new("spec.template.spec.initContainers").item(container.name))
     });
@@ -29,11 +30,17 @@ fn check(workload: &Workload, _: &Settings) -> Vec<Finding> {
 fn check_container(container: &Container, path: &FieldPath) -> Vec<Finding> {
     let lifecycle = &container.lifecycle;
     let ports = [
-        ("startupProbe", probe_port(&container.startup_probe), "the container is restarted for ever"),
+        // The kubelet throws away the result of a probe that it cannot make
+        // (kubernetes, pkg/kubelet/prober/worker.go), so none of them fails.
+        ("startupProbe", probe_port(&container.startup_probe), "the pod never gets a request"),
         ("readinessProbe", probe_port(&container.readiness_probe), "the pod never gets a request"),
-        ("livenessProbe", probe_port(&container.liveness_probe), "the container is restarted for ever"),
+        ("livenessProbe", probe_port(&container.liveness_probe), "a container that hangs is never restarted"),
         ("lifecycle.postStart", hook_port(&lifecycle.post_start), "the hook fails and kills the container"),
-        ("lifecycle.preStop", hook_port(&lifecycle.pre_stop), "the hook fails and the container stops at once"),
+        (
+            "lifecycle.preStop",
+            hook_port(&lifecycle.pre_stop),
+            "the hook fails and the container stops at once",
+        ),
     ];
     let unknown = ports.into_iter().filter_map(|(field, port, consequence)| {
         let (handler, IntOrString::String(name)) = port? else { return None };
@@ -79,7 +86,8 @@ mod tests {
             assert_eq!(findings.iter().map(|it| it.field.to_string()).collect::<Vec<_>>(), [path]);
         }
         let mut object = web();
-        object["spec"]["template"]["spec"]["containers"][0]["lifecycle"] = json!({"preStop": get, "postStart": get});
+        object["spec"]["template"]["spec"]["containers"][0]["lifecycle"] =
+            json!({"preStop": get, "postStart": get});
         assert_eq!(found(&RULE, &object).len(), 2);
     }
 

@@ -1,6 +1,7 @@
 //! The rule `unreachable-progress-deadline`.
 
 use super::Rule;
+use crate::defaults::injected::InjectedField;
 use crate::field::FieldPath;
 use crate::finding::{Action, Finding};
 use crate::policy::Settings;
@@ -21,7 +22,10 @@ pub const RULE: Rule = Rule {
 fn check(workload: &Workload, _: &Settings) -> Vec<Finding> {
     let slowest = workload.long_running().max_by_key(|container| first_ready_second(container));
     let delay = slowest.map_or(0, first_ready_second);
-    let min_ready = i64::from(workload.min_ready_seconds());
+    let min_ready = match workload.is_injected(&InjectedField::MinReadySeconds) {
+        true => 0,
+        false => i64::from(workload.min_ready_seconds()),
+    };
     let deadline = i64::from(workload.progress_deadline_seconds());
     // Without a delay there is nothing that this rule could add: the API
     // server itself wants minReadySeconds below the deadline.
@@ -29,12 +33,21 @@ fn check(workload: &Workload, _: &Settings) -> Vec<Finding> {
         return Vec::new();
     }
     let name = slowest.map_or("", |container| container.name);
-    let wait = if min_ready > 0 { format!(" + minReadySeconds {min_ready} s") } else { String::new() };
-    let message = format!(
-        "container {name} is ready after {delay} s at the earliest{wait}, the deadline is {deadline} s: every rollout fails"
-    );
+    let field = FieldPath::new("spec.progressDeadlineSeconds");
     let fix = "shorten initialDelaySeconds (a startupProbe waits as long as needed and no longer), or raise progressDeadlineSeconds";
-    vec![Finding::invalid(RULE.id, FieldPath::new("spec.progressDeadlineSeconds"), message, fix)]
+    if delay >= deadline {
+        let message = format!(
+            "container {name} is ready after {delay} s at the earliest, the deadline is {deadline} s: every rollout is reported as failed"
+        );
+        return vec![Finding::invalid(RULE.id, field, message, fix)];
+    }
+    // A pod that gets ready is progress and starts the clock anew (kubernetes,
+    // pkg/controller/deployment/util/deployment_util.go,
+    // `DeploymentProgressing`), so this much is worth a warning only.
+    let message = format!(
+        "container {name} is available after {delay} s + minReadySeconds {min_ready} s at the earliest, later than the deadline of {deadline} s"
+    );
+    vec![Finding::invalid(RULE.id, field, message, fix).at_most(Action::Warn)]
 }
 
 /// Seconds after its start at which a container can be ready at the earliest.
@@ -50,7 +63,8 @@ fn first_ready_second(container: &Container) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rules::testing::{messages, web};
+    use crate::defaults::injected::ANNOTATION;
+    use crate::rules::testing::{found, web};
     use serde_json::{Value, json};
 
     fn deployment(readiness: Value, startup: Value, min_ready: i32, deadline: Value) -> Value {
@@ -64,15 +78,32 @@ mod tests {
     }
 
     #[test]
-    fn the_larger_delay_and_min_ready_seconds_reach_the_deadline() {
-        let table = [
-            (deployment(json!(600), json!(0), 0, json!(null)), "600 s at the earliest, the deadline is 600 s"),
-            (deployment(json!(100), json!(200), 100, json!(300)), "200 s at the earliest + minReadySeconds 100 s, the deadline is 300 s"),
-        ];
-        for (object, part) in table {
-            let expected = format!("container app is ready after {part}: every rollout fails");
-            assert_eq!(messages(&RULE, &object), [expected]);
+    fn a_delay_reaches_the_deadline() {
+        for (object, delay, deadline) in [
+            (deployment(json!(600), json!(0), 0, json!(null)), 600, 600),
+            (deployment(json!(100), json!(300), 50, json!(299)), 300, 299),
+        ] {
+            let findings = found(&RULE, &object);
+            let part = format!("ready after {delay} s at the earliest, the deadline is {deadline} s");
+            assert!(findings[0].message.contains(&part), "{findings:?}");
+            assert_eq!(findings[0].at_most, Action::Deny);
         }
+    }
+
+    #[test]
+    fn with_min_ready_seconds_it_is_only_worth_a_warning() {
+        let findings = found(&RULE, &deployment(json!(100), json!(200), 100, json!(300)));
+        let part = "available after 200 s + minReadySeconds 100 s at the earliest";
+        assert!(findings[0].message.contains(part), "{findings:?}");
+        assert_eq!(findings[0].at_most, Action::Warn);
+    }
+
+    #[test]
+    fn injected_min_ready_seconds_are_not_the_users_fault() {
+        let mut object = deployment(json!(0), json!(595), 10, json!(600));
+        assert_eq!(found(&RULE, &object).len(), 1);
+        object["metadata"]["annotations"] = json!({ANNOTATION: r#"{"spec.minReadySeconds":10}"#});
+        assert_eq!(found(&RULE, &object).len(), 0);
     }
 
     #[test]
@@ -83,7 +114,7 @@ mod tests {
             deployment(json!(100), json!(200), 99, json!(300)),
             deployment(json!(null), json!(null), 0, json!(1)),
         ] {
-            assert!(messages(&RULE, &object).is_empty(), "{object}");
+            assert!(found(&RULE, &object).is_empty(), "{object}");
         }
     }
 }

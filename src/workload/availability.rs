@@ -92,7 +92,9 @@ mod tests {
     fn amounts_are_what_the_api_server_accepts() {
         assert_eq!(Amount::parse(Int(2)), Some(Amount::Count(2)));
         assert_eq!(Amount::parse(Text("25%")), Some(Amount::Percent(25)));
-        for rejected in [Int(-1), Text("abc"), Text("25"), Text("%"), Text("-5%"), Text("+5%"), Text("1.5%"), Text("")] {
+        for rejected in
+            [Int(-1), Text("abc"), Text("25"), Text("%"), Text("-5%"), Text("+5%"), Text("1.5%"), Text("")]
+        {
             assert_eq!(Amount::parse(rejected), None, "{rejected:?}");
         }
     }

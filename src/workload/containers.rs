@@ -3,6 +3,7 @@
 
 use super::Workload;
 use super::object::{Container, ContainerPort, IntOrString};
+use crate::field::FieldPath;
 
 /// Proxies that a service mesh puts beside the application. Their ports are
 /// not the application's.
@@ -23,7 +24,10 @@ impl<'a> Container<'a> {
     }
 
     /// The TCP ports that are not there for operations only.
-    pub fn application_ports(&self, operational_port_names: &[String]) -> impl Iterator<Item = &ContainerPort<'a>> {
+    pub fn application_ports(
+        &self,
+        operational_port_names: &[String],
+    ) -> impl Iterator<Item = &ContainerPort<'a>> {
         self.tcp_ports().filter(move |port| {
             let name = port.name.unwrap_or_default();
             !operational_port_names.iter().any(|operational| operational == name)
@@ -57,6 +61,11 @@ impl<'a> Container<'a> {
         }
     }
 
+    /// Whether this is a service mesh's proxy.
+    pub fn is_mesh_proxy(&self) -> bool {
+        MESH_PROXIES.contains(&self.name)
+    }
+
     /// Whether this is an init container that keeps running beside the regular
     /// ones (KEP-753).
     pub fn is_native_sidecar(&self) -> bool {
@@ -67,10 +76,12 @@ impl<'a> Container<'a> {
 impl<'a> Workload<'a> {
     /// The regular containers that serve requests: they declare a TCP port
     /// that is not for operations only.
-    pub fn serving<'w>(&'w self, operational_port_names: &'w [String]) -> impl Iterator<Item = &'w Container<'a>> {
+    pub fn serving<'w>(
+        &'w self,
+        operational_port_names: &'w [String],
+    ) -> impl Iterator<Item = &'w Container<'a>> {
         self.containers().iter().filter(move |container| {
-            !MESH_PROXIES.contains(&container.name)
-                && container.application_ports(operational_port_names).next().is_some()
+            !container.is_mesh_proxy() && container.application_ports(operational_port_names).next().is_some()
         })
     }
 
@@ -113,6 +124,17 @@ impl<'a> Workload<'a> {
         let sidecars = self.pod().init_containers.iter().filter(|container| container.is_native_sidecar());
         self.containers().iter().chain(sidecars)
     }
+
+    /// The same, each with its path. No other container may have probes.
+    pub fn long_running_with_path(&self) -> impl Iterator<Item = (&Container<'a>, FieldPath)> {
+        // A regular container may have a restartPolicy too, so that the policy
+        // does not tell which list a container is in.
+        let regular = self.containers().len();
+        self.long_running().enumerate().map(move |(index, container)| {
+            let list = if index < regular { "containers" } else { "initContainers" };
+            (container, FieldPath::new("spec.template.spec").field(list).item(container.name))
+        })
+    }
 }
 
 #[cfg(test)]
@@ -143,6 +165,17 @@ mod tests {
         let workload = Workload::read(&raw).unwrap();
         let names: Vec<_> = workload.serving(&operational()).map(|container| container.name).collect();
         assert_eq!(names, ["app"]);
+    }
+
+    #[test]
+    fn native_sidecars_run_as_long_as_regular_containers() {
+        let raw = json!({"spec": {"template": {"spec": {
+            "containers": [{"name": "app", "restartPolicy": "Always"}],
+            "initContainers": [{"name": "migrate"}, {"name": "proxy", "restartPolicy": "Always"}],
+        }}}});
+        let workload = Workload::read(&raw).unwrap();
+        let paths: Vec<_> = workload.long_running_with_path().map(|(_, path)| path.to_string()).collect();
+        assert_eq!(paths, ["spec.template.spec.containers[app]", "spec.template.spec.initContainers[proxy]"]);
     }
 
     #[test]

@@ -32,7 +32,8 @@ impl<'a> ImageReference<'a> {
 pub fn label_value(tag: &str) -> Option<String> {
     let is_legal = |character: char| character.is_ascii_alphanumeric() || "-_.".contains(character);
     let is_edge = |character: char| !character.is_ascii_alphanumeric();
-    let legal: String = tag.chars().map(|character| if is_legal(character) { character } else { '-' }).collect();
+    let legal: String =
+        tag.chars().map(|character| if is_legal(character) { character } else { '-' }).collect();
     let start = legal.trim_start_matches(is_edge);
     let short: String = start.chars().take(63).collect();
     let value = short.trim_end_matches(is_edge);

@@ -8,6 +8,7 @@ pub mod availability;
 pub mod containers;
 pub mod image;
 pub mod object;
+pub mod probes;
 pub mod scheduling;
 pub mod shutdown;
 
@@ -74,8 +75,10 @@ impl<'a> Workload<'a> {
     pub fn read(raw: &'a Value) -> Result<Self, WrongType> {
         // The second, slower pass only runs to find out where the mistake is.
         let object: Object = serde::Deserialize::deserialize(raw).or_else(|_| {
-            serde_path_to_error::deserialize(raw)
-                .map_err(|error| WrongType { path: error.path().to_string(), message: error.inner().to_string() })
+            serde_path_to_error::deserialize(raw).map_err(|error| WrongType {
+                path: error.path().to_string(),
+                message: error.inner().to_string(),
+            })
         })?;
         let record = Record::read(raw).ok().flatten().unwrap_or_default();
         Ok(Workload { raw, object, record })
@@ -192,7 +195,9 @@ impl<'a> Workload<'a> {
         }
         let mut names = self.containers().iter().map(|container| container.name).collect::<Vec<_>>();
         names.sort_unstable();
-        if names.iter().any(|name| name.is_empty()) || names.windows(2).any(|pair| pair.first() == pair.last()) {
+        if names.iter().any(|name| name.is_empty())
+            || names.windows(2).any(|pair| pair.first() == pair.last())
+        {
             return Some("a container has no name of its own");
         }
         if self.replicas() < 0 {

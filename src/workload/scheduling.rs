@@ -54,13 +54,16 @@ impl Workload<'_> {
 
     /// A volume by claim.
     pub fn volume_blocker(&self) -> Option<SurgeBlocker> {
-        let by_claim =
-            |volume: &&super::object::Volume| volume.persistent_volume_claim.is_some() || volume.ephemeral.is_some();
+        let by_claim = |volume: &&super::object::Volume| {
+            volume.persistent_volume_claim.is_some() || volume.ephemeral.is_some()
+        };
         let volume = self.pod().volumes.iter().find(by_claim)?;
         Some(SurgeBlocker::Volume(volume.name.unwrap_or_default().to_owned()))
     }
 
-    fn anti_affinity_blocker(&self) -> Option<SurgeBlocker> {
+    /// Required anti-affinity that keeps the pod off every node where another
+    /// pod of its own kind runs, of whichever generation.
+    pub fn anti_affinity_blocker(&self) -> Option<SurgeBlocker> {
         let repels_itself = self.pod().affinity.pod_anti_affinity.required.iter().any(|term| {
             term.topology_key == HOSTNAME_TOPOLOGY
                 // With this key a term only speaks of pods of the same generation.

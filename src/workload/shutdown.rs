@@ -31,8 +31,9 @@ fn exec_sleeps(command: &[&str]) -> Duration {
     match program.rsplit('/').next() {
         Some("sleep") => sleep_arguments(arguments.iter().copied()),
         Some(shell) if SHELLS.contains(&shell) => {
-            let is_command_flag =
-                |argument: &&&str| argument.starts_with('-') && !argument.starts_with("--") && argument.ends_with('c');
+            let is_command_flag = |argument: &&&str| {
+                argument.starts_with('-') && !argument.starts_with("--") && argument.ends_with('c')
+            };
             let script = arguments.iter().skip_while(|argument| !is_command_flag(argument)).nth(1);
             script.map_or(Duration::ZERO, |script| script_sleeps(script))
         }
@@ -54,7 +55,8 @@ fn script_sleeps(script: &str) -> Duration {
             && runs
             && program.rsplit('/').next() == Some("sleep")
         {
-            total = total.saturating_add(sleep_arguments(arguments.iter().map(|word| word.trim_matches(['"', '\'']))));
+            total = total
+                .saturating_add(sleep_arguments(arguments.iter().map(|word| word.trim_matches(['"', '\'']))));
         }
         if words.first().is_some_and(|word| *word == "exit") && runs {
             break;

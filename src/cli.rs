@@ -1,0 +1,182 @@
+//! The command line: definitions, nothing else.
+
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::report::json;
+use crate::server::duration;
+use crate::telemetry::LogFormat;
+
+/// A Kubernetes admission webhook that makes zero-downtime the default for
+/// Deployments.
+///
+/// gapless rejects what is going to drop requests during a rollout, and fills
+/// in what people forget: readiness probe, preStop sleep, rolling parameters,
+/// version labels.
+///
+/// Exit code: 0 if all is fine, 1 for findings that deny, 2 for bad usage or
+/// input that cannot be read.
+#[derive(Debug, Parser)]
+#[command(name = "gapless", version, max_term_width = 100)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve the mutating and the validating webhook over TLS
+    ///
+    /// The API server calls POST /mutate/PROFILE and POST /validate/PROFILE;
+    /// without a profile, the default one applies.
+    ///
+    /// Without --tls-cert and --tls-key a CA and a certificate for localhost are
+    /// made, in memory. The CA is written to a file, and a curl command that
+    /// tries it all is printed.
+    ///
+    /// On SIGTERM or SIGINT, /readyz fails at once. The webhooks go on until
+    /// everybody has noticed, close each connection with its next answer, and
+    /// finish what has begun. A second signal ends gapless at once.
+    Serve(ServeArguments),
+
+    /// Judge manifests in files as the webhook would
+    ///
+    /// Deployments of apps/v1 are judged as if they were created now, after
+    /// gapless has injected its defaults. Lists are opened; objects of other
+    /// kinds are skipped and counted. Nothing is changed.
+    ///
+    /// Templates have to be rendered first:
+    ///
+    ///   helm template CHART | gapless check -
+    ///   kubectl kustomize DIR | gapless check -
+    ///
+    /// Exit code: 0 if nothing would be denied, 1 if something would be, 2 if
+    /// something cannot be read; what can be read is judged all the same.
+    #[command(after_long_help = json::SHAPE, verbatim_doc_comment)]
+    Check(CheckArguments),
+
+    /// List the rules and defaults, or explain one
+    Rules(RulesArguments),
+}
+
+/// The arguments of `gapless check`.
+#[derive(Debug, Args)]
+pub struct CheckArguments {
+    /// YAML or JSON files; directories, which stand for the .yaml, .yml and
+    /// .json files in and below them, without hidden ones; "-" for standard
+    /// input
+    #[arg(value_name = "FILE|DIR|-", required = true)]
+    pub files: Vec<PathBuf>,
+
+    /// Form of the report: text for people, json for programs, sarif for code
+    /// scanning, github for GitHub Actions
+    #[arg(short, long, value_name = "FORMAT", default_value = "text", hide_possible_values = true)]
+    pub format: CheckFormat,
+
+    /// Profile to judge by; without it, the default profile of the
+    /// configuration
+    #[arg(long, value_name = "PROFILE")]
+    pub profile: Option<String>,
+
+    /// Configuration, a YAML file of kind GaplessConfiguration; without it, the
+    /// default profile is production
+    #[arg(long, value_name = "FILE", env = "GAPLESS_CONFIG")]
+    pub config: Option<PathBuf>,
+}
+
+/// The forms of the report of `gapless check`.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum CheckFormat {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+    /// For code scanning.
+    Sarif,
+    /// For GitHub Actions.
+    Github,
+}
+
+/// The arguments of `gapless rules`.
+#[derive(Debug, Args)]
+pub struct RulesArguments {
+    /// Rule or default whose page to show
+    pub id: Option<String>,
+
+    /// Form of the output: text for people, json for programs
+    #[arg(short, long, value_name = "FORMAT", default_value = "text", hide_possible_values = true)]
+    pub format: RulesFormat,
+}
+
+/// The forms of the output of `gapless rules`.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum RulesFormat {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+/// The arguments of `gapless serve`.
+#[derive(Debug, Args)]
+pub struct ServeArguments {
+    /// Configuration, a YAML file of kind GaplessConfiguration; without it,
+    /// every namespace has the profile production
+    #[arg(long, value_name = "FILE", env = "GAPLESS_CONFIG")]
+    pub config: Option<PathBuf>,
+
+    /// Serving certificate, a PEM file; intermediate certificates come after it
+    #[arg(long, value_name = "FILE", env = "GAPLESS_TLS_CERT", requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+
+    /// Private key of the serving certificate, a PEM file: PKCS#8, SEC1 or
+    /// PKCS#1, not encrypted
+    #[arg(long, value_name = "FILE", env = "GAPLESS_TLS_KEY", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
+
+    /// Address of the webhooks, HTTPS; the default is every address of the host,
+    /// IPv4 too, and port 0 is any free port
+    #[arg(long, value_name = "ADDRESS", env = "GAPLESS_BIND", default_value = "[::]:9443", value_parser = socket_address)]
+    pub bind: SocketAddr,
+
+    /// Address of /livez, /readyz and /metrics, plain HTTP
+    #[arg(long, value_name = "ADDRESS", env = "GAPLESS_OPS_BIND", default_value = "[::]:8080", value_parser = socket_address)]
+    pub ops_bind: SocketAddr,
+
+    /// How many reviews may be under way at once; one more is answered with 429
+    /// right away
+    // One API server lets 200 writes in at once (its
+    // --max-mutating-requests-inflight), and each waits for one call at a time
+    // to a mutating webhook; this is enough for three of them.
+    #[arg(long, value_name = "NUMBER", env = "GAPLESS_MAX_IN_FLIGHT", default_value = "600")]
+    pub max_in_flight: NonZeroUsize,
+
+    /// How long to go on as usual after SIGTERM, until the API server has
+    /// noticed that this pod is not ready any more
+    #[arg(long, value_name = "DURATION", env = "GAPLESS_SHUTDOWN_DELAY", default_value = "5s", value_parser = duration::parse)]
+    pub shutdown_delay: Duration,
+
+    /// How long reviews may take to finish after that; what is left is cut off
+    // The API server waits for a webhook for 30 s at most (timeoutSeconds).
+    #[arg(long, value_name = "DURATION", env = "GAPLESS_DRAIN_LIMIT", default_value = "30s", value_parser = duration::parse)]
+    pub drain_limit: Duration,
+
+    /// Form of the log on standard error
+    #[arg(long, value_name = "FORMAT", env = "GAPLESS_LOG_FORMAT", default_value = "text")]
+    pub log_format: LogFormat,
+
+    /// What to log: error, warn, info, debug, trace or off, also for single
+    /// modules, such as "info,rustls=debug"
+    #[arg(long, value_name = "FILTER", env = "GAPLESS_LOG", default_value = "info")]
+    pub log: String,
+}
+
+fn socket_address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "write an IP address and a port, such as [::]:9443 or 127.0.0.1:9443".to_owned())
+}

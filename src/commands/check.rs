@@ -1,0 +1,292 @@
+//! `gapless check`: judges manifests as the webhook would.
+
+use std::process::ExitCode;
+
+use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+
+use super::output;
+use crate::admission::{self, Assessment, Judged, Outcome, Skip};
+use crate::cli::{CheckArguments, CheckFormat};
+use crate::config;
+use crate::defaults::inject::InjectError;
+use crate::defaults::satisfying;
+use crate::field::FieldPath;
+use crate::finding::Action;
+use crate::offline::documents::{self, Document, Unparsable};
+use crate::offline::inputs;
+use crate::offline::objects::{self, Object};
+use crate::offline::source::{Name, Source, Unreadable};
+use crate::policy::{Policy, Profile};
+use crate::report::{self, Entry, Found, InputError, Judgement, Problem, Report, Skipped, Subject};
+use crate::rules::RULES;
+use crate::waiver::ActiveWaivers;
+use crate::workload::{Workload, WrongType};
+
+/// Findings that deny.
+const DENIED: u8 = 1;
+/// Something could not be read.
+const UNREADABLE: u8 = 2;
+
+/// Judges the files, writes the report, and says by its exit code how it went.
+///
+/// # Errors
+/// If the configuration or the profile is of no use, or the report cannot be
+/// written. What is wrong with a manifest is part of the report.
+pub fn run(arguments: &CheckArguments) -> anyhow::Result<ExitCode> {
+    let policy = config::load(arguments.config.as_deref())?;
+    let profile = choose_profile(&policy, arguments.profile.as_deref())?;
+    let mut check = Check::new(profile, Timestamp::now().to_zoned(TimeZone::UTC).date());
+    for input in inputs::expand(&arguments.files) {
+        match input.and_then(Source::read) {
+            Ok(source) => check.source(&source),
+            Err(unreadable) => check.report.entries.push(Entry::Error(unreadable.into())),
+        }
+    }
+
+    let report = check.report;
+    match arguments.format {
+        CheckFormat::Text => output::print(&report::text::write(&report))?,
+        CheckFormat::Json => output::print_plain(&report::json::write(&report)?)?,
+        CheckFormat::Sarif => output::print_plain(&report::sarif::write(&report, profile)?)?,
+        CheckFormat::Github => output::print_plain(&report::github::write(&report))?,
+    }
+    let summary = report.summary();
+    Ok(match (summary.errors, summary.denied) {
+        (0, 0) => ExitCode::SUCCESS,
+        (0, _) => ExitCode::from(DENIED),
+        _ => ExitCode::from(UNREADABLE),
+    })
+}
+
+/// The profile to judge by; `None` for `off`.
+fn choose_profile<'p>(policy: &'p Policy, name: Option<&str>) -> anyhow::Result<Option<&'p Profile>> {
+    let Some(name) = name else { return Ok(policy.default_profile()) };
+    if name == Policy::OFF {
+        return Ok(None);
+    }
+    let Some(profile) = policy.profile(name) else {
+        let known: Vec<_> = policy.profile_names().chain([Policy::OFF]).collect();
+        anyhow::bail!("there is no profile {name:?}; write one of: {}", known.join(", "));
+    };
+    Ok(Some(profile))
+}
+
+/// The work under way.
+struct Check<'p> {
+    profile: Option<&'p Profile>,
+    today: Date,
+    report: Report,
+}
+
+impl<'p> Check<'p> {
+    fn new(profile: Option<&'p Profile>, today: Date) -> Self {
+        let name = profile.map_or(Policy::OFF, |profile| profile.name.as_str()).to_owned();
+        let report = Report { profile: name, files: 0, entries: Vec::new(), other_objects: 0 };
+        Check { profile, today, report }
+    }
+
+    /// Judges all Deployments of one file.
+    fn source(&mut self, source: &Source) {
+        self.report.files += 1;
+        let (documents, rest) = documents::split(source);
+        if documents.is_empty() && rest.is_none() && source.name == Name::Stdin {
+            // Most likely what should have written it failed, which a pipe hides.
+            let message = "there is nothing on standard input".to_owned();
+            self.error(Unreadable::new(Name::Stdin, message).into());
+        }
+        for document in documents {
+            match document.parse() {
+                Ok(root) => objects::objects(&root).iter().for_each(|object| self.object(&document, object)),
+                Err(unparsable) => self.error(unparsable.into()),
+            }
+        }
+        if let Some(unparsable) = rest {
+            self.error(unparsable.into());
+        }
+    }
+
+    fn object(&mut self, document: &Document, object: &Object) {
+        if !object.is_deployment() {
+            self.report.other_objects += 1;
+            return;
+        }
+        let entry = self.deployment(document, object).unwrap_or_else(Entry::Error);
+        self.report.entries.push(entry);
+    }
+
+    /// Judges one Deployment, or says why not.
+    fn deployment(&self, document: &Document, object: &Object) -> Result<Entry, InputError> {
+        let subject = Subject {
+            namespace: object.namespace().map(str::to_owned),
+            name: object.name().unwrap_or("(without a name)").to_owned(),
+            document: document.index,
+            place: document.place(object.node.place_of(&FieldPath::new("metadata.name"))),
+        };
+        let Some(profile) = self.profile else {
+            let message = "is not judged: the profile is off".to_owned();
+            return Ok(Entry::Skipped(Skipped { subject, skip: Skip::ProfileOff, message }));
+        };
+
+        let value = object.node.to_value();
+        let assessment = match admission::assess(&value, profile, self.today) {
+            Ok(assessment) => assessment,
+            Err(InjectError::WrongType(error)) => return Err(wrong_type(document, object, &error)),
+            Err(InjectError::Patch(error)) => {
+                let message = format!("gapless failed, please report this: {error}");
+                return Err(InputError { place: subject.place, message, hint: None });
+            }
+        };
+        let workload = Workload::read(&value).map_err(|error| wrong_type(document, object, &error))?;
+        let Assessment { skip, injection, judged, problems } = assessment;
+        if let Some(skip) = skip {
+            let message = skipped_because(skip, &workload);
+            return Ok(Entry::Skipped(Skipped { subject, skip, message }));
+        }
+
+        let waivers = ActiveWaivers::read(&workload, profile.waivers, self.today, |_| true);
+        let found = |Judged { finding, outcome, .. }: Judged| Found {
+            place: document.place(object.node.place_of(&finding.field)),
+            action: action(profile, finding.rule).min(finding.at_most),
+            reason: (outcome == Outcome::Waived).then(|| reason(finding.rule, &waivers)).flatten(),
+            finding,
+            outcome,
+        };
+        Ok(Entry::Judged(Judgement {
+            findings: judged.into_iter().map(found).collect(),
+            problems: problems.iter().map(|line| problem(document, object, line)).collect(),
+            injections: injection.announcements,
+            subject,
+        }))
+    }
+
+    fn error(&mut self, error: InputError) {
+        self.report.entries.push(Entry::Error(error));
+    }
+}
+
+fn action(profile: &Profile, id: &str) -> Action {
+    RULES.iter().find(|rule| rule.id == id).map_or(Action::Off, |rule| profile.action(rule))
+}
+
+/// Why a rule is waived: by its own id, or by that of a default which would
+/// leave it nothing to say.
+fn reason(rule: &str, waivers: &ActiveWaivers) -> Option<String> {
+    let by_default = || satisfying(rule).find_map(|default| waivers.reason(default.id));
+    waivers.reason(rule).or_else(by_default).map(str::to_owned)
+}
+
+fn skipped_because(skip: Skip, workload: &Workload) -> String {
+    match (skip, workload.invalid_because()) {
+        (Skip::Invalid, Some(why)) => format!(
+            "is not judged, since the API server rejects it: {why} \
+             (a patch for kustomize? run kubectl kustomize DIR | gapless check -)"
+        ),
+        (Skip::Owned, _) => "is not judged: another object controls it, see its ownerReferences".to_owned(),
+        (Skip::Deleting, _) => "is not judged: it is being deleted".to_owned(),
+        _ => format!("is not judged: {}", skip.as_str()),
+    }
+}
+
+/// A line such as `annotation KEY has no effect: why (ID)`.
+fn problem(document: &Document, object: &Object, line: &str) -> Problem {
+    let (message, id) = match line.strip_suffix(')').and_then(|line| line.rsplit_once(" (")) {
+        Some((message, id)) => (message, id),
+        None => (line, ""),
+    };
+    let key = message.split_whitespace().nth(1).unwrap_or_default();
+    let annotations = ["metadata.annotations", "spec.template.metadata.annotations"];
+    let paths = annotations.map(|path| FieldPath::new(path).key(key));
+    let written = paths.iter().find(|path| object.node.has(path));
+    let place = document.place(object.node.place_of(written.unwrap_or(&FieldPath::new("metadata"))));
+    Problem { id: id.to_owned(), message: message.to_owned(), place }
+}
+
+fn wrong_type(document: &Document, object: &Object, error: &WrongType) -> InputError {
+    InputError {
+        place: document.place(object.node.place_of_text(&error.path)),
+        message: format!("{}: {}", error.path, in_plain_words(&error.message)),
+        hint: document.hint().map(str::to_owned),
+    }
+}
+
+/// What serde says of a wrong type, in the words of YAML and JSON instead of
+/// Rust's.
+fn in_plain_words(message: &str) -> String {
+    let plain = || {
+        let what =
+            message.strip_prefix("invalid type: ").or_else(|| message.strip_prefix("invalid value: "))?;
+        let (found, expected) = what.rsplit_once(", expected ")?;
+        let found = match found {
+            "map" => "an object",
+            "sequence" => "a list",
+            // Such as: floating point `1.5`.
+            scalar => ["boolean ", "integer ", "floating point ", "string "]
+                .iter()
+                .find_map(|kind| scalar.strip_prefix(kind))
+                .map_or(scalar, |value| value.trim_matches('`')),
+        };
+        let expected = match expected {
+            "i32" => "a whole number of at most 32 bits",
+            "i64" => "a whole number",
+            "a boolean" => "true or false",
+            "a sequence" => "a list",
+            "a map" => "an object",
+            "a borrowed string" if found == "an object" || found == "a list" => "text",
+            "a borrowed string" => "text: write it in quotes",
+            other => other,
+        };
+        Some(format!("found {found}, expected {expected}"))
+    };
+    plain().unwrap_or_else(|| message.to_owned())
+}
+
+impl From<Unreadable> for InputError {
+    fn from(unreadable: Unreadable) -> Self {
+        InputError { place: unreadable.place(), message: unreadable.message, hint: None }
+    }
+}
+
+impl From<Unparsable> for InputError {
+    fn from(unparsable: Unparsable) -> Self {
+        let Unparsable { place, message, hint } = unparsable;
+        InputError { place, message, hint: hint.map(str::to_owned) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn wrong_types_are_told_in_plain_words() {
+        let table = [
+            (json!({"replicas": "three"}), "found \"three\", expected a whole number of at most 32 bits"),
+            (json!({"replicas": 1.5}), "found 1.5, expected a whole number of at most 32 bits"),
+            (
+                json!({"replicas": 9_999_999_999_i64}),
+                "found 9999999999, expected a whole number of at most 32 bits",
+            ),
+            (json!({"strategy": {"type": 5}}), "found 5, expected text: write it in quotes"),
+            (json!({"strategy": {"type": [5]}}), "found a list, expected text"),
+            (json!({"strategy": "Recreate"}), "found \"Recreate\", expected an object"),
+            (json!({"template": {"spec": {"containers": {}}}}), "found an object, expected a list"),
+            (
+                json!({"template": {"spec": {"terminationGracePeriodSeconds": "1m"}}}),
+                "found \"1m\", expected a whole number",
+            ),
+            (json!({"template": {"spec": {"hostNetwork": "yes"}}}), "found \"yes\", expected true or false"),
+            (
+                json!({"strategy": {"rollingUpdate": {"maxSurge": true}}}),
+                "found true, expected a number or a string",
+            ),
+        ];
+        for (spec, expected) in table {
+            let object = json!({ "spec": spec });
+            let error = Workload::read(&object).unwrap_err();
+            assert_eq!(in_plain_words(&error.message), expected);
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! Writing to standard output.
+
+use std::io::{self, ErrorKind, Write};
+
+/// Writes `text`. Terminal styles in it are left out if standard output is no
+/// terminal, or if the environment variable `NO_COLOR` is set.
+///
+/// # Errors
+/// If it cannot be written. That nobody reads it to its end, as with
+/// `| head`, is no error.
+pub fn print(text: &str) -> io::Result<()> {
+    write(&mut anstream::stdout().lock(), text)
+}
+
+/// Writes `text` as it is.
+///
+/// # Errors
+/// As [`print`].
+pub fn print_plain(text: &str) -> io::Result<()> {
+    write(&mut io::stdout().lock(), text)
+}
+
+fn write(out: &mut impl Write, text: &str) -> io::Result<()> {
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        result => result,
+    }
+}

@@ -1,0 +1,213 @@
+//! `gapless rules`: the rules and defaults, or the page of one of them.
+
+use std::fmt::Write;
+use std::process::ExitCode;
+
+use anstyle::Style;
+use serde_json::json;
+
+use super::output;
+use crate::cli::{RulesArguments, RulesFormat};
+use crate::defaults::DEFAULTS;
+use crate::finding::Action;
+use crate::policy::Profile;
+use crate::rules::RULES;
+
+const BOLD: Style = Style::new().bold();
+
+/// Width of the table: that of the terminal within these limits, and the
+/// larger one where there is no terminal.
+const WIDTHS: (usize, usize) = (80, 100);
+
+/// How like an unknown id another one must be to be meant, from 0 to 1.
+const LIKENESS: f64 = 0.7;
+
+/// A line of the table, and the page behind it.
+struct Row {
+    id: &'static str,
+    kind: &'static str,
+    production: &'static str,
+    development: &'static str,
+    summary: &'static str,
+    page: &'static str,
+}
+
+/// Writes the table, or the page of the rule or default that was asked for.
+///
+/// # Errors
+/// If there is no rule or default of that id, or the output cannot be written.
+pub fn run(arguments: &RulesArguments) -> anyhow::Result<ExitCode> {
+    let rows: Vec<Row> = rules().chain(defaults()).collect();
+    let row = match &arguments.id {
+        None => None,
+        Some(id) => Some(rows.iter().find(|row| row.id == id).ok_or_else(|| unknown(id, &rows))?),
+    };
+    match (arguments.format, row) {
+        (RulesFormat::Text, None) => output::print(&table(&rows, width()))?,
+        (RulesFormat::Text, Some(row)) => output::print(&styled(row.page))?,
+        (RulesFormat::Json, None) => print_json(&rows.iter().map(Row::json).collect())?,
+        (RulesFormat::Json, Some(row)) => print_json(&row.json())?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn rules() -> impl Iterator<Item = Row> {
+    let profiles = (Profile::production(), Profile::development());
+    RULES.iter().map(move |rule| Row {
+        id: rule.id,
+        kind: "rule",
+        production: word(profiles.0.action(rule)),
+        development: word(profiles.1.action(rule)),
+        summary: rule.summary,
+        page: rule.page,
+    })
+}
+
+fn defaults() -> impl Iterator<Item = Row> {
+    let profiles = (Profile::production(), Profile::development());
+    let on = |is_enabled: bool| if is_enabled { "On" } else { "Off" };
+    DEFAULTS.iter().map(move |default| Row {
+        id: default.id,
+        kind: "default",
+        production: on((default.is_enabled)(&profiles.0.settings)),
+        development: on((default.is_enabled)(&profiles.1.settings)),
+        summary: default.summary,
+        page: default.page,
+    })
+}
+
+fn word(action: Action) -> &'static str {
+    match action {
+        Action::Deny => "Deny",
+        Action::Warn => "Warn",
+        Action::Audit => "Audit",
+        Action::Off => "Off",
+    }
+}
+
+fn unknown(id: &str, rows: &[Row]) -> anyhow::Error {
+    let likeness = |row: &&Row| strsim::jaro_winkler(id, row.id);
+    let nearest = rows.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
+    match nearest.filter(|row| likeness(row) > LIKENESS) {
+        Some(row) => anyhow::anyhow!("there is no rule or default {id:?}; did you mean {}?", row.id),
+        None => anyhow::anyhow!("there is no rule or default {id:?}; gapless rules lists them"),
+    }
+}
+
+fn width() -> usize {
+    let (least, most) = WIDTHS;
+    terminal_size::terminal_size().map_or(most, |(width, _)| usize::from(width.0).clamp(least, most))
+}
+
+/// The rules, then the defaults. The summary is broken into lines.
+fn table(rows: &[Row], width: usize) -> String {
+    let id_width = rows.iter().map(|row| row.id.len()).max().unwrap_or_default();
+    let mut text = String::new();
+    for (kind, title, what) in [("rule", "RULE", "FINDS"), ("default", "DEFAULT", "INJECTS")] {
+        if !text.is_empty() {
+            text.push('\n');
+        }
+        line(&mut text, [&format!("{BOLD}{title:id_width$}"), "PROD ", "DEV  ", &format!("{what}{BOLD:#}")]);
+        for row in rows.iter().filter(|row| row.kind == kind) {
+            let (production, development) =
+                (format!("{:5}", row.production), format!("{:5}", row.development));
+            let head = format!("{:id_width$}", row.id);
+            let indent = head.len() + production.len() + development.len() + 6;
+            let mut lines = wrap(row.summary, width.saturating_sub(indent)).into_iter();
+            let first = lines.next().unwrap_or_default();
+            line(&mut text, [&head, &production, &development, &first]);
+            for more in lines {
+                // Writing to a String cannot fail.
+                let _ = writeln!(text, "{:indent$}{more}", "");
+            }
+        }
+    }
+    text.push_str("\nPROD and DEV are the profiles production and development. More: gapless rules ID\n");
+    text
+}
+
+fn line(text: &mut String, columns: [&str; 4]) {
+    text.push_str(&columns.join("  "));
+    text.push('\n');
+}
+
+/// The words of `text` in lines of at most `width` characters.
+fn wrap(text: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
+/// A page with its headings in bold, which a pipe does not show.
+fn styled(page: &str) -> String {
+    let mut text = String::new();
+    let mut is_code = false;
+    for line in page.lines() {
+        is_code ^= line.starts_with("```");
+        match line.starts_with('#') && !is_code {
+            true => text.push_str(&format!("{BOLD}{line}{BOLD:#}\n")),
+            false => {
+                text.push_str(line);
+                text.push('\n');
+            }
+        }
+    }
+    text
+}
+
+impl Row {
+    fn json(&self) -> serde_json::Value {
+        json!({
+            "id": self.id,
+            "kind": self.kind,
+            "production": self.production,
+            "development": self.development,
+            "summary": self.summary,
+            "page": self.page,
+        })
+    }
+}
+
+fn print_json(value: &serde_json::Value) -> anyhow::Result<()> {
+    Ok(output::print_plain(&(serde_json::to_string_pretty(value)? + "\n"))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_fits_its_width() {
+        let rows: Vec<Row> = rules().chain(defaults()).collect();
+        let plain = |width| anstream::adapter::strip_str(&table(&rows, width)).to_string();
+        for width in [80, 90, 100] {
+            let table = plain(width);
+            for line in table.lines() {
+                assert!(line.chars().count() <= width && line.trim_end() == line, "{line:?}");
+            }
+            // No word is lost.
+            let words: Vec<_> = table.split_whitespace().collect();
+            for row in &rows {
+                assert!(words.contains(&row.id));
+                assert!(row.summary.split_whitespace().all(|word| words.contains(&word)), "{}", row.id);
+            }
+        }
+    }
+
+    #[test]
+    fn a_comment_in_a_code_block_is_no_heading() {
+        let page = "# title\n```yaml\n# comment\n```\n## more\n";
+        assert_eq!(
+            styled(page),
+            format!("{BOLD}# title{BOLD:#}\n```yaml\n# comment\n```\n{BOLD}## more{BOLD:#}\n")
+        );
+    }
+}

@@ -1,0 +1,160 @@
+//! `gapless serve`.
+
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use tokio::runtime::Runtime;
+
+use crate::certificates::ephemeral::Ephemeral;
+use crate::certificates::{CertificateError, CertificateStore, Role, ServingCertificate, files};
+use crate::cli::ServeArguments;
+use crate::config;
+use crate::metrics::Metrics;
+use crate::server::ops::{self, Ops};
+use crate::server::shutdown::{Signals, Termination};
+use crate::server::webhooks::{self, Webhooks};
+use crate::server::{End, Patience, Server, ServerError, Services};
+use crate::telemetry;
+
+/// A Deployment that nobody should roll out, for the curl command.
+const REVIEW: &str = r#"{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","request":{"uid":"try-it","kind":{"group":"apps","version":"v1","kind":"Deployment"},"namespace":"default","name":"web","operation":"CREATE","object":{"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"web"},"spec":{"replicas":2,"revisionHistoryLimit":0,"strategy":{"type":"Recreate"},"selector":{"matchLabels":{"app":"web"}},"template":{"metadata":{"labels":{"app":"web"}},"spec":{"containers":[{"name":"web","image":"registry.example/web:1.0","ports":[{"containerPort":8080}]}]}}}}}}"#;
+
+/// Serves until a signal ends it.
+///
+/// # Errors
+/// If an argument, a file or an address cannot be used.
+pub fn run(arguments: &ServeArguments) -> anyhow::Result<ExitCode> {
+    telemetry::start_log(arguments.log_format, &arguments.log)?;
+    telemetry::log_panics_without_message();
+    let policy = Arc::new(config::load(arguments.config.as_deref())?);
+    let metrics = Arc::new(Metrics::new(&policy));
+    let identity = Identity::obtain(arguments, &metrics)?;
+    let certificates = Arc::new(CertificateStore::new(identity.certificate));
+    let termination = Arc::new(Termination::default());
+
+    let webhooks = Webhooks::new(policy, metrics.clone(), arguments.max_in_flight);
+    let services = Services {
+        webhooks: webhooks::router(webhooks, termination.clone()),
+        certificates: certificates.clone(),
+        ops: ops::router(Ops { metrics, certificates, termination: termination.clone() }),
+    };
+    let patience = Patience { shutdown_delay: arguments.shutdown_delay, drain_limit: arguments.drain_limit };
+
+    let runtime = Runtime::new()?;
+    let end = runtime.block_on(async {
+        let server = Server::bind(arguments.bind, arguments.ops_bind).await?;
+        // Caught before anybody is told that gapless serves.
+        let mut signals = Signals::catch()?;
+        announce(&server, identity.ca_file.as_deref())?;
+        server.run(services, &termination, &mut signals, patience).await
+    });
+    // What is still running then is not waited for.
+    runtime.shutdown_background();
+    if let Some(path) = identity.ca_file {
+        // Nothing hangs on it: it is of no use to anybody any more.
+        let _ = std::fs::remove_file(path);
+    }
+    match end? {
+        End::Drained => Ok(ExitCode::SUCCESS),
+        End::Interrupted(signal) => Ok(ExitCode::from(signal.exit_code())),
+    }
+}
+
+/// The serving certificate, and where its CA is if gapless made it.
+struct Identity {
+    certificate: ServingCertificate,
+    ca_file: Option<PathBuf>,
+}
+
+impl Identity {
+    fn obtain(arguments: &ServeArguments, metrics: &Metrics) -> Result<Self, CertificateError> {
+        let identity = if let (Some(certificate), Some(key)) = (&arguments.tls_cert, &arguments.tls_key) {
+            Identity { certificate: files::read(certificate, key)?, ca_file: None }
+        } else {
+            let address = arguments.bind.ip();
+            let ephemeral = Ephemeral::generate((!address.is_unspecified()).then_some(address))?;
+            metrics.set_certificate_not_after(Role::Ca, ephemeral.ca_validity.not_after.as_second());
+            let ca_file = Some(ephemeral.write_ca()?);
+            Identity { certificate: ephemeral.certificate, ca_file }
+        };
+        let validity = identity.certificate.validity;
+        metrics.set_certificate_not_after(Role::Leaf, validity.not_after.as_second());
+        if let Some(objection) = validity.objection(Timestamp::now()) {
+            tracing::warn!("{objection}");
+        }
+        Ok(identity)
+    }
+}
+
+/// Says on standard output where everything is. Programs read the lines up to
+/// `ca`, people the last one.
+fn announce(server: &Server, ca_file: Option<&Path>) -> Result<(), ServerError> {
+    let webhooks = format!("https://{}", reachable(server.webhooks_address()?));
+    let ops = format!("http://{}", reachable(server.ops_address()?));
+    let mut lines = format!("webhooks {webhooks}\nops {ops}\n");
+    if let Some(path) = ca_file {
+        let path = path.display().to_string();
+        // Writing to a String never fails.
+        let _ = writeln!(lines, "ca {path}");
+        let _ = writeln!(
+            lines,
+            "try: curl --cacert {} -H 'Content-Type: application/json' -d {} {}",
+            shell_word(&path),
+            shell_word(REVIEW),
+            shell_word(&format!("{webhooks}/validate"))
+        );
+    }
+    let mut stdout = io::stdout().lock();
+    if let Err(error) = stdout.write_all(lines.as_bytes()).and_then(|()| stdout.flush()) {
+        // Not a reason to stop: the same is in the log.
+        tracing::warn!(%error, "cannot write to standard output");
+    }
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), webhooks, ops, "serving");
+    Ok(())
+}
+
+/// Host and port of an address to connect to; `localhost` stands for all
+/// addresses.
+fn reachable(address: SocketAddr) -> String {
+    if address.ip().is_unspecified() { format!("localhost:{}", address.port()) } else { address.to_string() }
+}
+
+/// The text as one word of a POSIX shell.
+fn shell_word(text: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-:=@%+,".contains(c);
+    if !text.is_empty() && text.chars().all(is_plain) {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_to_connect_to() {
+        for (bound, expected) in [
+            ("[::]:9443", "localhost:9443"),
+            ("0.0.0.0:80", "localhost:80"),
+            ("127.0.0.1:1", "127.0.0.1:1"),
+            ("[::1]:1", "[::1]:1"),
+        ] {
+            assert_eq!(reachable(bound.parse().expect("an address")), expected);
+        }
+    }
+
+    #[test]
+    fn a_word_for_the_shell() {
+        assert_eq!(shell_word("/tmp/gapless-ca-1.pem"), "/tmp/gapless-ca-1.pem");
+        assert_eq!(shell_word("/tmp/my files/ca.pem"), "'/tmp/my files/ca.pem'");
+        assert_eq!(shell_word("it's"), r"'it'\''s'");
+        assert_eq!(shell_word(""), "''");
+    }
+}

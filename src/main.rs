@@ -1,0 +1,22 @@
+//! The program `gapless`.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use gapless::cli::Cli;
+use gapless::commands;
+
+/// The exit code for bad usage and for input that cannot be read; clap uses it
+/// too.
+const UNUSABLE: u8 = 2;
+
+fn main() -> ExitCode {
+    match commands::run(Cli::parse()) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(UNUSABLE)
+        }
+    }
+}

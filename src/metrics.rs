@@ -1,0 +1,263 @@
+//! What gapless counts, for Prometheus.
+//!
+//! All label values come from fixed lists: no name of an object, namespace or
+//! user, and no profile that does not exist, becomes a series.
+
+use std::time::Duration;
+
+use prometheus_client::encoding::{EncodeLabelSet, text};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::Registry;
+
+use crate::admission::{Decision, Outcome, Phase, Review, Skip};
+use crate::certificates::Role;
+use crate::defaults::DEFAULTS;
+use crate::policy::Policy;
+use crate::rules::RULES;
+
+/// The content type of [`Metrics::encode`].
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Upper bounds of the buckets of `gapless_admission_duration_seconds`: from a
+/// small review to beyond the API server's default timeout.
+const SECONDS: [f64; 16] =
+    [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+
+/// All metrics of one process.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    requests: Family<RequestLabels, Counter>,
+    durations: Family<WebhookLabels, Histogram, fn() -> Histogram>,
+    findings: Family<FindingLabels, Counter>,
+    defaults: Family<DefaultLabels, Counter>,
+    waivers: Family<WaiverLabels, Counter>,
+    skips: Family<SkipLabels, Counter>,
+    certificates: Family<CertificateLabels, Gauge>,
+    panics: Counter,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabels {
+    webhook: &'static str,
+    profile: String,
+    operation: &'static str,
+    dry_run: &'static str,
+    decision: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct WebhookLabels {
+    webhook: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct FindingLabels {
+    rule: &'static str,
+    action: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DefaultLabels {
+    default: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct WaiverLabels {
+    id: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct SkipLabels {
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CertificateLabels {
+    role: &'static str,
+}
+
+impl Metrics {
+    /// All metrics at zero. Series that alerts look at exist from the start:
+    /// Prometheus does not see the increase of a counter that appears with 1.
+    pub fn new(policy: &Policy) -> Self {
+        let mut metrics = Metrics {
+            registry: Registry::default(),
+            requests: Family::default(),
+            durations: Family::new_with_constructor(|| Histogram::new(SECONDS)),
+            findings: Family::default(),
+            defaults: Family::default(),
+            waivers: Family::default(),
+            skips: Family::default(),
+            certificates: Family::default(),
+            panics: Counter::default(),
+        };
+        metrics.register();
+        metrics.create_series(policy);
+        metrics
+    }
+
+    /// Counts a decision, which took this long from the request's head to the
+    /// response.
+    pub fn record_review(&self, phase: Phase, review: &Review, elapsed: Duration) {
+        let webhook = webhook(phase);
+        let labels = RequestLabels {
+            webhook,
+            profile: review.profile.clone(),
+            operation: review.operation.as_str(),
+            dry_run: if review.dry_run { "true" } else { "false" },
+            decision: decision(review.decision),
+        };
+        self.requests.get_or_create(&labels).inc();
+        self.durations.get_or_create(&WebhookLabels { webhook }).observe(elapsed.as_secs_f64());
+
+        for (rule, outcome) in &review.findings {
+            self.findings.get_or_create(&FindingLabels { rule, action: outcome.as_str() }).inc();
+        }
+        for default in &review.defaults {
+            self.defaults.get_or_create(&DefaultLabels { default }).inc();
+        }
+        for id in ids().filter(|id| review.waived.iter().any(|waived| waived == id)) {
+            self.waivers.get_or_create(&WaiverLabels { id }).inc();
+        }
+        if let Some(skip) = review.skip {
+            self.skips.get_or_create(&SkipLabels { reason: skip.as_str() }).inc();
+        }
+    }
+
+    /// Counts a call that ended without a decision. `profile` is one that
+    /// exists.
+    pub fn record_failure(&self, phase: Phase, profile: &str, elapsed: Duration) {
+        let webhook = webhook(phase);
+        self.requests.get_or_create(&RequestLabels::error(webhook, profile)).inc();
+        self.durations.get_or_create(&WebhookLabels { webhook }).observe(elapsed.as_secs_f64());
+    }
+
+    /// Counts a panic that was caught.
+    pub fn record_panic(&self) {
+        self.panics.inc();
+    }
+
+    /// Says until when a certificate is valid, in seconds since 1970.
+    pub fn set_certificate_not_after(&self, role: Role, not_after: i64) {
+        self.certificates.get_or_create(&CertificateLabels { role: role.as_str() }).set(not_after);
+    }
+
+    /// All metrics as OpenMetrics text.
+    ///
+    /// # Errors
+    /// Never, as things are: the text is written into memory.
+    pub fn encode(&self) -> Result<String, std::fmt::Error> {
+        let mut encoded = String::new();
+        text::encode(&mut encoded, &self.registry)?;
+        Ok(encoded)
+    }
+
+    // Names without `_total` and `_info`: the encoder appends them.
+    fn register(&mut self) {
+        let registry = &mut self.registry;
+        registry.register(
+            "gapless_admission_requests",
+            "Calls of the webhooks, by what came of them",
+            self.requests.clone(),
+        );
+        registry.register(
+            "gapless_admission_duration_seconds",
+            "Time from the head of a call to its answer",
+            self.durations.clone(),
+        );
+        registry.register(
+            "gapless_findings",
+            "Findings, by rule and by what came of them",
+            self.findings.clone(),
+        );
+        registry.register(
+            "gapless_defaults_applied",
+            "Objects that a default was injected into",
+            self.defaults.clone(),
+        );
+        registry.register(
+            "gapless_waivers",
+            "Objects in which an annotation waived a finding or a default",
+            self.waivers.clone(),
+        );
+        registry.register(
+            "gapless_skips",
+            "Objects that were let through without a look",
+            self.skips.clone(),
+        );
+        registry.register(
+            "gapless_certificate_not_after_timestamp_seconds",
+            "End of the validity of a certificate, in seconds since 1970",
+            self.certificates.clone(),
+        );
+        registry.register("gapless_panics", "Panics, each of them a bug in gapless", self.panics.clone());
+        registry.register(
+            "gapless_build",
+            "The version of gapless",
+            Info::new([("version", env!("CARGO_PKG_VERSION"))]),
+        );
+    }
+
+    fn create_series(&self, policy: &Policy) {
+        for webhook in [Phase::Mutate, Phase::Validate].map(webhook) {
+            drop(self.durations.get_or_create(&WebhookLabels { webhook }));
+            for profile in policy.profile_names() {
+                drop(self.requests.get_or_create(&RequestLabels::error(webhook, profile)));
+            }
+        }
+        for rule in RULES {
+            for action in Outcome::ALL.map(Outcome::as_str) {
+                drop(self.findings.get_or_create(&FindingLabels { rule: rule.id, action }));
+            }
+        }
+        for default in DEFAULTS {
+            drop(self.defaults.get_or_create(&DefaultLabels { default: default.id }));
+        }
+        for id in ids() {
+            drop(self.waivers.get_or_create(&WaiverLabels { id }));
+        }
+        for reason in Skip::ALL.map(Skip::as_str) {
+            drop(self.skips.get_or_create(&SkipLabels { reason }));
+        }
+    }
+}
+
+impl RequestLabels {
+    /// What was asked is not known, if the request could not be read.
+    fn error(webhook: &'static str, profile: &str) -> Self {
+        RequestLabels {
+            webhook,
+            profile: profile.to_owned(),
+            operation: "unknown",
+            dry_run: "unknown",
+            decision: "error",
+        }
+    }
+}
+
+/// The ids of all rules and defaults.
+fn ids() -> impl Iterator<Item = &'static str> {
+    RULES.iter().map(|rule| rule.id).chain(DEFAULTS.iter().map(|default| default.id))
+}
+
+/// The webhook in one word, as paths, metrics and logs write it.
+pub fn webhook(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Mutate => "mutate",
+        Phase::Validate => "validate",
+    }
+}
+
+/// The decision in one word, as metrics and logs write it.
+pub fn decision(decision: Decision) -> &'static str {
+    match decision {
+        Decision::Allow => "allow",
+        Decision::Patch => "patch",
+        Decision::Deny => "deny",
+    }
+}

@@ -1,0 +1,107 @@
+//! The Kubernetes objects of one document.
+
+use super::node::Node;
+
+/// What a document holds: one object, an item of a List, or something else
+/// that is not Kubernetes' at all.
+#[derive(Debug)]
+pub struct Object<'n> {
+    /// The object.
+    pub node: &'n Node,
+    api_version: Option<&'n str>,
+    kind: Option<&'n str>,
+}
+
+/// The objects in the document `root`, with Lists opened as kubectl does.
+pub fn objects(root: &Node) -> Vec<Object<'_>> {
+    let mut objects = Vec::new();
+    if !root.is_null() {
+        let text = |key| root.get(key).and_then(Node::as_str);
+        open(Object { node: root, api_version: text("apiVersion"), kind: text("kind") }, &mut objects);
+    }
+    objects
+}
+
+fn open<'n>(object: Object<'n>, objects: &mut Vec<Object<'n>>) {
+    let item_kind = object.kind.and_then(|kind| kind.strip_suffix("List"));
+    let items = object.node.get("items").and_then(Node::items);
+    let (Some(item_kind), Some(items)) = (item_kind, items) else {
+        objects.push(object);
+        return;
+    };
+    for node in items {
+        let text = |key| node.get(key).and_then(Node::as_str);
+        // The API server leaves both out of the items of a DeploymentList.
+        let typed = (!item_kind.is_empty()).then_some(item_kind);
+        let kind = text("kind").or(typed);
+        let api_version = text("apiVersion").or(typed.and(object.api_version));
+        open(Object { node, api_version, kind }, objects);
+    }
+}
+
+impl<'n> Object<'n> {
+    /// Whether it is a Deployment as gapless judges them.
+    pub fn is_deployment(&self) -> bool {
+        self.api_version == Some("apps/v1") && self.kind == Some("Deployment")
+    }
+
+    /// `metadata.namespace`
+    pub fn namespace(&self) -> Option<&'n str> {
+        self.metadata("namespace")
+    }
+
+    /// `metadata.name`, or what the API server begins the name with.
+    pub fn name(&self) -> Option<&'n str> {
+        self.metadata("name").or_else(|| self.metadata("generateName"))
+    }
+
+    fn metadata(&self, field: &str) -> Option<&'n str> {
+        self.node.get("metadata")?.get(field)?.as_str()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The names of the Deployments, and how many other objects there are.
+    fn opened(text: &str) -> (Vec<String>, usize) {
+        let root: Node = serde_saphyr::from_str(text).unwrap();
+        let (deployments, others): (Vec<_>, Vec<_>) =
+            objects(&root).into_iter().partition(Object::is_deployment);
+        (deployments.iter().map(|it| it.name().unwrap_or("?").to_owned()).collect(), others.len())
+    }
+
+    #[test]
+    fn lists_are_opened() {
+        let table: [(&str, &[&str], usize); 8] = [
+            ("{apiVersion: apps/v1, kind: Deployment, metadata: {generateName: a-}}", &["a-"], 0),
+            (
+                "{apiVersion: v1, kind: List, items: [
+                    {apiVersion: apps/v1, kind: Deployment, metadata: {name: a}},
+                    {apiVersion: v1, kind: Service, metadata: {name: b}},
+                    {apiVersion: v1, kind: List, items: [{apiVersion: apps/v1, kind: Deployment}]}]}",
+                &["a", "?"],
+                1,
+            ),
+            ("{apiVersion: apps/v1, kind: DeploymentList, items: [{metadata: {name: a}}]}", &["a"], 0),
+            ("{apiVersion: v1, kind: List, items: [{metadata: {name: a}}]}", &[], 1),
+            ("{apiVersion: v1, kind: List, items: []}", &[], 0),
+            ("{apiVersion: example.com/v1, kind: AllowList, spec: {}}", &[], 1),
+            ("{apiVersion: extensions/v1beta1, kind: Deployment}", &[], 1),
+            ("[1, 2]", &[], 1),
+        ];
+        for (text, deployments, others) in table {
+            assert_eq!(
+                opened(text),
+                (deployments.iter().map(|it| (*it).to_owned()).collect(), others),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_empty_document_has_no_objects() {
+        assert_eq!(objects(&serde_saphyr::from_str::<Node>("---\n# empty\n").unwrap()).len(), 0);
+    }
+}

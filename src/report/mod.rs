@@ -1,0 +1,233 @@
+//! What `gapless check` found, and the forms in which it is written.
+//!
+//! One file for each form. Each is a function from a [`Report`] to a text.
+
+pub mod github;
+pub mod json;
+pub mod sarif;
+pub mod text;
+
+use crate::admission::{Outcome, Skip};
+use crate::finding::{Action, Finding};
+use crate::offline::source::Place;
+
+/// Everything that was found in all files.
+#[derive(Debug)]
+pub struct Report {
+    /// The profile by which it was judged.
+    pub profile: String,
+    /// The files that were read.
+    pub files: usize,
+    /// The Deployments and the errors, in the order of the files.
+    pub entries: Vec<Entry>,
+    /// Objects of other kinds, and documents that are no Kubernetes objects.
+    pub other_objects: usize,
+}
+
+/// A Deployment or an error.
+#[derive(Debug)]
+pub enum Entry {
+    /// A Deployment was judged.
+    Judged(Judgement),
+    /// A Deployment was not judged.
+    Skipped(Skipped),
+    /// Something could not be read.
+    Error(InputError),
+}
+
+/// A Deployment in a file.
+#[derive(Clone, Debug)]
+pub struct Subject {
+    /// `metadata.namespace`
+    pub namespace: Option<String>,
+    /// `metadata.name`
+    pub name: String,
+    /// The number of the document in its file, from 0 on.
+    pub document: usize,
+    /// Where the Deployment begins.
+    pub place: Place,
+}
+
+/// What is said of one Deployment.
+#[derive(Debug)]
+pub struct Judgement {
+    /// The Deployment.
+    pub subject: Subject,
+    /// The findings, those that deny first.
+    pub findings: Vec<Found>,
+    /// Waivers and other annotations that have no effect.
+    pub problems: Vec<Problem>,
+    /// The ids of the defaults that would be injected, and what they do.
+    pub injections: Vec<(&'static str, String)>,
+}
+
+/// A finding, and what comes of it.
+#[derive(Debug)]
+pub struct Found {
+    /// The finding.
+    pub finding: Finding,
+    /// Where the field stands, or the nearest of its parents.
+    pub place: Place,
+    /// The action of the rule in the profile.
+    pub action: Action,
+    /// What comes of it.
+    pub outcome: Outcome,
+    /// Why it is waived, if so.
+    pub reason: Option<String>,
+}
+
+/// An annotation that has no effect.
+#[derive(Debug)]
+pub struct Problem {
+    /// The id in its key, or the id of the default that it should steer.
+    pub id: String,
+    /// What is wrong with it.
+    pub message: String,
+    /// Where it stands.
+    pub place: Place,
+}
+
+/// A Deployment that is not judged.
+#[derive(Debug)]
+pub struct Skipped {
+    /// The Deployment.
+    pub subject: Subject,
+    /// Why, in one word.
+    pub skip: Skip,
+    /// Why, and what can be done about it.
+    pub message: String,
+}
+
+/// Something that could not be read.
+#[derive(Debug)]
+pub struct InputError {
+    /// Where.
+    pub place: Place,
+    /// What is wrong with it.
+    pub message: String,
+    /// What may help.
+    pub hint: Option<String>,
+}
+
+/// How much of everything there is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Summary {
+    /// Files that were read.
+    pub files: usize,
+    /// Deployments that were judged.
+    pub deployments: usize,
+    /// Deployments that would be denied.
+    pub denied: usize,
+    /// Warnings, those about annotations without effect included.
+    pub warnings: usize,
+    /// Findings that go to the audit log only.
+    pub audited: usize,
+    /// Findings that an annotation waives.
+    pub waived: usize,
+    /// Objects and documents that were not judged.
+    pub skipped: usize,
+    /// Things that could not be read.
+    pub errors: usize,
+    /// In how many Deployments each default would inject something.
+    #[serde(serialize_with = "json::as_map")]
+    pub injections: Vec<(&'static str, usize)>,
+}
+
+impl Report {
+    /// The Deployments that were judged.
+    pub fn judgements(&self) -> impl Iterator<Item = &Judgement> {
+        self.entries.iter().filter_map(|entry| match entry {
+            Entry::Judged(judgement) => Some(judgement),
+            _ => None,
+        })
+    }
+
+    /// The findings in all Deployments.
+    pub fn findings(&self) -> impl Iterator<Item = (&Subject, &Found)> {
+        self.judgements().flat_map(|it| it.findings.iter().map(|found| (&it.subject, found)))
+    }
+
+    /// The annotations without effect in all Deployments.
+    pub fn problems(&self) -> impl Iterator<Item = (&Subject, &Problem)> {
+        self.judgements().flat_map(|it| it.problems.iter().map(|problem| (&it.subject, problem)))
+    }
+
+    /// The Deployments that were not judged.
+    pub fn skipped(&self) -> impl Iterator<Item = &Skipped> {
+        self.entries.iter().filter_map(|entry| match entry {
+            Entry::Skipped(skipped) => Some(skipped),
+            _ => None,
+        })
+    }
+
+    /// What could not be read.
+    pub fn errors(&self) -> impl Iterator<Item = &InputError> {
+        self.entries.iter().filter_map(|entry| match entry {
+            Entry::Error(error) => Some(error),
+            _ => None,
+        })
+    }
+
+    /// The numbers.
+    pub fn summary(&self) -> Summary {
+        let count = |outcome| self.findings().filter(|(_, found)| found.outcome == outcome).count();
+        let is_denied = |it: &&Judgement| it.findings.iter().any(|found| found.outcome == Outcome::Deny);
+        let injected = |id| {
+            let injects = |it: &&Judgement| it.injections.iter().any(|(default, _)| *default == id);
+            self.judgements().filter(injects).count()
+        };
+        let injections = crate::defaults::DEFAULTS.iter().map(|default| (default.id, injected(default.id)));
+        Summary {
+            files: self.files,
+            deployments: self.judgements().count(),
+            denied: self.judgements().filter(is_denied).count(),
+            warnings: count(Outcome::Warn) + self.problems().count(),
+            audited: count(Outcome::Audit),
+            waived: count(Outcome::Waived),
+            skipped: self.other_objects + self.skipped().count(),
+            errors: self.errors().count(),
+            injections: injections.filter(|(_, count)| *count > 0).collect(),
+        }
+    }
+}
+
+/// As in `Deployment shop/web`.
+impl std::fmt::Display for Subject {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.namespace {
+            Some(namespace) => write!(f, "Deployment {namespace}/{}", self.name),
+            None => write!(f, "Deployment {}", self.name),
+        }
+    }
+}
+
+impl Summary {
+    /// The numbers in one line, as in `3 files, 2 Deployments (profile
+    /// production): 1 denied, 2 warnings, would inject 2 readiness-probe`.
+    pub fn line(&self, profile: &str) -> String {
+        let mut parts = vec![format!("{} denied", self.denied), plural(self.warnings, "warning")];
+        let optional = [
+            (self.audited, plural(self.audited, "audit note")),
+            (self.waived, format!("{} waived", self.waived)),
+            (self.skipped, format!("{} skipped", plural(self.skipped, "object"))),
+            (self.errors, plural(self.errors, "error")),
+        ];
+        parts.extend(optional.into_iter().filter(|(count, _)| *count > 0).map(|(_, text)| text));
+        if !self.injections.is_empty() {
+            let injections: Vec<_> =
+                self.injections.iter().map(|(id, count)| format!("{count} {id}")).collect();
+            parts.push(format!("would inject {}", injections.join(", ")));
+        }
+        format!(
+            "{}, {} (profile {profile}): {}",
+            plural(self.files, "file"),
+            plural(self.deployments, "Deployment"),
+            parts.join(", ")
+        )
+    }
+}
+
+fn plural(count: usize, word: &str) -> String {
+    if count == 1 { format!("1 {word}") } else { format!("{count} {word}s") }
+}

@@ -1,0 +1,122 @@
+//! For people: each finding with the line that it is about.
+
+use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet, normalize_untrusted_str};
+
+use super::{Entry, Found, InputError, Judgement, Problem, Report, Skipped};
+use crate::admission::{Outcome, Skip};
+use crate::offline::source::Place;
+
+/// The report, with terminal styles in it.
+pub fn write(report: &Report) -> String {
+    let mut text = String::new();
+    for entry in &report.entries {
+        match entry {
+            Entry::Judged(judgement) => judged(judgement, &mut text),
+            Entry::Skipped(skipped) => self::skipped(skipped, &mut text),
+            Entry::Error(error) => self::error(error, &mut text),
+        }
+    }
+    text.push_str(&report.summary().line(&clean(&report.profile)));
+    text.push('\n');
+    text
+}
+
+fn judged(judgement: &Judgement, text: &mut String) {
+    for found in &judgement.findings {
+        finding(judgement, found, text);
+    }
+    for problem in &judgement.problems {
+        self::problem(judgement, problem, text);
+    }
+    if !judgement.injections.is_empty() {
+        let title = format!("gapless would inject into {}", judgement.subject);
+        let lines = judgement.injections.iter().map(|(id, injection)| (*id, injection.clone()));
+        let place = Place { excerpt: None, ..judgement.subject.place.clone() };
+        message(Level::NOTE, None, &title, &place, lines, text);
+    }
+}
+
+fn finding(judgement: &Judgement, found: &Found, text: &mut String) {
+    let finding = &found.finding;
+    let level = match found.outcome {
+        Outcome::Deny => Level::ERROR,
+        Outcome::Warn | Outcome::Old => Level::WARNING,
+        Outcome::Audit => Level::NOTE.with_name("audit"),
+        Outcome::Waived => Level::NOTE.with_name("waived"),
+    };
+    let field = format!("{} of {}", finding.field, judgement.subject);
+    let mut lines = vec![("field", field)];
+    match &found.reason {
+        Some(reason) => lines.push(("waived", reason.clone())),
+        None => lines.push(("fix", finding.fix.clone())),
+    }
+    lines.push(("why", format!("gapless rules {}", finding.rule)));
+    message(level, Some(finding.rule), &finding.message, &found.place, lines, text);
+}
+
+fn problem(judgement: &Judgement, problem: &Problem, text: &mut String) {
+    let lines = [("of", judgement.subject.to_string())];
+    message(Level::WARNING, Some(&problem.id), &problem.message, &problem.place, lines, text);
+}
+
+fn skipped(skipped: &Skipped, text: &mut String) {
+    // With this profile nothing is judged, which the summary says once.
+    if skipped.skip == Skip::ProfileOff {
+        return;
+    }
+    let title = format!("{} {}", skipped.subject, skipped.message);
+    let place = Place { excerpt: None, ..skipped.subject.place.clone() };
+    message(Level::NOTE.with_name("skipped"), None, &title, &place, [], text);
+}
+
+fn error(error: &InputError, text: &mut String) {
+    let hint = error.hint.iter().map(|hint| ("help", hint.clone()));
+    message(Level::ERROR, None, &error.message, &error.place, hint, text);
+}
+
+/// One message: what is wrong, where, and what else there is to say.
+fn message(
+    level: Level,
+    id: Option<&str>,
+    title: &str,
+    place: &Place,
+    lines: impl IntoIterator<Item = (&'static str, String)>,
+    text: &mut String,
+) {
+    let title = match place.excerpt {
+        Some(_) => title.to_owned(),
+        None => format!("{place}: {title}"),
+    };
+    let title = level.primary_title(clean(&title));
+    let mut group = Group::with_title(match id {
+        Some(id) => title.id(clean(id)),
+        None => title,
+    });
+    if let (Some(position), Some(excerpt)) = (place.position, &place.excerpt) {
+        let path = clean(&place.name.to_string());
+        let annotation = AnnotationKind::Primary.span(excerpt.start..excerpt.end);
+        let snippet = Snippet::source(excerpt.line.as_str()).line_start(position.line).annotation(annotation);
+        group = match excerpt.is_cut {
+            false => group.element(snippet.path(path)),
+            // The column in the excerpt is not that in the file.
+            true => {
+                let origin = Origin::path(path).line(position.line).char_column(position.column);
+                group.element(origin).element(snippet)
+            }
+        };
+    }
+    let lines = lines.into_iter().map(|(name, line)| Level::NOTE.with_name(name).message(clean(&line)));
+    text.push_str(&Renderer::styled().render(&[group.elements(lines)]));
+    text.push_str("\n\n");
+}
+
+/// The text on one line, and nothing in it that a terminal takes for a command:
+/// names and reasons may come from anybody.
+fn clean(text: &str) -> String {
+    let replace = |character: char| match character {
+        '\n' | '\r' | '\t' => ' ',
+        character if character.is_control() => char::REPLACEMENT_CHARACTER,
+        character => character,
+    };
+    normalize_untrusted_str(&text.trim().chars().map(replace).collect::<String>())
+}

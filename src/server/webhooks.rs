@@ -1,0 +1,297 @@
+//! The webhooks: `POST /mutate/{profile}` and `POST /validate/{profile}`;
+//! without a profile, the default one applies.
+//!
+//! A decision is always 200. Everything else is a [`Failure`], which leaves it
+//! to the API server what happens.
+
+use std::num::NonZeroUsize;
+use std::panic::{AssertUnwindSafe, resume_unwind};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::body::Bytes;
+use axum::extract::rejection::{BytesRejection, FailedToBufferBody, PathRejection};
+use axum::extract::{DefaultBodyLimit, Path, Query, Request, State};
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderMap, Uri};
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use axum::{RequestExt, Router, middleware};
+use futures_util::FutureExt;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use serde::Deserialize;
+use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
+
+use super::failure::Failure;
+use super::shutdown::Termination;
+use super::{connections, duration};
+use crate::admission::{self, Phase, Review, ReviewError, Terms};
+use crate::metrics::{self, Metrics};
+use crate::policy::Policy;
+use crate::telemetry;
+
+/// The largest body, in bytes. The API server accepts objects of 3 MiB, and a
+/// review holds up to two.
+pub const BODY_LIMIT: usize = 8 * 1024 * 1024;
+
+/// The longest that the API server waits for a webhook (`timeoutSeconds`), and
+/// how long a review may take if it does not say.
+const LONGEST_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Bodies beyond this are reviewed apart, so that others do not wait for the
+/// same thread: up to this size that takes a few milliseconds at most. The usual
+/// review of a few kilobytes is over sooner than it could be handed over.
+const LARGE_BODY: usize = 128 * 1024;
+
+type ReviewFunction = fn(Terms, Phase, &[u8]) -> Result<Review, ReviewError>;
+
+/// What the webhooks decide by.
+#[derive(Debug)]
+pub struct Webhooks {
+    policy: Arc<Policy>,
+    metrics: Arc<Metrics>,
+    review: ReviewFunction,
+    in_flight: Semaphore,
+    /// Of large bodies only one is reviewed at a time: parsed, it takes many
+    /// times its size, and the pod's memory has a limit.
+    large: Arc<Semaphore>,
+}
+
+/// A decision, ready to be sent.
+struct Answer {
+    review: Review,
+    body: Vec<u8>,
+}
+
+/// The routes.
+pub fn router(webhooks: Webhooks, termination: Arc<Termination>) -> Router {
+    Router::new()
+        .merge(routes(Phase::Mutate))
+        .merge(routes(Phase::Validate))
+        .fallback(|| async { Failure::unknown_path() })
+        .method_not_allowed_fallback(|| async { Failure::not_post() })
+        .layer(DefaultBodyLimit::max(BODY_LIMIT))
+        .layer(middleware::from_fn_with_state(termination, connections::announce_end))
+        .with_state(Arc::new(webhooks))
+}
+
+fn routes(phase: Phase) -> Router<Arc<Webhooks>> {
+    type Shared = State<Arc<Webhooks>>;
+    let path = format!("/{}", metrics::webhook(phase));
+    let default_profile = move |State(webhooks): Shared, request: Request| async move {
+        webhooks.serve(phase, None, request).await
+    };
+    let named_profile = move |State(webhooks): Shared,
+                              profile: Result<Path<String>, PathRejection>,
+                              request: Request| async move {
+        // Something that is no text is no profile either.
+        let profile = profile.map_or_else(|_| String::new(), |Path(profile)| profile);
+        webhooks.serve(phase, Some(profile), request).await
+    };
+    Router::new()
+        .route(&path, post(default_profile))
+        .route(&format!("{path}/{{profile}}"), post(named_profile))
+}
+
+impl Webhooks {
+    /// Webhooks that decide by this policy, and have at most `max_in_flight`
+    /// reviews under way at once.
+    pub fn new(policy: Arc<Policy>, metrics: Arc<Metrics>, max_in_flight: NonZeroUsize) -> Self {
+        Webhooks {
+            policy,
+            metrics,
+            review: admission::review,
+            in_flight: Semaphore::new(max_in_flight.get().min(Semaphore::MAX_PERMITS)),
+            large: Arc::new(Semaphore::new(1)),
+        }
+    }
+
+    /// Answers one call, and counts and logs what came of it.
+    async fn serve(&self, phase: Phase, profile: Option<String>, request: Request) -> Response {
+        let started = Instant::now();
+        let answer = AssertUnwindSafe(self.answer(phase, profile.as_deref(), request)).catch_unwind().await;
+        let answer = answer.unwrap_or_else(|_| {
+            self.metrics.record_panic();
+            Err(Failure::panicked())
+        });
+        let elapsed = started.elapsed();
+        match answer {
+            Ok(Answer { review, body }) => {
+                self.metrics.record_review(phase, &review, elapsed);
+                telemetry::log_review(phase, &review, elapsed);
+                ([(CONTENT_TYPE, "application/json")], body).into_response()
+            }
+            Err(failure) => {
+                let profile = self.existing_profile(profile.as_deref());
+                self.metrics.record_failure(phase, profile, elapsed);
+                telemetry::log_failure(phase, profile, &failure, elapsed);
+                failure.into_response()
+            }
+        }
+    }
+
+    async fn answer(&self, phase: Phase, profile: Option<&str>, request: Request) -> Result<Answer, Failure> {
+        if profile.is_some_and(|profile| !is_dns_label(profile)) {
+            return Err(Failure::no_profile_name());
+        }
+        if !is_json(request.headers()) {
+            return Err(Failure::not_json());
+        }
+        let _slot = self.in_flight.try_acquire().map_err(|_| Failure::overloaded())?;
+        let limit = time_limit(request.uri());
+        let answer = async {
+            let body = read_body(request).await?;
+            let review = self.review(phase, profile, body).await?;
+            let body = serde_json::to_vec(&review.response)
+                .map_err(|error| Failure::internal(format!("the answer cannot be written: {error}")))?;
+            Ok(Answer { review, body })
+        };
+        timeout(limit, answer).await.unwrap_or_else(|_| Err(Failure::late(limit)))
+    }
+
+    async fn review(&self, phase: Phase, profile: Option<&str>, body: Bytes) -> Result<Review, Failure> {
+        let today = Timestamp::now().to_zoned(TimeZone::UTC).date();
+        let review = self.review;
+        if body.len() <= LARGE_BODY {
+            return Ok(review(Terms { policy: &self.policy, profile, today }, phase, &body)?);
+        }
+        let slot =
+            self.large.clone().acquire_owned().await.map_err(|error| Failure::internal(error.to_string()))?;
+        let policy = self.policy.clone();
+        let profile = profile.map(str::to_owned);
+        let review = spawn_blocking(move || {
+            let _slot = slot;
+            review(Terms { policy: &policy, profile: profile.as_deref(), today }, phase, &body)
+        });
+        match review.await {
+            Ok(review) => Ok(review?),
+            Err(error) if error.is_panic() => resume_unwind(error.into_panic()),
+            Err(error) => Err(Failure::internal(error.to_string())),
+        }
+    }
+
+    /// The profile that was asked for if it exists, else the default one: what
+    /// metrics may be labelled with.
+    fn existing_profile<'a>(&'a self, asked: Option<&'a str>) -> &'a str {
+        let exists = |name: &&str| *name == Policy::OFF || self.policy.profile(name).is_some();
+        let default = || self.policy.default_profile().map_or(Policy::OFF, |profile| profile.name.as_str());
+        asked.filter(exists).unwrap_or_else(default)
+    }
+}
+
+/// Whether the value of a namespace label could be this.
+fn is_dns_label(text: &str) -> bool {
+    let is_inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    (1..=63).contains(&text.len())
+        && text.bytes().all(is_inner)
+        && !text.starts_with('-')
+        && !text.ends_with('-')
+}
+
+/// Whether the body may be JSON: the header says so, or there is none.
+fn is_json(headers: &HeaderMap) -> bool {
+    let Some(value) = headers.get(CONTENT_TYPE) else { return true };
+    let media_type = value.to_str().unwrap_or_default().split(';').next().unwrap_or_default();
+    media_type.trim().eq_ignore_ascii_case("application/json")
+}
+
+/// The time that the API server still has for this call: `?timeout=10s`.
+fn time_limit(uri: &Uri) -> Duration {
+    #[derive(Deserialize)]
+    struct Parameters {
+        timeout: String,
+    }
+    let parameters = Query::<Parameters>::try_from_uri(uri).ok();
+    let limit = parameters.and_then(|parameters| duration::parse(&parameters.timeout).ok());
+    limit.unwrap_or(LONGEST_TIMEOUT).min(LONGEST_TIMEOUT)
+}
+
+async fn read_body(request: Request) -> Result<Bytes, Failure> {
+    request.extract().await.map_err(|rejection| match rejection {
+        BytesRejection::FailedToBufferBody(FailedToBufferBody::LengthLimitError(_)) => Failure::too_large(),
+        other => Failure::unreadable(&other),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::{Body, to_bytes};
+    use axum::http::StatusCode;
+    use serde_json::Value;
+    use tower::ServiceExt;
+
+    use super::*;
+
+    /// Answers a review of `size` bytes with a function that takes the place of
+    /// the real one.
+    async fn answer(review: ReviewFunction, size: usize) -> (StatusCode, Value, String) {
+        let policy = Arc::new(Policy::new("production").expect("a profile"));
+        let metrics = Arc::new(Metrics::new(&policy));
+        let webhooks = Webhooks { review, ..Webhooks::new(policy, metrics.clone(), NonZeroUsize::MIN) };
+        let router = router(webhooks, Arc::default());
+        let request =
+            Request::post("/validate/advisory").body(Body::from(vec![b' '; size])).expect("a request");
+        let response = router.oneshot(request).await.expect("an answer");
+        let code = response.status();
+        let body = to_bytes(response.into_body(), BODY_LIMIT).await.expect("a body");
+        (code, serde_json::from_slice(&body).expect("JSON"), metrics.encode().expect("metrics"))
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_no_decision() {
+        for size in [0, LARGE_BODY + 1] {
+            let (code, body, metrics) = answer(|_, _, _| panic!("password=hunter2"), size).await;
+            assert_eq!(code, StatusCode::INTERNAL_SERVER_ERROR);
+            assert_eq!(body["kind"], "Status");
+            assert_eq!(body["message"], "gapless panicked over this review, which is a bug in gapless");
+            assert!(metrics.contains("gapless_panics_total 1\n"), "{metrics}");
+            let series = r#"requests_total{webhook="validate",profile="advisory",operation="unknown",dry_run="unknown",decision="error"} 1"#;
+            assert!(metrics.contains(series), "{metrics}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_internal_error_is_no_decision() {
+        let fail: ReviewFunction = |_, _, _| {
+            Err(ReviewError::Internal {
+                uid: "u-1".to_owned(),
+                message: "the patch does not apply".to_owned(),
+            })
+        };
+        let (code, body, metrics) = answer(fail, 0).await;
+        assert_eq!(code, StatusCode::INTERNAL_SERVER_ERROR);
+        assert_eq!(body["reason"], "InternalError");
+        assert_eq!(body["message"], "the patch does not apply");
+        assert!(metrics.contains("gapless_panics_total 0\n"), "{metrics}");
+    }
+
+    #[test]
+    fn the_api_server_says_how_long_it_waits() {
+        let limit = |uri: &str| time_limit(&uri.parse().expect("a URI"));
+        assert_eq!(limit("/mutate?timeout=10s"), Duration::from_secs(10));
+        assert_eq!(limit("/mutate?timeout=1.5s"), Duration::from_millis(1500));
+        assert_eq!(limit("/mutate?dryRun=All&timeout=500ms"), Duration::from_millis(500));
+        for without in [
+            "/mutate",
+            "/mutate?timeout=soon",
+            "/mutate?timeout=",
+            "/mutate?timeout=1s&timeout=2s",
+            "/mutate?timeout=1h",
+        ] {
+            assert_eq!(limit(without), LONGEST_TIMEOUT, "{without}");
+        }
+    }
+
+    #[test]
+    fn the_name_of_a_profile_is_a_dns_label() {
+        for name in ["production", "off", "a", "0", "team-a", &"x".repeat(63)] {
+            assert!(is_dns_label(name), "{name}");
+        }
+        for name in ["", "-a", "a-", "A", "a.b", "a_b", "a/b", "\u{e4}", &"x".repeat(64)] {
+            assert!(!is_dns_label(name), "{name}");
+        }
+    }
+}
