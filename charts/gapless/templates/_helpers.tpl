@@ -65,6 +65,15 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- end -}}
 
 {{/*
+Annotations of the pods. gapless reads its configuration when it starts: another
+one is another revision, rolled out as every other.
+*/}}
+{{- define "gapless.podAnnotations" -}}
+{{- $annotations := dict "checksum/config" (include "gapless.configuration" . | sha256sum) -}}
+{{- merge $annotations (.Values.podAnnotations | default dict) | toYaml -}}
+{{- end -}}
+
+{{/*
 Name of the default profile. Helm reads YAML 1.1, where a bare off (or Off) is the
 boolean false.
 */}}

@@ -1,0 +1,470 @@
+//! Which values render, what comes of them, and which are refused.
+
+use std::path::Path;
+use std::time::Duration;
+
+use clap::Parser;
+use gapless::admission;
+use gapless::cli::{Cli, Command};
+use gapless::policy::Profile;
+use jiff::civil::Date;
+use serde_json::{Value, json};
+
+use crate::rendered::{INSIDE, OUTSIDE, Rendered};
+use crate::support::{self, Gapless};
+use crate::with_chart;
+
+/// A release that renders.
+struct Case {
+    release: &'static str,
+    namespace: &'static str,
+    /// YAML.
+    values: &'static str,
+    /// The rules that find something in its Deployment.
+    findings: &'static [&'static str],
+    /// What must hold of its objects.
+    holds: fn(&Rendered),
+}
+
+/// The namespace of a release that is only rendered.
+const NAMESPACE: &str = "platform";
+
+const CASE: Case =
+    Case { release: "gapless", namespace: NAMESPACE, values: "", findings: &[], holds: |_| {} };
+
+const RENDERED: &[Case] = &[
+    Case {
+        holds: |chart| {
+            assert_eq!(chart.kinds(), INSIDE);
+            assert_eq!(chart.profiles(), ["advisory", "development", "production"]);
+            assert_eq!(
+                chart.entry("production.mutate.gapless.dev"),
+                &json!({
+                    "name": "production.mutate.gapless.dev",
+                    "admissionReviewVersions": ["v1"],
+                    "sideEffects": "None",
+                    "matchPolicy": "Equivalent",
+                    "failurePolicy": "Ignore",
+                    "timeoutSeconds": 3,
+                    "reinvocationPolicy": "IfNeeded",
+                    "clientConfig": {"service": {
+                        "name": "gapless", "namespace": "platform", "path": "/mutate/production", "port": 443,
+                    }},
+                    "namespaceSelector": {"matchExpressions": [
+                        {
+                            "key": "gapless.dev/profile",
+                            "operator": "NotIn",
+                            "values": ["advisory", "development", "off"],
+                        },
+                        {
+                            "key": "kubernetes.io/metadata.name",
+                            "operator": "NotIn",
+                            "values": ["kube-node-lease", "kube-public", "kube-system", "platform"],
+                        },
+                    ]},
+                    "rules": [{
+                        "apiGroups": ["apps"],
+                        "apiVersions": ["v1"],
+                        "resources": ["deployments"],
+                        "operations": ["CREATE", "UPDATE"],
+                        "scope": "Namespaced",
+                    }],
+                    "matchConditions": [{
+                        "name": "not-being-deleted",
+                        "expression": "!has(object.metadata.deletionTimestamp)",
+                    }],
+                })
+            );
+            let validating = chart.entry("advisory.validate.gapless.dev");
+            assert_eq!(validating["reinvocationPolicy"], Value::Null);
+            assert_eq!(validating["clientConfig"]["service"]["path"], "/validate/advisory");
+            assert_eq!(chart.one("Deployment")["spec"]["replicas"], 2);
+            let ports = &chart.one("Service")["spec"]["ports"];
+            assert_eq!((&ports[0]["port"], &ports[0]["targetPort"]), (&json!(443), &json!("webhooks")));
+            assert_eq!(chart.container()["image"], format!("gapless:{}", env!("CARGO_PKG_VERSION")));
+            assert_eq!(chart.default_profile().as_deref(), Some("production"));
+        },
+        ..CASE
+    },
+    // Outside the cluster, behind a path, with a certificate that everybody trusts.
+    Case {
+        values: "webhooks: {url: https://gapless.example.com/a//}",
+        holds: |chart| {
+            assert_eq!(chart.kinds(), OUTSIDE);
+            let url = json!({"url": "https://gapless.example.com/a/validate/production"});
+            assert_eq!(chart.entry("production.validate.gapless.dev")["clientConfig"], url);
+        },
+        ..CASE
+    },
+    Case {
+        values: "config: {defaultProfile: development}",
+        holds: |chart| {
+            assert_eq!(chart.answers_for("development"), ("NotIn", vec!["advisory", "off", "production"]));
+            assert_eq!(chart.answers_for("production"), ("In", vec!["production"]));
+            assert_eq!(chart.default_profile().as_deref(), Some("development"));
+        },
+        ..CASE
+    },
+    // A bare `off` is the boolean false to Helm.
+    Case {
+        values: "config: {defaultProfile: off}",
+        holds: |chart| {
+            assert_eq!(chart.profiles(), ["advisory", "development", "production"]);
+            for profile in chart.profiles() {
+                assert_eq!(chart.answers_for(profile), ("In", vec![profile]));
+            }
+            assert_eq!(chart.default_profile(), None);
+        },
+        ..CASE
+    },
+    // Names at the limits, a large number, and a profile that only adjusts a built-in one.
+    Case {
+        values: r#"
+            config:
+              profiles:
+                payments:
+                  extends: production
+                  rules: {single-replica: Deny, shell-sleep: Off}
+                  settings: {min-drain-seconds: 10000000}
+                "123": {extends: off}
+                a-name-of-63-characters-is-the-longest-that-a-label-can-have-ok: {}
+                production: {mode: Warn}
+                "off": {}
+        "#,
+        holds: |chart| {
+            let longest = "a-name-of-63-characters-is-the-longest-that-a-label-can-have-ok";
+            let profiles = ["123", longest, "advisory", "development", "payments", "production"];
+            assert_eq!(chart.profiles(), profiles);
+            assert_eq!(chart.answers_for("payments"), ("In", vec!["payments"]));
+            let others = vec!["123", longest, "advisory", "development", "off", "payments"];
+            assert_eq!(chart.answers_for("production"), ("NotIn", others));
+            let profiles = &chart.configuration()["profiles"];
+            assert_eq!(
+                profiles["payments"]["rules"],
+                json!({"single-replica": "Deny", "shell-sleep": "Off"})
+            );
+            assert_eq!(profiles["payments"]["settings"]["min-drain-seconds"], 10_000_000);
+            assert_eq!(profiles["123"]["extends"], "off");
+        },
+        ..CASE
+    },
+    Case {
+        values: "
+            webhooks:
+              failurePolicy: Fail
+              timeoutSeconds: 10
+              mutating: {failurePolicy: Ignore, timeoutSeconds: 2}
+              validating: {timeoutSeconds: 30}
+        ",
+        holds: |chart| {
+            for profile in chart.profiles() {
+                let mutating = chart.entry(&format!("{profile}.mutate.gapless.dev"));
+                assert_eq!(
+                    (&mutating["failurePolicy"], &mutating["timeoutSeconds"]),
+                    (&json!("Ignore"), &json!(2))
+                );
+                let validating = chart.entry(&format!("{profile}.validate.gapless.dev"));
+                assert_eq!(
+                    (&validating["failurePolicy"], &validating["timeoutSeconds"]),
+                    (&json!("Fail"), &json!(30))
+                );
+            }
+        },
+        ..CASE
+    },
+    Case {
+        values: "webhooks: {excludedNamespaces: [zoo, apple, platform, apple]}",
+        holds: |chart| assert_eq!(chart.excluded(), ["apple", "platform", "zoo"]),
+        ..CASE
+    },
+    Case {
+        values: "webhooks: {excludedNamespaces: []}",
+        holds: |chart| assert_eq!(chart.excluded(), ["platform"]),
+        ..CASE
+    },
+    Case {
+        values: "{replicaCount: 1, podDisruptionBudget: {enabled: false}}",
+        findings: &["single-replica"],
+        holds: |chart| {
+            assert_eq!(chart.one("Deployment")["spec"]["replicas"], 1);
+            assert!(!chart.kinds().contains(&"PodDisruptionBudget"));
+        },
+        ..CASE
+    },
+    Case {
+        values: r#"
+            image:
+              repository: registry.example.com:5000/team/gapless
+              tag: "1.10"
+              digest: sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa
+              pullPolicy: Always
+            imagePullSecrets: [{name: pull}]
+        "#,
+        holds: |chart| {
+            let digest = "a".repeat(64);
+            let image = format!("registry.example.com:5000/team/gapless:1.10@sha256:{digest}");
+            assert_eq!(chart.container()["image"], image);
+            assert_eq!(chart.container()["imagePullPolicy"], "Always");
+            assert_eq!(chart.pod()["spec"]["imagePullSecrets"], json!([{"name": "pull"}]));
+            assert_eq!(chart.pod()["metadata"]["labels"]["version"], "1.10");
+        },
+        ..CASE
+    },
+    // A tag that is no legal label value as it stands.
+    Case {
+        values: "image: {tag: _1.2.3-0123456789-0123456789-0123456789-0123456789-0123456789-1-more}",
+        holds: |chart| {
+            let version = "1.2.3-0123456789-0123456789-0123456789-0123456789-0123456789-1";
+            assert_eq!(chart.pod()["metadata"]["labels"]["version"], version);
+        },
+        ..CASE
+    },
+    // What users set for their cluster; the labels that select the pods stay the chart's own.
+    Case {
+        values: "
+            nodeSelector: {disk: fast}
+            tolerations: [{operator: Exists}]
+            affinity:
+              nodeAffinity:
+                preferredDuringSchedulingIgnoredDuringExecution:
+                  - {weight: 1, preference: {matchExpressions: [{key: disk, operator: Exists}]}}
+            priorityClassName: system-cluster-critical
+            podAnnotations: {example.com/note: hello, checksum/config: other}
+            podLabels: {team: platform, version: other, app.kubernetes.io/name: other}
+            resources: {}
+            certificates: {secretName: tls.example.com}
+            global: {unused: 1}
+        ",
+        holds: |chart| {
+            let pod = chart.pod();
+            let selected = &chart.one("Deployment")["spec"]["selector"]["matchLabels"];
+            for (key, value) in selected.as_object().unwrap() {
+                assert_eq!(&pod["metadata"]["labels"][key], value);
+            }
+            assert_eq!(pod["metadata"]["labels"]["team"], "platform");
+            assert_eq!(pod["metadata"]["annotations"]["example.com/note"], "hello");
+            assert_ne!(pod["metadata"]["annotations"]["checksum/config"], "other");
+            assert_eq!(pod["spec"]["nodeSelector"]["disk"], "fast");
+            assert_eq!(pod["spec"]["tolerations"], json!([{"operator": "Exists"}]));
+            assert_eq!(pod["spec"]["priorityClassName"], "system-cluster-critical");
+            assert_eq!(pod["spec"]["volumes"][1]["secret"]["secretName"], "tls.example.com");
+        },
+        ..CASE
+    },
+    // `null` takes a value of the chart away.
+    Case {
+        values: "
+            {webhooks: {caBundle: null, url: null}, image: {tag: null, digest: null}, imagePullSecrets: null,
+             podLabels: null, podAnnotations: null, tolerations: null, affinity: null, nodeSelector: null,
+             resources: null, priorityClassName: null}
+        ",
+        holds: |chart| assert_eq!(chart.kinds(), INSIDE),
+        ..CASE
+    },
+    // The name of a release is no name of a Service as it stands.
+    Case { release: "1.2", holds: |chart| assert_eq!(chart.name(), "gapless-1-2"), ..CASE },
+    Case {
+        release: "123",
+        namespace: "456",
+        holds: |chart| {
+            assert_eq!(chart.name(), "gapless-123");
+            assert_eq!(chart.one("ValidatingWebhookConfiguration")["metadata"]["name"], "gapless-123.456");
+        },
+        ..CASE
+    },
+    Case {
+        release: "the-longest-name-of-a-release-that-helm-takes-has-53c",
+        namespace: "the-longest-name-of-a-namespace-that-there-can-be-has-63-letter",
+        holds: |chart| assert!(chart.name().ends_with("-gapless")),
+        ..CASE
+    },
+];
+
+#[test]
+fn renders_what_the_api_server_and_gapless_itself_accept() {
+    let Some(cluster) = support::cluster() else { return };
+    for case in RENDERED {
+        let arguments = ["template", case.release, "--namespace", case.namespace];
+        let chart = Rendered::new(&with_chart(cluster.helm(arguments), case.values).ok());
+        (case.holds)(&chart);
+
+        for entry in chart.entries() {
+            assert_eq!(entry["clientConfig"]["caBundle"], Value::Null, "there is none, and so no empty one");
+            assert!(chart.excluded().contains(&case.namespace), "gapless would stand in its own way");
+        }
+        chart.is_accepted(cluster, case.namespace);
+        if chart.kinds().contains(&"Deployment") {
+            assert_eq!(findings(chart.one("Deployment")), case.findings, "{}", case.values);
+        }
+    }
+}
+
+/// The rules that find something in an object, in the strictest profile. There
+/// is nothing to inject, and no waiver.
+#[track_caller]
+fn findings(deployment: &Value) -> Vec<&'static str> {
+    let today = Date::constant(2026, 11, 23);
+    let assessment = admission::assess(deployment, &Profile::production(), today).unwrap();
+    assert_eq!(assessment.skip, None);
+    assert_eq!(assessment.injection.announcements, []);
+    assert_eq!(assessment.injection.operations, []);
+    assert_eq!(assessment.problems, [""; 0]);
+    assessment.judged.iter().map(|it| it.finding.rule).collect()
+}
+
+/// What the chart says about the program is what the program does.
+#[test]
+fn fits_the_program() {
+    let Some(cluster) = support::cluster() else { return };
+    let render = |values: &str| {
+        let arguments = ["template", "gapless", "--namespace", NAMESPACE];
+        Rendered::new(&with_chart(cluster.helm(arguments), values).ok())
+    };
+    let chart = render("");
+    let (pod, container) = (&chart.pod()["spec"], chart.container());
+
+    let written = container["args"].as_array().unwrap().iter().map(|argument| argument.as_str().unwrap());
+    let Command::Serve(arguments) = Cli::parse_from(["gapless"].into_iter().chain(written)).command else {
+        panic!("the container does not serve: {container:#}")
+    };
+    let ports = [("webhooks", arguments.bind), ("ops", arguments.ops_bind)];
+    for (port, (name, address)) in container["ports"].as_array().unwrap().iter().zip(ports) {
+        assert_eq!((&port["name"], &port["containerPort"]), (&json!(name), &json!(address.port())));
+    }
+    let mounts = container["volumeMounts"].as_array().unwrap();
+    for (mount, file) in mounts.iter().zip([&arguments.config, &arguments.tls_cert]) {
+        assert_eq!(file.as_ref().unwrap().parent().unwrap(), Path::new(mount["mountPath"].as_str().unwrap()));
+    }
+    let sleep = Duration::from_secs(container["lifecycle"]["preStop"]["sleep"]["seconds"].as_u64().unwrap());
+    let leave = sleep + arguments.shutdown_delay + arguments.drain_limit;
+    let grace = Duration::from_secs(pod["terminationGracePeriodSeconds"].as_u64().unwrap());
+    assert!(leave < grace, "a pod may need {leave:?} to leave, and has {grace:?}");
+
+    let gapless = Gapless::start(cluster, [""; 0]);
+    for probe in ["readinessProbe", "livenessProbe"] {
+        let request = &container[probe]["httpGet"];
+        assert_eq!(request["port"], "ops");
+        assert_eq!(gapless.ops_get(request["path"].as_str().unwrap()).0, 200);
+    }
+
+    // A configuration is read once. Another one has to replace the pods, and nothing else has.
+    let template = |values| render(values).pod().to_string();
+    let default = chart.pod().to_string();
+    assert_ne!(template("config: {defaultProfile: advisory}"), default);
+    assert_eq!(template("{replicaCount: 3, webhooks: {failurePolicy: Fail, timeoutSeconds: 9}}"), default);
+}
+
+#[test]
+fn helm_finds_nothing_to_criticise() {
+    let Some(cluster) = support::cluster() else { return };
+    for values in ["", "webhooks: {url: https://gapless.example.com}"] {
+        let lint = with_chart(cluster.helm(["lint", "--strict"]), values).ok();
+        assert!(!lint.stdout.contains("[WARNING]") && !lint.stdout.contains("[ERROR]"), "{lint}");
+    }
+}
+
+#[test]
+fn needs_kubernetes_1_30() {
+    let Some(cluster) = support::cluster() else { return };
+    let render = |version: &str| {
+        with_chart(cluster.helm(["template", "gapless", "--kube-version", version]), "").run()
+    };
+    let too_old = render("1.29.9");
+    assert!(too_old.stderr.contains("chart requires kubeVersion: >=1.30.0-0"), "{too_old}");
+    for version in ["1.30.0", "v1.30.4-gke.1036000", "1.37.2"] {
+        let output = render(version);
+        assert!(output.status.success(), "{output}");
+    }
+}
+
+/// Values that cannot work, and what Helm says of them.
+#[rustfmt::skip]
+const REFUSED: &[(&str, &str)] = &[
+    ("replicas: 3", "additional properties 'replicas' not allowed"),
+    ("replicaCount: 0", "at '/replicaCount': minimum: got 0, want 1"),
+    ("image: {tag: 1.10}", "at '/image/tag': got number, want string"),
+    ("image: {tag: 'a b'}", "at '/image/tag': 'a b' does not match"),
+    ("image: {digest: 'sha256:abc'}", "at '/image/digest': 'sha256:abc' does not match"),
+    ("image: {repository: 'team/gapless:1.2'}", "at '/image/repository': 'team/gapless:1.2' does not match"),
+    ("image: {repository: ''}", "at '/image/repository': '' does not match"),
+    ("image: {pullPolicy: always}", "at '/image/pullPolicy': value must be one of 'Always', 'IfNotPresent', 'Never'"),
+    ("imagePullSecrets: [pull]", "at '/imagePullSecrets/0': got string, want object"),
+    ("config: null", "missing property 'config'"),
+    ("config: {defaultProfile: null}", "at '/config': missing property 'defaultProfile'"),
+    ("config: {defaultProfile: prodution}", "at '/config/defaultProfile': value must be one of 'production'"),
+    ("config: {apiVersion: gapless.dev/v1}", "at '/config': additional properties 'apiVersion' not allowed"),
+    ("config: {profiles: {Payments: {}}}", r#"config.profiles has a profile "Payments": a name is a DNS label"#),
+    ("config: {profiles: {a.b: {}}}", r#"config.profiles has a profile "a.b": a name is a DNS label"#),
+    ("config: {profiles: {a-name-of-64-characters-is-one-more-than-a-label-can-have-in-all: {}}}", "at most 63"),
+    ("config: {profiles: {yes: {}}}", r#"config.profiles has a profile "true": that is what YAML makes of a bare word"#),
+    ("config: {profiles: {payments: production}}", "at '/config/profiles/payments': got string, want object"),
+    ("config: {workloads: Deployment}", "at '/config/workloads': got string, want array"),
+    ("webhooks: {failurepolicy: Fail}", "at '/webhooks': additional properties 'failurepolicy' not allowed"),
+    ("webhooks: {failurePolicy: fail}", "at '/webhooks/failurePolicy': value must be one of 'Ignore', 'Fail'"),
+    ("webhooks: {mutating: {failurePolicy: Never}}", "at '/webhooks/mutating/failurePolicy': value must be one of"),
+    ("webhooks: {validating: {timeout: 3}}", "at '/webhooks/validating': additional properties 'timeout' not allowed"),
+    ("webhooks: {timeoutSeconds: 0}", "at '/webhooks/timeoutSeconds': minimum: got 0, want 1"),
+    ("webhooks: {validating: {timeoutSeconds: 31}}", "at '/webhooks/validating/timeoutSeconds': maximum: got 31, want 30"),
+    ("webhooks: {timeoutSeconds: 3s}", "at '/webhooks/timeoutSeconds': got string, want integer"),
+    ("webhooks: {excludedNamespaces: kube-system}", "at '/webhooks/excludedNamespaces': got string, want array"),
+    ("webhooks: {excludedNamespaces: [Kube_System]}", "at '/webhooks/excludedNamespaces/0': 'Kube_System' does not match"),
+    ("webhooks: {url: 'http://gapless.example.com'}", r#"webhooks.url is "http://gapless.example.com": write https://"#),
+    ("webhooks: {url: 'gapless.example.com:9443'}", r#"webhooks.url is "gapless.example.com:9443": write https://"#),
+    ("webhooks: {url: 'https://'}", r#"webhooks.url is "https://": write https://"#),
+    ("webhooks: {url: 'https://me:secret@gapless.example.com'}", "without user, query and fragment"),
+    ("webhooks: {url: 'https://gapless.example.com/?a=b'}", "without user, query and fragment"),
+    ("webhooks: {caBundle: ca.crt}", "webhooks.caBundle holds no certificate: give PEM text"),
+    ("certificates: {mode: selfSigned}", "at '/certificates/mode': value must be"),
+    ("certificates: {secretName: Gapless_TLS}", "at '/certificates/secretName': 'Gapless_TLS' does not match"),
+    ("podDisruptionBudget: {enabled: 'yes'}", "at '/podDisruptionBudget/enabled': got string, want boolean"),
+    ("resources: {request: {cpu: 1}}", "at '/resources': additional properties 'request' not allowed"),
+    ("nodeSelector: {fast: true}", "at '/nodeSelector/fast': got boolean, want string"),
+];
+
+#[test]
+fn refuses_values_that_cannot_work_and_names_them() {
+    let Some(cluster) = support::cluster() else { return };
+    for (values, message) in REFUSED {
+        let refusal =
+            with_chart(cluster.helm(["template", "gapless", "--namespace", NAMESPACE]), values).fails();
+        assert!(refusal.stderr.contains(message), "{values}\n{refusal}");
+    }
+    for namespace in ["kube-system", "kube-public", "kube-node-lease"] {
+        let refusal = with_chart(cluster.helm(["template", "gapless", "--namespace", namespace]), "").fails();
+        let message = format!("gapless cannot be installed into namespace {namespace:?}");
+        assert!(refusal.stderr.contains(&message), "{refusal}");
+    }
+}
+
+#[test]
+fn every_entry_carries_the_ca() {
+    let Some(cluster) = support::cluster() else { return };
+    let generated = ["old", "new"].map(|name| rcgen::generate_simple_self_signed([name.to_owned()]).unwrap());
+    let [old, new] = generated.each_ref().map(|it| it.cert.pem());
+    let both = format!("{old}{new}");
+
+    let namespace = cluster.namespace();
+    let template = |values: Value| {
+        with_chart(namespace.helm(["template", "gapless", "--dry-run=server"]), &values.to_string())
+    };
+    for webhooks in [json!({"caBundle": both}), json!({"caBundle": both, "url": "https://127.0.0.1:9443"})] {
+        let chart = Rendered::new(&template(json!({"webhooks": webhooks})).ok());
+        assert!(chart.ca_bundles().all(|bundle| bundle.as_deref() == Some(both.as_str())));
+        chart.is_accepted(cluster, &namespace.name);
+    }
+    let with_key = format!("{old}{}", generated[0].signing_key.serialize_pem());
+    let refusal = template(json!({"webhooks": {"caBundle": with_key}})).fails();
+    assert!(refusal.stderr.contains("webhooks.caBundle contains a private key"), "{refusal}");
+
+    // Without the value, it is that of the Secret.
+    let create = |name: &str, ca: &str| {
+        let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": {"ca.crt": ca}});
+        namespace.create(&secret.to_string()).ok();
+    };
+    create("gapless-tls", &new);
+    create("with-key", &with_key);
+    let chart = Rendered::new(&template(json!({})).ok());
+    assert!(chart.ca_bundles().all(|bundle| bundle.as_deref() == Some(new.as_str())));
+    let refusal = template(json!({"certificates": {"secretName": "with-key"}})).fails();
+    assert!(refusal.stderr.contains("ca.crt of Secret with-key contains a private key"), "{refusal}");
+}

@@ -1,0 +1,150 @@
+//! Builds the program of the test bench: all of `tests/cluster` in one executable.
+
+use std::fs::{self, File, TryLockError};
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
+use super::notice;
+
+/// Where the sources are, and what they are.
+const SOURCES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cluster");
+const GO_MOD: &str = include_str!("../cluster/go.mod");
+
+/// Why there is no test bench, or nothing that needs one.
+pub enum Unavailable {
+    /// The Go toolchain is not installed.
+    NoGo(String),
+    /// Anything else: a broken build, a control plane that does not start.
+    Failed(String),
+}
+
+/// The program that is etcd, kube-apiserver, kube-controller-manager, kubectl and
+/// helm, depending on its first argument.
+#[derive(Clone)]
+pub struct Bench {
+    /// The executable.
+    pub program: PathBuf,
+}
+
+impl Bench {
+    /// Builds the program into Cargo's target directory, unless the one that is
+    /// there was built from the same sources. Test binaries that run at the same
+    /// time wait for each other.
+    pub fn build() -> Result<Bench, Unavailable> {
+        let target = target_directory();
+        let program = target.join("cluster-bench");
+        let stamp = target.join("cluster-bench.stamp");
+
+        let _lock = lock(&target.join("cluster-bench.lock"))?;
+        let built_from = sources()?;
+        let up_to_date =
+            program.exists() && fs::read_to_string(&stamp).is_ok_and(|stamped| stamped == built_from);
+        if !up_to_date {
+            go_build(&program)?;
+            fs::write(&stamp, built_from).map_err(|error| cannot("write", &stamp, &error))?;
+        }
+        Ok(Bench { program })
+    }
+}
+
+/// The Kubernetes release that the bench is built from, for example `v1.37.2`.
+pub fn kubernetes_version() -> &'static str {
+    GO_MOD
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("k8s.io/kubernetes "))
+        .expect("tests/cluster/go.mod requires k8s.io/kubernetes")
+}
+
+/// Cargo's target directory, wherever it has been put.
+pub fn target_directory() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR"))
+        .parent()
+        .expect("CARGO_TARGET_TMPDIR is a directory in the target directory")
+        .to_owned()
+}
+
+fn lock(path: &Path) -> Result<File, Unavailable> {
+    let file = File::create(path).map_err(|error| cannot("create", path, &error))?;
+    match file.try_lock() {
+        Ok(()) => return Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            notice("waiting for another test that builds the Kubernetes test bench");
+        }
+        Err(TryLockError::Error(error)) => return Err(cannot("lock", path, &error)),
+    }
+    file.lock().map_err(|error| cannot("lock", path, &error))?;
+    Ok(file)
+}
+
+/// Everything that the program is built from: the linker's flags, the module
+/// files, which pin the content of all dependencies, and the Go files.
+fn sources() -> Result<String, Unavailable> {
+    let directory = Path::new(SOURCES);
+    let mut files: Vec<PathBuf> = fs::read_dir(directory)
+        .map_err(|error| cannot("read", directory, &error))?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .collect();
+    files.sort();
+    let mut text = linker_flags();
+    for file in files {
+        let content = fs::read_to_string(&file).map_err(|error| cannot("read", &file, &error))?;
+        let name = file.file_name().unwrap_or_default().to_string_lossy();
+        text.push_str(&format!("\n=== {name}\n{content}"));
+    }
+    Ok(text)
+}
+
+fn go_build(program: &Path) -> Result<(), Unavailable> {
+    require_go()?;
+    let started = Instant::now();
+    notice("building the Kubernetes test bench (ten minutes the first time, seconds after that)");
+    // Beside the program and then renamed: a test that still runs the old one keeps it.
+    let fresh = program.with_extension("new");
+    let status = Command::new("go")
+        .current_dir(SOURCES)
+        .env_remove("GOFLAGS")
+        .args(["build", "-mod=readonly", "-buildvcs=false", "-ldflags"])
+        .arg(linker_flags())
+        .arg("-o")
+        .arg(&fresh)
+        .arg(".")
+        .status()
+        .map_err(|error| cannot("run", Path::new("go"), &error))?;
+    if !status.success() {
+        return Err(Unavailable::Failed(format!(
+            "the Kubernetes test bench does not build: go build in {SOURCES} ended with {status}, \
+             its errors are above"
+        )));
+    }
+    fs::rename(&fresh, program).map_err(|error| cannot("create", program, &error))?;
+    notice(&format!("built the Kubernetes test bench in {} s", started.elapsed().as_secs()));
+    Ok(())
+}
+
+fn require_go() -> Result<(), Unavailable> {
+    match Command::new("go").arg("version").output() {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == ErrorKind::NotFound => Err(Unavailable::NoGo(
+            "Go is not installed (https://go.dev/dl), the Kubernetes test bench is built with it".to_owned(),
+        )),
+        Err(error) => Err(cannot("run", Path::new("go"), &error)),
+    }
+}
+
+/// Without its version the API server calls itself v0.0.0-master, and Helm refuses
+/// charts that ask for a `kubeVersion`.
+fn linker_flags() -> String {
+    let version = kubernetes_version();
+    let mut numbers = version.trim_start_matches('v').split('.');
+    let (major, minor) = (numbers.next().unwrap_or(""), numbers.next().unwrap_or(""));
+    let package = "k8s.io/component-base/version";
+    format!(
+        "-s -w -X {package}.gitVersion={version} -X {package}.gitMajor={major} -X {package}.gitMinor={minor}"
+    )
+}
+
+fn cannot(verb: &str, path: &Path, error: &std::io::Error) -> Unavailable {
+    Unavailable::Failed(format!("cannot {verb} {}: {error}", path.display()))
+}

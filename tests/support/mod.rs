@@ -1,0 +1,112 @@
+//! A real Kubernetes control plane for the tests, without containers: etcd, the
+//! API server, the controller manager, kubectl and Helm are built from their Go
+//! modules (`tests/cluster`) and run as child processes on loopback.
+//!
+//! A test asks for what it needs and returns early without it:
+//!
+//! ```ignore
+//! let Some(cluster) = support::cluster() else { return };
+//! let namespace = cluster.namespace();
+//! namespace.apply(MANIFEST).ok();
+//! ```
+//!
+//! `None` means that Go is not installed; with `CI` set in the environment that is
+//! a failure. Everything here panics when it cannot do its work: in a test that is
+//! the clearest answer. With `GAPLESS_TEST_KEEP` set, logs and data of the control
+//! plane stay on disk after the run, and their directory is printed.
+
+#![allow(dead_code, reason = "each test file compiles this module for itself and uses a part of it")]
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a helper of tests fails the test by panicking"
+)]
+
+pub mod bench;
+pub mod client;
+pub mod control_plane;
+pub mod gapless;
+pub mod namespace;
+pub mod process;
+
+use std::io::Write;
+use std::sync::{LazyLock, OnceLock};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use bench::{Bench, Unavailable};
+pub use control_plane::Cluster;
+pub use gapless::{Gapless, Installed};
+
+/// The control plane of this test binary, booted when it is first asked for.
+/// `None`: Go is missing, and the test is to return early.
+pub fn cluster() -> Option<&'static Cluster> {
+    static CLUSTER: OnceLock<Result<Cluster, Unavailable>> = OnceLock::new();
+    let cluster = CLUSTER.get_or_init(|| {
+        let bench = Bench::build()?;
+        Cluster::boot(bench).map_err(Unavailable::Failed)
+    });
+    unless_skipped(cluster)
+}
+
+/// The control plane of this test binary with a running gapless and its chart
+/// installed, with the chart's own defaults. `None` as for [`cluster`].
+pub fn installed() -> Option<&'static Installed> {
+    // A LazyLock runs this once, also if it panics: the first test says why.
+    static INSTALLED: LazyLock<Option<Installed>> = LazyLock::new(|| {
+        let cluster = cluster()?;
+        let gapless = Gapless::start(cluster, [""; 0]);
+        gapless::install(cluster, &gapless, "");
+        Some(Installed { cluster, gapless })
+    });
+    // Asked here too, so that each skipped test says that it is.
+    cluster()?;
+    INSTALLED.as_ref()
+}
+
+/// The control plane, or `None` with a note that the test is skipped.
+#[track_caller]
+fn unless_skipped(outcome: &Result<Cluster, Unavailable>) -> Option<&Cluster> {
+    match outcome {
+        Ok(cluster) => Some(cluster),
+        Err(Unavailable::NoGo(why)) if std::env::var_os("CI").is_none() => {
+            notice(&format!("skipped {}: {why}", test_name()));
+            None
+        }
+        Err(Unavailable::NoGo(why) | Unavailable::Failed(why)) => panic!("{why}"),
+    }
+}
+
+/// Asks again and again until there is an answer, and returns it.
+///
+/// # Panics
+/// If there is none within a minute; `what` says what was waited for, and `ask`
+/// returns in its error what it saw instead.
+#[track_caller]
+pub fn eventually<T>(what: &str, mut ask: impl FnMut() -> Result<T, String>) -> T {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        match ask() {
+            Ok(answer) => return answer,
+            Err(seen) if Instant::now() > deadline => {
+                panic!("waited a minute for {what}; last seen:\n{seen}")
+            }
+            Err(_) => thread::sleep(Duration::from_millis(100)),
+        }
+    }
+}
+
+/// Writes to the real standard error. The test harness swallows what `eprintln!`
+/// prints unless the test fails.
+pub fn notice(text: &str) {
+    // Nothing can be done about a closed standard error.
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+/// The name of the running test: the harness names its threads so.
+pub fn test_name() -> String {
+    let thread = thread::current();
+    thread.name().unwrap_or("test").to_owned()
+}
