@@ -193,10 +193,17 @@ pub fn same_template(object: &Value, old_object: &Value) -> bool {
 fn same_to_the_api(left: &Value, right: &Value) -> bool {
     match (left, right) {
         (Value::Object(left), Value::Object(right)) => {
-            let missing = Value::Null;
-            left.keys().chain(right.keys()).all(|key| {
-                same_to_the_api(left.get(key).unwrap_or(&missing), right.get(key).unwrap_or(&missing))
-            })
+            // Both are sorted by key.
+            let mut left = left.iter().filter(|(_, value)| !value.is_null());
+            let mut right = right.iter().filter(|(_, value)| !value.is_null());
+            loop {
+                match (left.next(), right.next()) {
+                    (None, None) => return true,
+                    (Some((key, left)), Some((other_key, right)))
+                        if key == other_key && same_to_the_api(left, right) => {}
+                    _ => return false,
+                }
+            }
         }
         (Value::Array(left), Value::Array(right)) => {
             left.len() == right.len()
