@@ -1,12 +1,14 @@
 //! The command line: definitions, nothing else.
 
+use std::ffi::OsStr;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
+use crate::audit;
 use crate::report::json;
 use crate::server::duration;
 use crate::telemetry::LogFormat;
@@ -26,6 +28,19 @@ pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
+}
+
+/// Reads the command line; on bad usage, and for `--help`, the program ends.
+///
+/// kubectl runs the program `kubectl-gapless` for `kubectl gapless`, and then
+/// the help shows what the user typed.
+pub fn parse() -> Cli {
+    let program = std::env::args_os().next();
+    let command = match program.as_deref().map(Path::new).and_then(Path::file_stem) {
+        Some(name) if name == OsStr::new("kubectl-gapless") => Cli::command().bin_name("kubectl gapless"),
+        _ => Cli::command(),
+    };
+    Cli::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit())
 }
 
 /// The subcommands.
@@ -61,8 +76,61 @@ pub enum Command {
     #[command(after_long_help = json::SHAPE, verbatim_doc_comment)]
     Check(CheckArguments),
 
+    /// Write into manifests what the webhook would inject
+    ///
+    /// Deployments of apps/v1 get what gapless would inject if they were created
+    /// now. Nothing else in the file changes: comments, order, quotes and
+    /// indentation stay. Applied, such a file leaves the webhook nothing to add.
+    ///
+    /// What stands in a file is yours from then on: a later run changes none of
+    /// it, and a version label has to be changed together with the image. Only in
+    /// a file that kubectl get wrote are values replaced: those that the API
+    /// server filled in, and those that its annotation gapless.dev/injected names.
+    ///
+    /// Whether a profile injects or only announces makes no difference here; with
+    /// the profile off nothing changes.
+    ///
+    /// YAML and JSON are edited alike. Templates have to be rendered first, since
+    /// they are neither:
+    ///
+    ///   helm template CHART | gapless fix - | kubectl apply -f -
+    ///
+    /// A Deployment stays as it is, and a message says why, where the new fields
+    /// belong into text that other places use too (anchors with aliases, merge
+    /// keys). A file stays as it is if a part of it cannot be read.
+    ///
+    /// Exit code: 0 if all is well, 1 if a Deployment could not be fixed, or with
+    /// --check if a file would change, 2 if something cannot be read or written;
+    /// other files are fixed all the same.
+    #[command(verbatim_doc_comment)]
+    Fix(FixArguments),
+
+    /// Judge the Deployments of a live cluster as the webhook would
+    ///
+    /// Each Deployment is judged as if it were created now, by the profile of
+    /// its namespace (label gapless.dev/profile), after gapless has injected
+    /// its defaults. It says what would be denied, and what the next rollout
+    /// would inject. Nothing is changed.
+    ///
+    /// The cluster is found as kubectl finds it: KUBECONFIG, ~/.kube/config,
+    /// or the service account of a pod. Needed are the permissions to list
+    /// deployments.apps, and to get the namespace or to list all of them.
+    ///
+    /// As a plugin of kubectl, which looks for a program of that name:
+    ///
+    ///   ln -s "$(command -v gapless)" /usr/local/bin/kubectl-gapless
+    ///   kubectl gapless audit -A
+    ///
+    /// Exit code: 0 if nothing would be denied, 1 if something would be, 2 if
+    /// the cluster cannot be read.
+    #[command(after_long_help = audit::json::SHAPE, verbatim_doc_comment)]
+    Audit(AuditArguments),
+
     /// List the rules and defaults, or explain one
     Rules(RulesArguments),
+
+    /// Print the JSON Schema of the configuration, a GaplessConfiguration
+    Schema,
 }
 
 /// The arguments of `gapless check`.
@@ -90,6 +158,34 @@ pub struct CheckArguments {
     pub config: Option<PathBuf>,
 }
 
+/// The arguments of `gapless fix`.
+#[derive(Debug, Args)]
+pub struct FixArguments {
+    /// YAML or JSON files; directories, which stand for the .yaml, .yml and
+    /// .json files in and below them, without hidden ones; "-" for standard
+    /// input, which is written to standard output
+    #[arg(value_name = "FILE|DIR|-", required = true)]
+    pub files: Vec<PathBuf>,
+
+    /// Write nothing, and exit with 1 if a file would change
+    #[arg(long)]
+    pub check: bool,
+
+    /// Write nothing but the changes, to standard output, as a unified diff
+    #[arg(long)]
+    pub diff: bool,
+
+    /// Profile whose defaults to write; without it, the default profile of the
+    /// configuration
+    #[arg(long, value_name = "PROFILE")]
+    pub profile: Option<String>,
+
+    /// Configuration, a YAML file of kind GaplessConfiguration; without it, the
+    /// default profile is production
+    #[arg(long, value_name = "FILE", env = "GAPLESS_CONFIG")]
+    pub config: Option<PathBuf>,
+}
+
 /// The forms of the report of `gapless check`.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub enum CheckFormat {
@@ -101,6 +197,48 @@ pub enum CheckFormat {
     Sarif,
     /// For GitHub Actions.
     Github,
+}
+
+/// The arguments of `gapless audit`.
+#[derive(Debug, Args)]
+pub struct AuditArguments {
+    /// Namespace to look at; without it, that of the context
+    #[arg(short, long, value_name = "NAMESPACE", value_parser = namespace_name)]
+    pub namespace: Option<String>,
+
+    /// Look at all namespaces
+    #[arg(short = 'A', long, conflicts_with = "namespace")]
+    pub all_namespaces: bool,
+
+    /// Form of the report: text for people, json for programs
+    #[arg(short, long, value_name = "FORMAT", default_value = "text", hide_possible_values = true)]
+    pub format: AuditFormat,
+
+    /// Configuration, a YAML file of kind GaplessConfiguration; without it, the
+    /// default profile is production
+    #[arg(long, value_name = "FILE", env = "GAPLESS_CONFIG")]
+    pub config: Option<PathBuf>,
+
+    /// Context of the kubeconfig; without it, the current one
+    #[arg(long, value_name = "CONTEXT")]
+    pub context: Option<String>,
+
+    /// Kubeconfig file, instead of those that kubectl would read
+    #[arg(long, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+
+    /// How many objects to read at once
+    #[arg(long, value_name = "NUMBER", default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub chunk_size: u32,
+}
+
+/// The forms of the report of `gapless audit`.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum AuditFormat {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
 }
 
 /// The arguments of `gapless rules`.
@@ -126,10 +264,15 @@ pub enum RulesFormat {
 /// The arguments of `gapless serve`.
 #[derive(Debug, Args)]
 pub struct ServeArguments {
-    /// Configuration, a YAML file of kind GaplessConfiguration; without it,
-    /// every namespace has the profile production
+    /// Configuration, a YAML file of kind GaplessConfiguration, see "gapless
+    /// schema"; without it, every namespace has the profile production
     #[arg(long, value_name = "FILE", env = "GAPLESS_CONFIG")]
     pub config: Option<PathBuf>,
+
+    /// How often to look whether the configuration has changed. A changed one
+    /// takes effect at once; if it cannot be used, the older one stays in force
+    #[arg(long, value_name = "DURATION", env = "GAPLESS_CONFIG_POLL_INTERVAL", default_value = "2s", value_parser = poll_interval)]
+    pub config_poll_interval: Duration,
 
     /// Serving certificate, a PEM file; intermediate certificates come after it
     #[arg(long, value_name = "FILE", env = "GAPLESS_TLS_CERT", requires = "tls_key")]
@@ -177,6 +320,24 @@ pub struct ServeArguments {
     pub log: String,
 }
 
+fn poll_interval(text: &str) -> Result<Duration, String> {
+    let interval = duration::parse(text).map_err(|error| error.to_string())?;
+    if interval.is_zero() { Err("write more than 0, such as 2s".to_owned()) } else { Ok(interval) }
+}
+
 fn socket_address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| "write an IP address and a port, such as [::]:9443 or 127.0.0.1:9443".to_owned())
+}
+
+/// A name that a namespace may have (RFC 1123 label).
+///
+/// # Errors
+/// What such a name looks like.
+pub fn namespace_name(text: &str) -> Result<String, String> {
+    let is_inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    let is_label = (1..=63).contains(&text.len()) && text.bytes().all(is_inner);
+    if is_label && !text.starts_with('-') && !text.ends_with('-') {
+        return Ok(text.to_owned());
+    }
+    Err("write lower case letters, digits and -, at most 63, with a letter or digit at both ends".to_owned())
 }

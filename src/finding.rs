@@ -45,6 +45,29 @@ pub enum Reason {
     FieldValueNotFound,
 }
 
+/// An annotation for gapless that has no effect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// The rule or default that it should have steered.
+    pub id: String,
+    /// Its key.
+    pub annotation: String,
+    /// What is wrong with it, as the rest of a sentence.
+    pub text: String,
+}
+
+impl Problem {
+    /// The whole sentence.
+    pub fn message(&self) -> String {
+        format!("annotation {} {}", self.annotation, self.text)
+    }
+
+    /// The sentence and the id, in one line.
+    pub fn line(&self) -> String {
+        format!("{} ({})", self.message(), self.id)
+    }
+}
+
 impl Reason {
     /// The word that the API uses.
     pub fn as_str(self) -> &'static str {

@@ -18,13 +18,16 @@
 //! those know only workload, patch, field and finding.
 
 pub mod admission;
+pub mod audit;
 pub mod certificates;
 pub mod cli;
+pub mod cluster;
 pub mod commands;
 pub mod config;
 pub mod defaults;
 pub mod field;
 pub mod finding;
+pub mod fix;
 pub mod metrics;
 pub mod offline;
 pub mod patch;

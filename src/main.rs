@@ -2,17 +2,14 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
-use gapless::cli::Cli;
-use gapless::commands;
+use gapless::{cli, commands};
 
 /// The exit code for bad usage and for input that cannot be read; clap uses it
 /// too.
 const UNUSABLE: u8 = 2;
 
 fn main() -> ExitCode {
-    match commands::run(Cli::parse()) {
+    match commands::run(cli::parse()) {
         Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error:#}");

@@ -38,6 +38,7 @@ pub struct Metrics {
     waivers: Family<WaiverLabels, Counter>,
     skips: Family<SkipLabels, Counter>,
     certificates: Family<CertificateLabels, Gauge>,
+    config_reloads: Family<ResultLabels, Counter>,
     panics: Counter,
 }
 
@@ -81,6 +82,11 @@ struct CertificateLabels {
     role: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ResultLabels {
+    result: &'static str,
+}
+
 impl Metrics {
     /// All metrics at zero. Series that alerts look at exist from the start:
     /// Prometheus does not see the increase of a counter that appears with 1.
@@ -94,6 +100,7 @@ impl Metrics {
             waivers: Family::default(),
             skips: Family::default(),
             certificates: Family::default(),
+            config_reloads: Family::default(),
             panics: Counter::default(),
         };
         metrics.register();
@@ -147,6 +154,11 @@ impl Metrics {
         self.certificates.get_or_create(&CertificateLabels { role: role.as_str() }).set(not_after);
     }
 
+    /// Counts a change of the configuration file, and whether it took effect.
+    pub fn record_config_reload(&self, is_success: bool) {
+        self.config_reloads.get_or_create(&ResultLabels::of(is_success)).inc();
+    }
+
     /// All metrics as OpenMetrics text.
     ///
     /// # Errors
@@ -195,6 +207,11 @@ impl Metrics {
             "End of the validity of a certificate, in seconds since 1970",
             self.certificates.clone(),
         );
+        registry.register(
+            "gapless_config_reloads",
+            "Changes of the configuration file, by whether they took effect",
+            self.config_reloads.clone(),
+        );
         registry.register("gapless_panics", "Panics, each of them a bug in gapless", self.panics.clone());
         registry.register(
             "gapless_build",
@@ -224,6 +241,9 @@ impl Metrics {
         for reason in Skip::ALL.map(Skip::as_str) {
             drop(self.skips.get_or_create(&SkipLabels { reason }));
         }
+        for labels in [true, false].map(ResultLabels::of) {
+            drop(self.config_reloads.get_or_create(&labels));
+        }
     }
 }
 
@@ -237,6 +257,12 @@ impl RequestLabels {
             dry_run: "unknown",
             decision: "error",
         }
+    }
+}
+
+impl ResultLabels {
+    fn of(is_success: bool) -> Self {
+        ResultLabels { result: if is_success { "success" } else { "failure" } }
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! The configuration file, as its author writes it, is in [`crate::config`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
@@ -10,11 +10,23 @@ use crate::finding::Action;
 use crate::rules::{RULES, Rule};
 use crate::workload::availability::Amount;
 
-/// All profiles, and which one applies where nothing is said.
+/// All profiles, which one applies where nothing is said, and who is exempt.
 #[derive(Clone, Debug)]
 pub struct Policy {
     default_profile: String,
     profiles: BTreeMap<String, Profile>,
+    exemptions: Exemptions,
+}
+
+/// Whose requests pass unchanged and unjudged. Names have to be equal.
+#[derive(Clone, Debug, Default)]
+pub struct Exemptions {
+    /// Names of users.
+    pub usernames: BTreeSet<String>,
+    /// Groups of users.
+    pub groups: BTreeSet<String>,
+    /// Names of namespaces.
+    pub namespaces: BTreeSet<String>,
 }
 
 /// What is asked of the workloads of one kind of namespace.
@@ -33,15 +45,17 @@ pub struct Profile {
     actions: BTreeMap<&'static str, Action>,
 }
 
-/// The strictest action that a profile takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The strictest action that a profile takes. Ordered from mild to strict.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Mode {
-    /// Findings may deny.
-    Enforce,
-    /// Findings warn at most.
-    Warn,
+    /// Nothing is judged.
+    Off,
     /// Findings go to the audit log and the metrics at most.
     Audit,
+    /// Findings warn at most.
+    Warn,
+    /// Findings may deny.
+    Enforce,
 }
 
 /// What happens with the defaults.
@@ -141,21 +155,36 @@ impl Policy {
     /// If there is no such profile; the error lists those that exist.
     pub fn new(default_profile: &str) -> Result<Self, UnknownProfile> {
         let built_in = [Profile::production(), Profile::advisory(), Profile::development()];
+        Policy::of(built_in, default_profile, Exemptions::default())
+    }
+
+    /// These profiles, with `default_profile` where nothing is said.
+    ///
+    /// # Errors
+    /// If there is no such profile; the error lists those that exist.
+    pub fn of(
+        profiles: impl IntoIterator<Item = Profile>,
+        default_profile: &str,
+        exemptions: Exemptions,
+    ) -> Result<Self, UnknownProfile> {
         let profiles: BTreeMap<_, _> =
-            built_in.into_iter().map(|profile| (profile.name.clone(), profile)).collect();
+            profiles.into_iter().map(|profile| (profile.name.clone(), profile)).collect();
         if default_profile != Policy::OFF && !profiles.contains_key(default_profile) {
             return Err(UnknownProfile {
                 name: default_profile.to_owned(),
                 known: profiles.into_keys().chain([Policy::OFF.to_owned()]).collect(),
             });
         }
-        Ok(Policy { default_profile: default_profile.to_owned(), profiles })
+        Ok(Policy { default_profile: default_profile.to_owned(), profiles, exemptions })
     }
 
     /// A policy of one profile, which applies everywhere.
     pub fn with_profile(profile: Profile) -> Self {
-        let default_profile = profile.name.clone();
-        Policy { profiles: BTreeMap::from([(profile.name.clone(), profile)]), default_profile }
+        Policy {
+            default_profile: profile.name.clone(),
+            profiles: BTreeMap::from([(profile.name.clone(), profile)]),
+            exemptions: Exemptions::default(),
+        }
     }
 
     /// The profile that applies where nothing is said; `None` for `off`.
@@ -171,6 +200,23 @@ impl Policy {
     /// The names of all profiles that judge, in alphabetical order.
     pub fn profile_names(&self) -> impl Iterator<Item = &str> {
         self.profiles.keys().map(String::as_str)
+    }
+
+    /// Whose requests pass unchanged and unjudged.
+    pub fn exemptions(&self) -> &Exemptions {
+        &self.exemptions
+    }
+}
+
+impl Exemptions {
+    /// Whether requests of this user are exempt.
+    pub fn is_user_exempt(&self, username: &str, groups: &[String]) -> bool {
+        self.usernames.contains(username) || groups.iter().any(|group| self.groups.contains(group))
+    }
+
+    /// Whether requests about objects in this namespace are exempt.
+    pub fn is_namespace_exempt(&self, namespace: &str) -> bool {
+        self.namespaces.contains(namespace)
     }
 }
 
@@ -197,11 +243,16 @@ impl Profile {
 
     /// What `production` would do, as warnings only.
     pub fn advisory() -> Self {
+        Profile::production().into_advisory()
+    }
+
+    /// What this profile would do, as warnings only.
+    pub fn into_advisory(self) -> Self {
         Profile {
             name: "advisory".to_owned(),
-            mode: Mode::Warn,
+            mode: self.mode.min(Mode::Warn),
             injection: InjectionMode::Announce,
-            ..Profile::production()
+            ..self
         }
     }
 
@@ -224,14 +275,20 @@ impl Profile {
         let action = self.actions.get(rule.id).copied().unwrap_or(Action::Off);
         action.min(self.mode.strictest())
     }
+
+    /// Says what a finding of `rule` leads to, if the mode allows as much.
+    pub fn set_action(&mut self, rule: &Rule, action: Action) {
+        self.actions.insert(rule.id, action);
+    }
 }
 
 impl Mode {
     fn strictest(self) -> Action {
         match self {
-            Mode::Enforce => Action::Deny,
-            Mode::Warn => Action::Warn,
+            Mode::Off => Action::Off,
             Mode::Audit => Action::Audit,
+            Mode::Warn => Action::Warn,
+            Mode::Enforce => Action::Deny,
         }
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::civil::Date;
 
+use crate::finding::Problem;
 use crate::policy::Waivers;
 use crate::workload::Workload;
 
@@ -14,14 +15,7 @@ pub const PREFIX: &str = "gapless.dev/waive.";
 #[derive(Debug, Default)]
 pub struct ActiveWaivers<'a> {
     reasons: BTreeMap<&'a str, &'a str>,
-    problems: Vec<Problem<'a>>,
-}
-
-/// A waiver that has no effect, and why.
-#[derive(Debug, PartialEq, Eq)]
-struct Problem<'a> {
-    id: &'a str,
-    text: String,
+    problems: Vec<Problem>,
 }
 
 impl<'a> ActiveWaivers<'a> {
@@ -45,14 +39,16 @@ impl<'a> ActiveWaivers<'a> {
                 expiry(reason, today)
             };
             match problem {
-                Some(text) => waivers.problems.push(Problem { id, text }),
+                Some(text) => {
+                    waivers.problems.push(Problem { id: id.to_owned(), annotation: (*key).to_owned(), text });
+                }
                 None => {
                     waivers.reasons.insert(id, reason);
                 }
             }
         }
         // A broken waiver does not matter where another one for the same id holds.
-        waivers.problems.retain(|problem| !waivers.reasons.contains_key(problem.id));
+        waivers.problems.retain(|problem| !waivers.reasons.contains_key(problem.id.as_str()));
         waivers
     }
 
@@ -61,9 +57,9 @@ impl<'a> ActiveWaivers<'a> {
         self.reasons.get(id).copied()
     }
 
-    /// One line for each waiver that has no effect.
-    pub fn problems(&self) -> impl Iterator<Item = String> {
-        self.problems.iter().map(|Problem { id, text }| format!("annotation {PREFIX}{id} {text} ({id})"))
+    /// The waivers that have no effect.
+    pub fn problems(&self) -> &[Problem] {
+        &self.problems
     }
 }
 
@@ -103,7 +99,7 @@ mod tests {
         let raw = json!({"metadata": metadata});
         let workload = Workload::read(&raw).unwrap();
         let waivers = ActiveWaivers::read(&workload, policy, TODAY, |id| id == "single-replica");
-        (waivers.reason("single-replica").is_some(), waivers.problems().collect())
+        (waivers.reason("single-replica").is_some(), waivers.problems().iter().map(Problem::line).collect())
     }
 
     fn reason(text: &str) -> (bool, Vec<String>) {

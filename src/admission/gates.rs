@@ -1,6 +1,7 @@
 //! Which objects are not looked at, and why.
 
 use super::envelope::{Operation, Request};
+use crate::policy::Exemptions;
 use crate::workload::Workload;
 
 /// Why an object was let through without a look.
@@ -14,6 +15,10 @@ pub enum Skip {
     SubResource,
     /// The object is neither created nor updated.
     Operation,
+    /// The configuration exempts the namespace.
+    ExemptNamespace,
+    /// The configuration exempts the user, or one of the user's groups.
+    ExemptUser,
     /// The object is being deleted, and only its finalizers matter now.
     Deleting,
     /// Another controller wrote the object and would write it again.
@@ -24,11 +29,13 @@ pub enum Skip {
 
 impl Skip {
     /// All reasons.
-    pub const ALL: [Skip; 7] = [
+    pub const ALL: [Skip; 9] = [
         Skip::ProfileOff,
         Skip::Kind,
         Skip::SubResource,
         Skip::Operation,
+        Skip::ExemptNamespace,
+        Skip::ExemptUser,
         Skip::Deleting,
         Skip::Owned,
         Skip::Invalid,
@@ -41,6 +48,8 @@ impl Skip {
             Skip::Kind => "kind",
             Skip::SubResource => "subresource",
             Skip::Operation => "operation",
+            Skip::ExemptNamespace => "exempt-namespace",
+            Skip::ExemptUser => "exempt-user",
             Skip::Deleting => "deleting",
             Skip::Owned => "owned",
             Skip::Invalid => "invalid",
@@ -60,6 +69,19 @@ pub fn skip_request(request: &Request) -> Option<Skip> {
         return Some(Skip::Operation);
     }
     None
+}
+
+/// Why the operator does not want the request to be looked at.
+pub fn skip_exempt(request: &Request, exemptions: &Exemptions) -> Option<Skip> {
+    let namespace = request.namespace.as_deref().unwrap_or_default();
+    if exemptions.is_namespace_exempt(namespace) {
+        return Some(Skip::ExemptNamespace);
+    }
+    let user = &request.user_info;
+    let groups = user.groups.as_deref().unwrap_or_default();
+    exemptions
+        .is_user_exempt(user.username.as_deref().unwrap_or_default(), groups)
+        .then_some(Skip::ExemptUser)
 }
 
 /// Why the object is none of gapless' business.

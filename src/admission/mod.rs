@@ -17,6 +17,7 @@ use serde_json::Value;
 use crate::defaults::DEFAULTS;
 use crate::defaults::inject::{Change, InjectError, Injection, inject};
 use crate::defaults::intent::Origin;
+use crate::finding::Problem;
 use crate::policy::{InjectionMode, Policy, Profile};
 use crate::rules::RULES;
 use crate::waiver::ActiveWaivers;
@@ -24,7 +25,7 @@ use crate::workload::{Workload, WrongType};
 
 pub use envelope::{Operation, ResponseReview};
 pub use gates::Skip;
-pub use verdict::{Judged, Outcome};
+pub use verdict::{Judged, Outcome, waived_because};
 
 use envelope::Request;
 use response::ResponseBuilder;
@@ -138,7 +139,9 @@ pub fn review(terms: Terms, phase: Phase, body: &[u8]) -> Result<Review, ReviewE
     };
 
     let Some(profile) = profile else { return Ok(review.skipped(&request, Skip::ProfileOff)) };
-    if let Some(skip) = gates::skip_request(&request) {
+    let skip =
+        gates::skip_request(&request).or_else(|| gates::skip_exempt(&request, terms.policy.exemptions()));
+    if let Some(skip) = skip {
         return Ok(review.skipped(&request, skip));
     }
     let old_object = match request.operation {
@@ -169,24 +172,33 @@ struct Subject<'r> {
 
 /// Injects the defaults, or announces them.
 fn mutate(review: Review, subject: &Subject) -> Result<Review, ReviewError> {
-    let profile = subject.profile;
     let waivers = subject.waivers();
     let injection = subject.inject(&waivers)?;
-    let problems = injection.problems.iter().map(|(id, problem)| format!("{problem} ({id})"));
-    let builder = subject.answer(&review).warn(problems);
-
-    let (prefix, operations) = match profile.injection {
-        InjectionMode::Inject => ("", injection.operations),
-        InjectionMode::Announce => ("would inject: ", Vec::new()),
+    let (prefix, operations, defaults) = match subject.profile.injection {
+        InjectionMode::Inject => {
+            let ids = injection.announcements.iter().map(|(id, _)| *id).collect();
+            ("", injection.operations, ids)
+        }
+        InjectionMode::Announce => ("would inject: ", Vec::new(), Vec::new()),
     };
     let announcements = injection.announcements.iter().map(|(id, text)| format!("{prefix}{text} ({id})"));
-    let ids: Vec<_> = match profile.injection {
-        InjectionMode::Inject => injection.announcements.iter().map(|(id, _)| *id).collect(),
-        InjectionMode::Announce => Vec::new(),
-    };
-    let builder = builder.warn(announcements).audit("injected", ids.join(", ")).patch(&operations);
-    let decision = if operations.is_empty() { Decision::Allow } else { Decision::Patch };
-    Ok(Review { response: builder.build(), decision, defaults: ids, ..review })
+    let problems = injection.problems.iter().map(Problem::line);
+    let waived: BTreeMap<&str, &str> =
+        DEFAULTS.iter().filter_map(|default| Some((default.id, waivers.reason(default.id)?))).collect();
+    let response = subject
+        .answer(&review)
+        .warn(problems.chain(announcements))
+        .audit("injected", defaults.join(", "))
+        .audit("waived", response::audit_waived(&waived))
+        .patch(&operations)
+        .build();
+    Ok(Review {
+        response,
+        decision: if operations.is_empty() { Decision::Allow } else { Decision::Patch },
+        defaults,
+        waived: waived.into_keys().map(str::to_owned).collect(),
+        ..review
+    })
 }
 
 /// Judges the object.
@@ -216,7 +228,7 @@ fn validate(review: Review, subject: &Subject) -> Result<Review, ReviewError> {
     let response = subject
         .answer(&review)
         .verdict(&judged, &about, profile)
-        .warn(waivers.problems())
+        .warn(waivers.problems().iter().map(Problem::line))
         .audit("findings", response::audit_findings(&judged))
         .audit("waived", response::audit_waived(&waived))
         .build();
@@ -238,8 +250,8 @@ pub struct Assessment {
     pub injection: Injection,
     /// The findings after that, those that deny first.
     pub judged: Vec<Judged>,
-    /// Waivers and other annotations that have no effect, a line each.
-    pub problems: Vec<String>,
+    /// Waivers and other annotations that have no effect.
+    pub problems: Vec<Problem>,
 }
 
 /// Judges an object from a file as if it were created now.
@@ -258,8 +270,7 @@ pub fn assess(object: &Value, profile: &Profile, today: Date) -> Result<Assessme
     let injection = inject(change, &profile.settings, &waivers)?;
     let circumstances = Circumstances { old: None, is_repair: false };
     let judged = judge(&Workload::read(&injection.object)?, circumstances, profile, &waivers);
-    let unusable = injection.problems.iter().map(|(id, problem)| format!("{problem} ({id})"));
-    let problems = unusable.chain(waivers.problems()).collect();
+    let problems = injection.problems.iter().chain(waivers.problems()).cloned().collect();
     Ok(Assessment { skip, injection, judged, problems })
 }
 

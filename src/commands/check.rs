@@ -13,7 +13,7 @@ use crate::config;
 use crate::defaults::inject::InjectError;
 use crate::defaults::satisfying;
 use crate::field::FieldPath;
-use crate::finding::Action;
+use crate::finding::{self, Action};
 use crate::offline::documents::{self, Document, Unparsable};
 use crate::offline::inputs;
 use crate::offline::objects::{self, Object};
@@ -61,7 +61,10 @@ pub fn run(arguments: &CheckArguments) -> anyhow::Result<ExitCode> {
 }
 
 /// The profile to judge by; `None` for `off`.
-fn choose_profile<'p>(policy: &'p Policy, name: Option<&str>) -> anyhow::Result<Option<&'p Profile>> {
+pub(super) fn choose_profile<'p>(
+    policy: &'p Policy,
+    name: Option<&str>,
+) -> anyhow::Result<Option<&'p Profile>> {
     let Some(name) = name else { return Ok(policy.default_profile()) };
     if name == Policy::OFF {
         return Ok(None);
@@ -155,7 +158,7 @@ impl<'p> Check<'p> {
         };
         Ok(Entry::Judged(Judgement {
             findings: judged.into_iter().map(found).collect(),
-            problems: problems.iter().map(|line| problem(document, object, line)).collect(),
+            problems: problems.iter().map(|it| problem(document, object, it)).collect(),
             injections: injection.announcements,
             subject,
         }))
@@ -189,18 +192,13 @@ fn skipped_because(skip: Skip, workload: &Workload) -> String {
     }
 }
 
-/// A line such as `annotation KEY has no effect: why (ID)`.
-fn problem(document: &Document, object: &Object, line: &str) -> Problem {
-    let (message, id) = match line.strip_suffix(')').and_then(|line| line.rsplit_once(" (")) {
-        Some((message, id)) => (message, id),
-        None => (line, ""),
-    };
-    let key = message.split_whitespace().nth(1).unwrap_or_default();
+/// An annotation that has no effect, where it is written.
+fn problem(document: &Document, object: &Object, problem: &finding::Problem) -> Problem {
     let annotations = ["metadata.annotations", "spec.template.metadata.annotations"];
-    let paths = annotations.map(|path| FieldPath::new(path).key(key));
+    let paths = annotations.map(|path| FieldPath::new(path).key(&problem.annotation));
     let written = paths.iter().find(|path| object.node.has(path));
     let place = document.place(object.node.place_of(written.unwrap_or(&FieldPath::new("metadata"))));
-    Problem { id: id.to_owned(), message: message.to_owned(), place }
+    Problem { id: problem.id.clone(), message: problem.message(), place }
 }
 
 fn wrong_type(document: &Document, object: &Object, error: &WrongType) -> InputError {
@@ -213,7 +211,7 @@ fn wrong_type(document: &Document, object: &Object, error: &WrongType) -> InputE
 
 /// What serde says of a wrong type, in the words of YAML and JSON instead of
 /// Rust's.
-fn in_plain_words(message: &str) -> String {
+pub(super) fn in_plain_words(message: &str) -> String {
     let plain = || {
         let what =
             message.strip_prefix("invalid type: ").or_else(|| message.strip_prefix("invalid value: "))?;

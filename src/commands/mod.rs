@@ -1,8 +1,11 @@
 //! The subcommands, one file for each.
 
+mod audit;
 mod check;
+mod fix;
 mod output;
 mod rules;
+mod schema;
 mod serve;
 
 use std::process::ExitCode;
@@ -17,6 +20,9 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
+        Command::Fix(arguments) => fix::run(&arguments),
+        Command::Audit(arguments) => audit::run(&arguments),
         Command::Rules(arguments) => rules::run(&arguments),
+        Command::Schema => schema::run(),
     }
 }

@@ -1,4 +1,4 @@
-//! Writing to standard output.
+//! Writing to standard output and standard error.
 
 use std::io::{self, ErrorKind, Write};
 
@@ -18,6 +18,14 @@ pub fn print(text: &str) -> io::Result<()> {
 /// As [`print`].
 pub fn print_plain(text: &str) -> io::Result<()> {
     write(&mut io::stdout().lock(), text)
+}
+
+/// Writes `text` to standard error, with terminal styles as [`print`] does.
+///
+/// # Errors
+/// As [`print`].
+pub fn print_error(text: &str) -> io::Result<()> {
+    write(&mut anstream::stderr().lock(), text)
 }
 
 fn write(out: &mut impl Write, text: &str) -> io::Result<()> {

@@ -6,6 +6,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::runtime::Runtime;
@@ -14,7 +16,9 @@ use crate::certificates::ephemeral::Ephemeral;
 use crate::certificates::{CertificateError, CertificateStore, Role, ServingCertificate, files};
 use crate::cli::ServeArguments;
 use crate::config;
+use crate::config::reload::{self, LiveConfig, WatchedFile};
 use crate::metrics::Metrics;
+use crate::policy::Policy;
 use crate::server::ops::{self, Ops};
 use crate::server::shutdown::{Signals, Termination};
 use crate::server::webhooks::{self, Webhooks};
@@ -31,17 +35,25 @@ const REVIEW: &str = r#"{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionRev
 pub fn run(arguments: &ServeArguments) -> anyhow::Result<ExitCode> {
     telemetry::start_log(arguments.log_format, &arguments.log)?;
     telemetry::log_panics_without_message();
-    let policy = Arc::new(config::load(arguments.config.as_deref())?);
+    let (policy, config_file) = match &arguments.config {
+        Some(path) => WatchedFile::open(path).map(|(policy, file)| (policy, Some(file)))?,
+        None => (config::load(None)?, None),
+    };
     let metrics = Arc::new(Metrics::new(&policy));
+    let config = Arc::new(LiveConfig::from(policy));
+    if let Some(file) = config_file {
+        let (config, metrics, interval) = (config.clone(), metrics.clone(), arguments.config_poll_interval);
+        thread::Builder::new().spawn(move || watch(file, interval, &config, &metrics))?;
+    }
     let identity = Identity::obtain(arguments, &metrics)?;
     let certificates = Arc::new(CertificateStore::new(identity.certificate));
     let termination = Arc::new(Termination::default());
 
-    let webhooks = Webhooks::new(policy, metrics.clone(), arguments.max_in_flight);
+    let webhooks = Webhooks::new(config.clone(), metrics.clone(), arguments.max_in_flight);
     let services = Services {
         webhooks: webhooks::router(webhooks, termination.clone()),
         certificates: certificates.clone(),
-        ops: ops::router(Ops { metrics, certificates, termination: termination.clone() }),
+        ops: ops::router(Ops { metrics, certificates, termination: termination.clone(), config }),
     };
     let patience = Patience { shutdown_delay: arguments.shutdown_delay, drain_limit: arguments.drain_limit };
 
@@ -62,6 +74,29 @@ pub fn run(arguments: &ServeArguments) -> anyhow::Result<ExitCode> {
     match end? {
         End::Drained => Ok(ExitCode::SUCCESS),
         End::Interrupted(signal) => Ok(ExitCode::from(signal.exit_code())),
+    }
+}
+
+/// Puts each change of the configuration file into force, as far as it can be
+/// used.
+fn watch(mut file: WatchedFile, interval: Duration, config: &LiveConfig, metrics: &Metrics) -> ! {
+    loop {
+        thread::sleep(interval);
+        let Some(outcome) = file.look() else { continue };
+        metrics.record_config_reload(outcome.is_ok());
+        let path = file.path().display();
+        match &outcome {
+            Ok(policy) => {
+                let profiles = policy.profile_names().collect::<Vec<_>>().join(",");
+                let default_profile = policy.default_profile().map_or(Policy::OFF, |it| it.name.as_str());
+                tracing::info!(file = %path, default_profile, profiles, "the configuration has changed and is in force");
+            }
+            Err(error) => {
+                let error = reload::describe(error);
+                tracing::error!(file = %path, error, "the configuration has changed and cannot be used, the older one stays in force");
+            }
+        }
+        config.apply(outcome);
     }
 }
 

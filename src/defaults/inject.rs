@@ -13,6 +13,7 @@ use super::injected::{self, InjectedField, Record, same_value};
 use super::intent::{Intent, Origin};
 use super::{DEFAULTS, DefaultRule, announce, rolling_update};
 use crate::field::FieldPath;
+use crate::finding::Problem;
 use crate::patch::{self, PatchError};
 use crate::policy::Settings;
 use crate::waiver::ActiveWaivers;
@@ -41,8 +42,8 @@ pub struct Injection {
     pub object: Value,
     /// The defaults that changed something, and what they did in one line.
     pub announcements: Vec<(&'static str, String)>,
-    /// What is wrong with annotations that should have steered a default.
-    pub problems: Vec<(&'static str, String)>,
+    /// Annotations that should have steered a default.
+    pub problems: Vec<Problem>,
 }
 
 impl Injection {
@@ -111,7 +112,7 @@ pub fn inject(
     let users = Workload::read(&object)?;
     for default in DEFAULTS.iter().filter(applies) {
         let filled = (default.fill)(&users, &intent, settings, &injected);
-        problems.extend(filled.problem.map(|problem| (default.id, problem)));
+        problems.extend(filled.problem);
         injected.extend(filled.fields);
     }
     for (field, value) in injected.entries() {

@@ -116,7 +116,9 @@ impl InjectedField {
             InjectedField::MinReadySeconds => object.pointer("/spec/minReadySeconds"),
             InjectedField::Label(key) => object.pointer("/metadata/labels")?.get(key),
             InjectedField::TemplateLabel(key) => object.pointer("/spec/template/metadata/labels")?.get(key),
-            InjectedField::ReadinessProbe(container) => find_container(object, container)?.get(READINESS_PROBE),
+            InjectedField::ReadinessProbe(container) => {
+                find_container(object, container)?.get(READINESS_PROBE)
+            }
             InjectedField::PreStop(container) => {
                 find_container(object, container)?.get("lifecycle")?.get("preStop")
             }
@@ -283,7 +285,8 @@ mod tests {
     #[test]
     fn a_field_is_found_where_its_path_leads() {
         for field in every_field() {
-            let mut object = json!({"spec": {"template": {"spec": {"containers": [{"name": "side"}, {"name": "app"}]}}}});
+            let mut object =
+                json!({"spec": {"template": {"spec": {"containers": [{"name": "side"}, {"name": "app"}]}}}});
             assert_eq!(field.find(&object), None);
             crate::patch::set(&mut object, &field.path(), json!(null)).unwrap();
             assert_eq!(field.find(&object), None, "null counts as absent");

@@ -14,6 +14,7 @@ pub mod version_label;
 
 use serde_json::Value;
 
+use crate::finding::Problem;
 use crate::policy::Settings;
 use crate::workload::Workload;
 use injected::{InjectedField, Record};
@@ -46,7 +47,7 @@ pub struct Filled {
     /// The fields and their values.
     pub fields: Vec<(InjectedField, Value)>,
     /// What is wrong with an annotation that should have steered it.
-    pub problem: Option<String>,
+    pub problem: Option<Problem>,
 }
 
 /// All defaults, in the order in which they are applied and documented.

@@ -6,6 +6,7 @@ use serde_json::json;
 use super::injected::{InjectedField, Record};
 use super::intent::Intent;
 use super::{DefaultRule, Filled};
+use crate::finding::Problem;
 use crate::policy::Settings;
 use crate::workload::{Workload, api_default};
 
@@ -43,11 +44,13 @@ pub struct Sleep {
 ///
 /// # Errors
 /// What is wrong with the annotation.
-pub fn choose(workload: &Workload, intent: &Intent, settings: &Settings) -> Result<Sleep, String> {
+pub fn choose(workload: &Workload, intent: &Intent, settings: &Settings) -> Result<Sleep, Problem> {
     let wanted = match workload.annotation(SECONDS_ANNOTATION) {
         None => settings.pre_stop_sleep.seconds,
-        Some(text) => text.trim().parse().map_err(|_| {
-            format!("annotation {SECONDS_ANNOTATION} has no effect: {text:?} is no number of seconds")
+        Some(text) => text.trim().parse().map_err(|_| Problem {
+            id: ID.to_owned(),
+            annotation: SECONDS_ANNOTATION.to_owned(),
+            text: format!("has no effect: {text:?} is no number of seconds"),
         })?,
     };
     let wanted = i64::from(wanted);
@@ -170,7 +173,7 @@ mod tests {
         for unusable in ["ten", "-1", "1.5", "", "99999999999"] {
             let filled = filled(&with(unusable));
             assert!(filled.fields.is_empty());
-            assert!(filled.problem.unwrap().contains(SECONDS_ANNOTATION), "{unusable}");
+            assert!(filled.problem.unwrap().message().contains(SECONDS_ANNOTATION), "{unusable}");
         }
     }
 

@@ -8,6 +8,7 @@ use super::injected::{InjectedField, Record};
 use super::intent::Intent;
 use super::{DefaultRule, Filled};
 use crate::field::FieldPath;
+use crate::finding::Problem;
 use crate::policy::Settings;
 use crate::workload::Workload;
 use crate::workload::containers::DEFAULT_CONTAINER;
@@ -91,7 +92,12 @@ fn fill(workload: &Workload, _: &Intent, settings: &Settings, _: &Record) -> Fil
             Filled { fields: vec![(InjectedField::ReadinessProbe(container), probe)], problem: None }
         }
         Err(NoProbe::Annotation(key, why)) => {
-            Filled { fields: Vec::new(), problem: Some(format!("annotation {key} has no effect: {why}")) }
+            let problem = Problem {
+                id: ID.to_owned(),
+                annotation: key.to_owned(),
+                text: format!("has no effect: {why}"),
+            };
+            Filled { fields: Vec::new(), problem: Some(problem) }
         }
         Err(_) => Filled::default(),
     }

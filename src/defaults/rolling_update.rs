@@ -47,22 +47,28 @@ fn amounts(workload: &Workload, intent: &Intent, settings: &Settings) -> Vec<(In
                 && !intent.is_proven(&field.path())
         }
     };
+    let is_surge_unset = is_unset(&InjectedField::MaxSurge, written.max_surge, api_default::MAX_SURGE);
+    let is_unavailable_unset =
+        is_unset(&InjectedField::MaxUnavailable, written.max_unavailable, api_default::MAX_UNAVAILABLE);
+    let is_zero = |amount| Amount::parse(amount).is_some_and(Amount::is_zero);
+    let wanted = &settings.rolling_update;
     let mut fields = Vec::new();
 
+    // The API server rejects 0 for both.
+    let must_surge = !is_unavailable_unset && is_zero(workload.max_unavailable());
     let mut max_surge = Amount::parse(workload.max_surge());
-    let api_max_surge = Amount::parse(api_default::MAX_SURGE);
-    if is_unset(&InjectedField::MaxSurge, written.max_surge, api_default::MAX_SURGE) {
-        max_surge = Some(settings.rolling_update.max_surge);
+    if is_surge_unset && !(must_surge && wanted.max_surge.is_zero()) {
+        let api_max_surge = Amount::parse(api_default::MAX_SURGE);
+        max_surge = Some(wanted.max_surge);
         if max_surge != api_max_surge {
-            fields.push((InjectedField::MaxSurge, settings.rolling_update.max_surge.into()));
+            fields.push((InjectedField::MaxSurge, wanted.max_surge.into()));
         }
     }
 
+    // Without surge, old pods have to go first.
     let can_surge = max_surge.is_some_and(|surge| !surge.is_zero()) && workload.surge_blocker().is_none();
-    if can_surge
-        && is_unset(&InjectedField::MaxUnavailable, written.max_unavailable, api_default::MAX_UNAVAILABLE)
-    {
-        fields.push((InjectedField::MaxUnavailable, settings.rolling_update.max_unavailable.into()));
+    if is_unavailable_unset && (can_surge || !wanted.max_unavailable.is_zero()) {
+        fields.push((InjectedField::MaxUnavailable, wanted.max_unavailable.into()));
     }
     fields
 }
@@ -157,6 +163,25 @@ mod tests {
         let unset = rolling(json!("25%"), json!("25%"));
         assert_eq!(filled(&unset, &settings), json!({"maxSurge": 1, "maxUnavailable": 0}));
         assert_eq!(filled(&rolling(json!(1), json!(2)), &settings), json!({}));
+    }
+
+    #[test]
+    fn a_profile_may_let_old_pods_go_first() {
+        let mut settings = Settings::default();
+        settings.rolling_update.max_surge = Amount::Count(0);
+        settings.rolling_update.max_unavailable = Amount::Count(1);
+        let table = [
+            (json!("25%"), json!("25%"), json!({"maxSurge": 0, "maxUnavailable": 1})),
+            (json!("25%"), json!(0), json!({"maxUnavailable": 1})),
+            (json!("50%"), json!("25%"), json!({"maxSurge": 0})),
+            // The API server would reject 0 for both.
+            (json!(0), json!("25%"), json!({})),
+            (json!("0%"), json!("25%"), json!({})),
+        ];
+        for (max_unavailable, max_surge, expected) in table {
+            let object = rolling(max_unavailable, max_surge);
+            assert_eq!(filled(&object, &settings), expected, "{object}");
+        }
     }
 
     #[test]

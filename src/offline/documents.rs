@@ -150,6 +150,16 @@ impl<'s> Document<'s> {
         serde_saphyr::from_str_with_options(self.text, options).map_err(|error| self.unparsable(&error))
     }
 
+    /// Its text.
+    pub fn text(&self) -> &'s str {
+        self.text
+    }
+
+    /// Where it begins in the file, in bytes.
+    pub fn start(&self) -> usize {
+        self.start
+    }
+
     /// The place of `span`, which is relative to this document, in the file.
     pub fn place(&self, span: Span) -> Place {
         let position = self.position.relative(span.line, span.column);
@@ -222,7 +232,7 @@ mod tests {
     use std::path::PathBuf;
 
     fn source(name: &str, text: &str) -> Source {
-        Source { name: Name::Path(PathBuf::from(name)), text: text.to_owned() }
+        Source::new(Name::Path(PathBuf::from(name)), text.to_owned())
     }
 
     /// The texts of the documents, each with the line where it begins.

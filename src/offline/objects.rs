@@ -8,6 +8,9 @@ use super::node::Node;
 pub struct Object<'n> {
     /// The object.
     pub node: &'n Node,
+    /// Where it is in the document: its index in a List, and so on for Lists in
+    /// one another.
+    pub items: Vec<usize>,
     api_version: Option<&'n str>,
     kind: Option<&'n str>,
 }
@@ -17,7 +20,8 @@ pub fn objects(root: &Node) -> Vec<Object<'_>> {
     let mut objects = Vec::new();
     if !root.is_null() {
         let text = |key| root.get(key).and_then(Node::as_str);
-        open(Object { node: root, api_version: text("apiVersion"), kind: text("kind") }, &mut objects);
+        let (api_version, kind) = (text("apiVersion"), text("kind"));
+        open(Object { node: root, items: Vec::new(), api_version, kind }, &mut objects);
     }
     objects
 }
@@ -29,13 +33,14 @@ fn open<'n>(object: Object<'n>, objects: &mut Vec<Object<'n>>) {
         objects.push(object);
         return;
     };
-    for node in items {
+    for (index, node) in items.iter().enumerate() {
         let text = |key| node.get(key).and_then(Node::as_str);
         // The API server leaves both out of the items of a DeploymentList.
         let typed = (!item_kind.is_empty()).then_some(item_kind);
         let kind = text("kind").or(typed);
         let api_version = text("apiVersion").or(typed.and(object.api_version));
-        open(Object { node, api_version, kind }, objects);
+        let items = object.items.iter().copied().chain([index]).collect();
+        open(Object { node, items, api_version, kind }, objects);
     }
 }
 

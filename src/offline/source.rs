@@ -9,6 +9,9 @@ use std::path::PathBuf;
 /// is of no use to anybody, and a List in compact JSON is one single line.
 const SHOWN: usize = 160;
 
+/// What some editors put at the beginning of a text in UTF-8.
+pub const BYTE_ORDER_MARK: char = '\u{feff}';
+
 /// Where a text comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Name {
@@ -25,6 +28,8 @@ pub struct Source {
     pub name: Name,
     /// The text, without a byte order mark.
     pub text: String,
+    /// Whether there was a byte order mark.
+    pub has_byte_order_mark: bool,
 }
 
 /// A file or directory that cannot be read.
@@ -70,6 +75,14 @@ pub struct Excerpt {
 }
 
 impl Source {
+    /// A text that may begin with a byte order mark.
+    pub fn new(name: Name, text: String) -> Self {
+        match text.strip_prefix(BYTE_ORDER_MARK) {
+            Some(rest) => Source { name, text: rest.to_owned(), has_byte_order_mark: true },
+            None => Source { name, text, has_byte_order_mark: false },
+        }
+    }
+
     /// Reads a file or standard input.
     ///
     /// # Errors
@@ -87,7 +100,7 @@ impl Source {
             Err(error) => Err(format!("cannot read it: {error}")),
         };
         match read {
-            Ok(text) => Ok(Source { name, text }),
+            Ok(text) => Ok(Source::new(name, text)),
             Err(message) => Err(Unreadable { name, message }),
         }
     }
@@ -103,14 +116,10 @@ fn decode(bytes: Vec<u8>) -> Result<String, String> {
     if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
         return Err("the file is UTF-16; save it as UTF-8".to_owned());
     }
-    let text = String::from_utf8(bytes).map_err(|error| {
+    String::from_utf8(bytes).map_err(|error| {
         let valid = error.as_bytes().get(..error.utf8_error().valid_up_to()).unwrap_or_default();
         let line = valid.iter().filter(|byte| **byte == b'\n').count() + 1;
         format!("the file is no text in UTF-8: line {line} has other bytes")
-    })?;
-    Ok(match text.strip_prefix('\u{feff}') {
-        Some(without_mark) => without_mark.to_owned(),
-        None => text,
     })
 }
 
@@ -218,7 +227,9 @@ mod tests {
 
     #[test]
     fn only_utf_8_is_text() {
-        assert_eq!(decode(b"\xef\xbb\xbfa: 1".to_vec()).unwrap(), "a: 1");
+        let text = decode(b"\xef\xbb\xbfa: 1".to_vec()).unwrap();
+        let source = Source::new(Name::Stdin, text);
+        assert_eq!((source.text.as_str(), source.has_byte_order_mark), ("a: 1", true));
         assert_eq!(decode(b"\xff\xfea\0".to_vec()).unwrap_err(), "the file is UTF-16; save it as UTF-8");
         let error = decode(b"a: 1\nb: \xe4\n".to_vec()).unwrap_err();
         assert_eq!(error, "the file is no text in UTF-8: line 2 has other bytes");

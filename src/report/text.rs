@@ -69,7 +69,8 @@ fn skipped(skipped: &Skipped, text: &mut String) {
     message(Level::NOTE.with_name("skipped"), None, &title, &place, [], text);
 }
 
-fn error(error: &InputError, text: &mut String) {
+/// Writes that something cannot be read or worked with.
+pub fn error(error: &InputError, text: &mut String) {
     let hint = error.hint.iter().map(|hint| ("help", hint.clone()));
     message(Level::ERROR, None, &error.message, &error.place, hint, text);
 }

@@ -37,7 +37,7 @@ fn check(workload: &Workload, settings: &Settings) -> Vec<Finding> {
 fn why_none(workload: &Workload, settings: &Settings) -> Option<String> {
     let grace = workload.grace_period_seconds();
     match pre_stop_sleep::choose(workload, &Intent::new(workload.raw(), Origin::ApiServer), settings) {
-        Err(problem) => Some(problem),
+        Err(problem) => Some(problem.message()),
         Ok(sleep) if sleep.seconds > 0 => None,
         Ok(_) if grace <= settings.min_drain_seconds => Some(format!(
             "none fits into the grace period of {grace} s, of which {} s are left to drain",

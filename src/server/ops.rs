@@ -14,6 +14,7 @@ use jiff::Timestamp;
 
 use super::shutdown::Termination;
 use crate::certificates::CertificateStore;
+use crate::config::reload::LiveConfig;
 use crate::metrics::{self, Metrics};
 
 /// What the answers hang on.
@@ -25,6 +26,8 @@ pub struct Ops {
     pub certificates: Arc<CertificateStore>,
     /// Not ready once it has begun.
     pub termination: Arc<Termination>,
+    /// Ready all the same if its file cannot be used any more, with a note.
+    pub config: Arc<LiveConfig>,
 }
 
 /// The routes.
@@ -56,7 +59,20 @@ async fn readyz(
         [] => (StatusCode::OK, "ok".to_owned()),
         objections => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {}", objections.join("; "))),
     };
-    if query.contains_key("verbose") { (code, list(&checks) + &verdict + "\n") } else { (code, verdict) }
+    if query.contains_key("verbose") {
+        let note = note(&ops.config);
+        (code, list(&checks) + &note + &verdict + "\n")
+    } else {
+        (code, verdict)
+    }
+}
+
+/// A line about the configuration.
+fn note(config: &LiveConfig) -> String {
+    match config.objection() {
+        None => "[+]configuration ok\n".to_owned(),
+        Some(objection) => format!("[!]configuration is an older one: {objection}\n"),
+    }
 }
 
 /// One line for each check, as the API server's `/readyz?verbose` has it.

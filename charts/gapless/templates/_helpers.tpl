@@ -65,20 +65,15 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- end -}}
 
 {{/*
-Annotations of the pods. gapless reads its configuration when it starts: another
-one is another revision, rolled out as every other.
-*/}}
-{{- define "gapless.podAnnotations" -}}
-{{- $annotations := dict "checksum/config" (include "gapless.configuration" . | sha256sum) -}}
-{{- merge $annotations (.Values.podAnnotations | default dict) | toYaml -}}
-{{- end -}}
-
-{{/*
 Name of the default profile. Helm reads YAML 1.1, where a bare off (or Off) is the
 boolean false.
 */}}
 {{- define "gapless.defaultProfile" -}}
+{{- if kindIs "invalid" .Values.config.defaultProfile -}}
+production
+{{- else -}}
 {{- .Values.config.defaultProfile | default "off" -}}
+{{- end -}}
 {{- end -}}
 
 {{/* The GaplessConfiguration, with "off" and "Off" where a bare word has become false. */}}
@@ -86,14 +81,12 @@ boolean false.
 {{- $config := deepCopy .Values.config -}}
 {{- $_ := set $config "defaultProfile" (include "gapless.defaultProfile" .) -}}
 {{- range $profile := $config.profiles | default dict -}}
-{{- if kindIs "bool" $profile.extends -}}
-{{- $_ := set $profile "extends" (ternary $profile.extends "off" $profile.extends) -}}
+{{- if kindIs "bool" $profile.mode -}}
+{{- $_ := set $profile "mode" "Off" -}}
 {{- end -}}
-{{- if kindIs "map" $profile.rules -}}
-{{- range $rule, $action := $profile.rules -}}
+{{- range $rule, $action := $profile.rules | default dict -}}
 {{- if kindIs "bool" $action -}}
-{{- $_ := set $profile.rules $rule (ternary $action "Off" $action) -}}
-{{- end -}}
+{{- $_ := set $profile.rules $rule "Off" -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}

@@ -1,0 +1,263 @@
+//! For programs: one JSON object, whose fields keep their names and meaning.
+//! What `gapless check` says too has the same name there.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::{Found, Judgement, Problem, Report, Subject};
+use crate::admission::Outcome;
+use crate::finding::Action;
+use crate::policy::InjectionMode;
+
+/// What the fields are, for the help of the command line.
+pub const SHAPE: &str = "\
+The form json is one object:
+  scope        server, context, namespace (null: all)
+  profile      the default one
+  deployments  those that were judged, the worst first: denied (rules),
+               warnings (rules, and ids of annotations that have no effect),
+               injections (defaults)
+  findings     rule, action (of the rule: Deny, Warn, Audit), outcome (deny,
+               warn, audit, waived), field, message, fix, waivedBecause
+  problems     annotations that have no effect: id, message
+  injections   what the next rollout would bring: default, message,
+               announcedOnly (the profile says so and injects nothing)
+  skipped      Deployments that are not judged: reason, message
+  errors       Deployments that cannot be read: message
+  unknownProfiles  namespaces whose label names no profile: namespace, label
+  summary      deployments, denied, warned, fine (neither), skipped, errors
+               (all Deployments), waived, audited (findings), denials, warnings
+               (Deployments by rule), injections, announcements (Deployments by
+               default), namespaces (namespace, profile, deployments, denied,
+               warned)
+The items of deployments, findings, problems, injections, skipped and errors
+have kind, namespace and name, and the first four profile. What is not known
+is null. The fields of check have the same meaning there.";
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ReportJson<'r> {
+    scope: ScopeJson<'r>,
+    profile: &'r str,
+    deployments: Vec<Item<'r, DeploymentJson<'r>>>,
+    findings: Vec<Item<'r, FindingJson<'r>>>,
+    problems: Vec<Item<'r, ProblemJson<'r>>>,
+    injections: Vec<Item<'r, InjectionJson<'r>>>,
+    skipped: Vec<Item<'r, SkippedJson>>,
+    errors: Vec<Item<'r, ErrorJson<'r>>>,
+    unknown_profiles: Vec<UnknownProfileJson<'r>>,
+    summary: SummaryJson<'r>,
+}
+
+#[derive(Serialize)]
+struct ScopeJson<'r> {
+    server: &'r str,
+    context: Option<&'r str>,
+    namespace: Option<&'r str>,
+}
+
+/// Something about one Deployment.
+#[derive(Serialize)]
+struct Item<'r, T> {
+    kind: &'static str,
+    namespace: &'r str,
+    name: &'r str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    profile: Option<&'r str>,
+    #[serde(flatten)]
+    what: T,
+}
+
+#[derive(Serialize)]
+struct DeploymentJson<'r> {
+    denied: Vec<&'r str>,
+    warnings: Vec<&'r str>,
+    injections: Vec<&'r str>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct FindingJson<'r> {
+    rule: &'r str,
+    action: Action,
+    outcome: &'r str,
+    field: String,
+    message: &'r str,
+    fix: &'r str,
+    waived_because: Option<&'r str>,
+}
+
+#[derive(Serialize)]
+struct ProblemJson<'r> {
+    id: &'r str,
+    message: String,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct InjectionJson<'r> {
+    default: &'r str,
+    message: &'r str,
+    announced_only: bool,
+}
+
+#[derive(Serialize)]
+struct SkippedJson {
+    reason: &'static str,
+    message: &'static str,
+}
+
+#[derive(Serialize)]
+struct ErrorJson<'r> {
+    message: &'r str,
+}
+
+#[derive(Serialize)]
+struct UnknownProfileJson<'r> {
+    namespace: &'r str,
+    label: &'r str,
+}
+
+#[derive(Serialize)]
+struct SummaryJson<'r> {
+    deployments: usize,
+    denied: usize,
+    warned: usize,
+    fine: usize,
+    waived: usize,
+    audited: usize,
+    skipped: usize,
+    errors: usize,
+    denials: BTreeMap<&'r str, usize>,
+    warnings: BTreeMap<&'r str, usize>,
+    injections: BTreeMap<&'r str, usize>,
+    announcements: BTreeMap<&'r str, usize>,
+    namespaces: Vec<NamespaceJson<'r>>,
+}
+
+#[derive(Serialize)]
+struct NamespaceJson<'r> {
+    namespace: &'r str,
+    profile: &'r str,
+    deployments: usize,
+    denied: usize,
+    warned: usize,
+}
+
+/// The report as JSON.
+///
+/// # Errors
+/// If serde_json cannot write it, of which no case is known.
+pub fn write(report: &Report) -> serde_json::Result<String> {
+    let json = ReportJson {
+        scope: ScopeJson {
+            server: &report.scope.server,
+            context: report.scope.context.as_deref(),
+            namespace: report.scope.namespace.as_deref(),
+        },
+        profile: &report.default_profile,
+        deployments: report.judgements.iter().map(|it| it.item(deployment(it))).collect(),
+        findings: of_each(report, |it| it.findings.iter().map(finding).collect()),
+        problems: of_each(report, |it| it.problems.iter().map(problem).collect()),
+        injections: of_each(report, injections),
+        skipped: report
+            .skipped
+            .iter()
+            .map(|it| {
+                item(&it.subject, SkippedJson { reason: it.reason.as_str(), message: it.reason.message() })
+            })
+            .collect(),
+        errors: report
+            .failed
+            .iter()
+            .map(|it| item(&it.subject, ErrorJson { message: &it.message }))
+            .collect(),
+        unknown_profiles: report
+            .unknown_profiles
+            .iter()
+            .map(|(namespace, label)| UnknownProfileJson { namespace, label })
+            .collect(),
+        summary: summary(report),
+    };
+    serde_json::to_string_pretty(&json).map(|text| text + "\n")
+}
+
+fn item<T>(subject: &Subject, what: T) -> Item<'_, T> {
+    let Subject { namespace, name } = subject;
+    Item { kind: "Deployment", namespace, name, profile: None, what }
+}
+
+/// What `list` finds in all Deployments, one after the other.
+fn of_each<'r, T>(report: &'r Report, list: impl Fn(&'r Judgement) -> Vec<T>) -> Vec<Item<'r, T>> {
+    report.judgements.iter().flat_map(|it| list(it).into_iter().map(|what| it.item(what))).collect()
+}
+
+impl Judgement {
+    fn item<T>(&self, what: T) -> Item<'_, T> {
+        Item { profile: Some(&self.profile), ..item(&self.subject, what) }
+    }
+}
+
+fn deployment(judgement: &Judgement) -> DeploymentJson<'_> {
+    DeploymentJson {
+        denied: judgement.denials().collect(),
+        warnings: judgement.warnings().collect(),
+        injections: judgement.injections.iter().map(|(id, _)| *id).collect(),
+    }
+}
+
+fn finding(found: &Found) -> FindingJson<'_> {
+    FindingJson {
+        rule: found.finding.rule,
+        action: found.action,
+        outcome: found.outcome.as_str(),
+        field: found.finding.field.to_string(),
+        message: &found.finding.message,
+        fix: &found.finding.fix,
+        waived_because: found.waived_because.as_deref(),
+    }
+}
+
+fn problem(problem: &Problem) -> ProblemJson<'_> {
+    ProblemJson { id: &problem.id, message: problem.message() }
+}
+
+fn injections(judgement: &Judgement) -> Vec<InjectionJson<'_>> {
+    let announced_only = judgement.injection == InjectionMode::Announce;
+    let injections = judgement.injections.iter();
+    injections.map(|(default, message)| InjectionJson { default, message, announced_only }).collect()
+}
+
+fn summary(report: &Report) -> SummaryJson<'_> {
+    let findings = |outcome| {
+        let all = report.judgements.iter().flat_map(|it| &it.findings);
+        all.filter(|found| found.outcome == outcome).count()
+    };
+    let count = report.count();
+    SummaryJson {
+        deployments: count.deployments,
+        denied: count.denied,
+        warned: count.warned,
+        fine: count.fine,
+        waived: findings(Outcome::Waived),
+        audited: findings(Outcome::Audit),
+        skipped: report.skipped.len(),
+        errors: report.failed.len(),
+        denials: report.frequencies(Judgement::denials).into_iter().collect(),
+        warnings: report.frequencies(Judgement::warnings).into_iter().collect(),
+        injections: report.injections(InjectionMode::Inject).into_iter().collect(),
+        announcements: report.injections(InjectionMode::Announce).into_iter().collect(),
+        namespaces: report
+            .by_namespace()
+            .into_iter()
+            .map(|((namespace, profile), count)| NamespaceJson {
+                namespace,
+                profile,
+                deployments: count.deployments,
+                denied: count.denied,
+                warned: count.warned,
+            })
+            .collect(),
+    }
+}

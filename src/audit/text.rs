@@ -1,0 +1,262 @@
+//! For people: a table of the Deployments that there is something to say about,
+//! the worst first, and the numbers.
+
+use std::collections::BTreeMap;
+
+use anstyle::{AnsiColor, Style};
+
+use super::{Count, Judgement, Report};
+use crate::policy::InjectionMode;
+
+const BOLD: Style = Style::new().bold();
+const RED: Style = AnsiColor::Red.on_default().bold();
+const YELLOW: Style = AnsiColor::Yellow.on_default();
+
+/// A table: rows of cells, the first one its head.
+type Rows = Vec<Vec<Cell>>;
+
+/// A text, and how it looks on a terminal.
+struct Cell {
+    text: String,
+    style: Style,
+}
+
+/// The report, with terminal styles in it.
+pub fn write(report: &Report) -> String {
+    let mut text = String::new();
+    let worth_a_line: Vec<_> = report.judgements.iter().filter(|it| !it.is_fine()).collect();
+    if !worth_a_line.is_empty() {
+        text.push_str(&aligned(&deployments(&worth_a_line)));
+        text.push('\n');
+    }
+    for failed in &report.failed {
+        text.push_str(&format!(
+            "{RED}not judged{RED:#}: Deployment {}: {}\n\n",
+            failed.subject, failed.message
+        ));
+    }
+    summary(report, &mut text);
+    text
+}
+
+fn deployments(judgements: &[&Judgement]) -> Rows {
+    let head = ["NAMESPACE", "NAME", "PROFILE", "DENIED BY", "WARNINGS", "NEXT ROLLOUT INJECTS"];
+    let mut rows = vec![head.map(|title| Cell { text: title.to_owned(), style: BOLD }).into()];
+    for judgement in judgements {
+        let injections = ids(judgement.injections.iter().map(|(id, _)| *id));
+        let injections = match judgement.injection {
+            InjectionMode::Announce if !judgement.injections.is_empty() => format!("({injections})"),
+            _ => injections,
+        };
+        rows.push(vec![
+            plain(&judgement.subject.namespace),
+            plain(&judgement.subject.name),
+            plain(&judgement.profile),
+            Cell { text: ids(judgement.denials()), style: RED },
+            Cell { text: ids(judgement.warnings()), style: YELLOW },
+            plain(injections),
+        ]);
+    }
+    rows
+}
+
+/// Each id once, with the number of its findings if there are several.
+fn ids<'a>(ids: impl Iterator<Item = &'a str>) -> String {
+    let mut counts: Vec<(&str, usize)> = Vec::new();
+    for id in ids {
+        match counts.iter_mut().find(|(known, _)| *known == id) {
+            Some((_, count)) => *count += 1,
+            None => counts.push((id, 1)),
+        }
+    }
+    let texts: Vec<_> = counts
+        .into_iter()
+        .map(|(id, count)| if count == 1 { id.to_owned() } else { format!("{id}({count})") })
+        .collect();
+    if texts.is_empty() { "-".to_owned() } else { texts.join(",") }
+}
+
+fn summary(report: &Report, text: &mut String) {
+    let count = report.count();
+    let scope = &report.scope;
+    let mut place = match &scope.namespace {
+        Some(namespace) => format!("namespace {namespace}"),
+        None => "all namespaces".to_owned(),
+    };
+    match &scope.context {
+        Some(context) => place.push_str(&format!(" of {} (context {context})", scope.server)),
+        None => place.push_str(&format!(" of {}", scope.server)),
+    }
+    text.push_str(&format!("{BOLD}{}{BOLD:#} in {}\n", deployments_of(count.deployments), clean(&place)));
+    let denials = frequencies(&report.frequencies(Judgement::denials));
+    let warnings = frequencies(&report.frequencies(Judgement::warnings));
+    let mut line = |label: &str, what: String| text.push_str(&format!("  {label:15}{what}\n"));
+    line("denied if new", format!("{}{denials}", count.denied));
+    line("with warnings", format!("{}{warnings}", count.warned));
+    line("neither", count.fine.to_string());
+    for (label, mode) in
+        [("next rollout", InjectionMode::Inject), ("only announced", InjectionMode::Announce)]
+    {
+        let injections = report.injections(mode);
+        if !injections.is_empty() {
+            line(label, list(&injections));
+        }
+    }
+    let skips: Vec<_> = report.skips().into_iter().collect();
+    if !skips.is_empty() {
+        line("not judged", list(&skips));
+    }
+    if !report.failed.is_empty() {
+        line("unreadable", report.failed.len().to_string());
+    }
+    for (namespace, label) in &report.unknown_profiles {
+        line(
+            "note",
+            clean(&format!(
+                "there is no profile {label:?}, the label of namespace {namespace}; judged by {}",
+                report.default_profile
+            )),
+        );
+    }
+    let profiles = profiles(report);
+    if profiles.len() > 2 {
+        text.push('\n');
+        text.push_str(&aligned(&profiles));
+    }
+    if count.denied + count.warned > 0 {
+        text.push_str("\nWhat a rule means: gapless rules ID. Every finding with its fix: -f json\n");
+    }
+}
+
+fn deployments_of(count: usize) -> String {
+    if count == 1 { "1 Deployment".to_owned() } else { format!("{count} Deployments") }
+}
+
+/// As in `: single-replica 3, recreate-strategy 1`.
+fn frequencies(counts: &[(&str, usize)]) -> String {
+    if counts.is_empty() { String::new() } else { format!(": {}", list(counts)) }
+}
+
+fn list(counts: &[(&str, usize)]) -> String {
+    counts.iter().map(|(id, count)| format!("{id} {count}")).collect::<Vec<_>>().join(", ")
+}
+
+fn profiles(report: &Report) -> Rows {
+    let mut counts: BTreeMap<&str, (usize, Count)> = BTreeMap::new();
+    for ((_, profile), count) in report.by_namespace() {
+        let (namespaces, sum) = counts.entry(profile).or_default();
+        *namespaces += 1;
+        sum.deployments += count.deployments;
+        sum.denied += count.denied;
+        sum.warned += count.warned;
+    }
+    let head = ["PROFILE", "NAMESPACES", "DEPLOYMENTS", "DENIED", "WARNED"];
+    let mut rows: Rows = vec![head.map(|title| Cell { text: title.to_owned(), style: BOLD }).into()];
+    for (profile, (namespaces, count)) in counts {
+        let numbers = [namespaces, count.deployments, count.denied, count.warned].map(plain);
+        rows.push([plain(profile)].into_iter().chain(numbers).collect());
+    }
+    rows
+}
+
+fn plain(text: impl ToString) -> Cell {
+    Cell { text: text.to_string(), style: Style::new() }
+}
+
+/// The rows with their columns one below the other, as kubectl writes tables.
+fn aligned(rows: &Rows) -> String {
+    let columns = rows.first().map_or(0, Vec::len);
+    let width = |column| rows.iter().filter_map(|row| row.get(column)).map(Cell::width).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let mut text = String::new();
+    for row in rows {
+        for (position, (cell, width)) in row.iter().zip(&widths).enumerate() {
+            let Cell { text: content, style } = cell;
+            text.push_str(&format!("{style}{content}{style:#}"));
+            if position + 1 < columns {
+                text.push_str(&" ".repeat(width - cell.width() + 3));
+            }
+        }
+        text.push('\n');
+    }
+    text
+}
+
+impl Cell {
+    fn width(&self) -> usize {
+        self.text.chars().count()
+    }
+}
+
+/// Nothing in it that a terminal takes for a command: the kubeconfig's names may
+/// come from anybody.
+fn clean(text: &str) -> String {
+    text.chars().map(|it| if it.is_control() { char::REPLACEMENT_CHARACTER } else { it }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{audited, live};
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn plain_text(namespaces: &[(&str, Option<&str>)], deployments: &[Value]) -> String {
+        let text = write(&audited(namespaces, deployments));
+        anstream::adapter::strip_str(&text).to_string()
+    }
+
+    #[test]
+    fn the_table_and_the_numbers() {
+        let mut twice = live("shop", "twice", json!({"replicas": 1, "revisionHistoryLimit": 0}));
+        let second = json!({"name": "b", "image": "registry.example/b", "ports": [{"containerPort": 8081}]});
+        let containers = twice["spec"]["template"]["spec"]["containers"].as_array_mut().unwrap();
+        containers[0]["image"] = json!("registry.example/a");
+        containers.push(second);
+        let deployments = [
+            live("trial", "web", json!({})),
+            live("shop", "lonely", json!({"replicas": 1})),
+            twice,
+            live("kube-system", "coredns", json!({})),
+        ];
+        let namespaces = [("shop", Some("prod\u{7}")), ("trial", Some("advisory"))];
+        assert_eq!(
+            plain_text(&namespaces, &deployments),
+            "\
+NAMESPACE   NAME     PROFILE      DENIED BY                                  WARNINGS                                 NEXT ROLLOUT INJECTS
+shop        twice    production   no-rollback-history,mutable-image-tag(2)   single-replica,missing-readiness-probe   pre-stop-sleep,rolling-update
+shop        lonely   production   -                                          single-replica                           readiness-probe,pre-stop-sleep,rolling-update,version-label
+trial       web      advisory     -                                          -                                        (readiness-probe,pre-stop-sleep,rolling-update,version-label)
+
+3 Deployments in all namespaces of https://127.0.0.1:6443 (context bench)
+  denied if new  1: mutable-image-tag 1, no-rollback-history 1
+  with warnings  2: single-replica 2, missing-readiness-probe 1
+  neither        1
+  next rollout   readiness-probe 1, pre-stop-sleep 2, rolling-update 2, version-label 1
+  only announced readiness-probe 1, pre-stop-sleep 1, rolling-update 1, version-label 1
+  not judged     system-namespace 1
+  note           there is no profile \"prod\\u{7}\", the label of namespace shop; judged by production
+
+PROFILE      NAMESPACES   DEPLOYMENTS   DENIED   WARNED
+advisory     1            1             0        0
+production   1            2             1        2
+
+What a rule means: gapless rules ID. Every finding with its fix: -f json
+"
+        );
+    }
+
+    #[test]
+    fn an_empty_cluster() {
+        assert_eq!(
+            plain_text(&[], &[]),
+            "0 Deployments in all namespaces of https://127.0.0.1:6443 (context bench)\n  \
+             denied if new  0\n  with warnings  0\n  neither        0\n"
+        );
+    }
+
+    #[test]
+    fn no_line_ends_in_a_space() {
+        let text = plain_text(&[], &[live("shop", "web", json!({}))]);
+        assert!(text.lines().all(|line| line.trim_end() == line), "{text}");
+    }
+}

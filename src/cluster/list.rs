@@ -1,0 +1,179 @@
+//! Lists, read in pages.
+
+use http::Request;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::failure::{Asked, ReadError};
+use super::kubeconfig::Connection;
+
+/// What to list. Objects are read as raw JSON: a typed copy would lose the
+/// fields that it does not know.
+#[derive(Clone, Copy, Debug)]
+pub struct List<'a> {
+    /// The resource with its group, as in `deployments.apps`, for messages.
+    pub resource: &'static str,
+    /// The path of its group and version, such as `/apis/apps/v1`.
+    pub root: &'static str,
+    /// Its name in the path.
+    pub plural: &'static str,
+    /// The namespace; `None` for all of them.
+    pub namespace: Option<&'a str>,
+    /// How many objects a page has at most.
+    pub limit: u32,
+}
+
+/// A part of a list.
+#[derive(Debug, Deserialize)]
+pub struct Page {
+    /// The objects.
+    #[serde(deserialize_with = "or_empty")]
+    pub items: Vec<Value>,
+    #[serde(default)]
+    metadata: ListMeta,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct ListMeta {
+    r#continue: Option<String>,
+    remaining_item_count: Option<u64>,
+}
+
+impl Page {
+    /// How many objects come after this page, if the API server says so.
+    pub fn remaining(&self) -> Option<u64> {
+        self.metadata.remaining_item_count
+    }
+
+    fn next(&self) -> Option<&str> {
+        // An empty text is how Go writes that there is none.
+        self.metadata.r#continue.as_deref().filter(|token| !token.is_empty())
+    }
+}
+
+impl List<'_> {
+    /// Reads the list page by page into what `start` makes.
+    ///
+    /// The API server forgets the rest of a list after some minutes. Then the
+    /// list is read again from the start, once, and `restarted` is told.
+    ///
+    /// # Errors
+    /// If a page cannot be read.
+    pub async fn read<T>(
+        &self,
+        connection: &Connection,
+        start: impl Fn() -> T,
+        mut take: impl FnMut(&mut T, Page),
+        restarted: impl FnOnce(),
+    ) -> Result<T, ReadError> {
+        match self.read_once(connection, start(), &mut take).await {
+            Err(ReadError::Expired { .. }) => {
+                restarted();
+                self.read_once(connection, start(), &mut take).await
+            }
+            result => result,
+        }
+    }
+
+    async fn read_once<T>(
+        &self,
+        connection: &Connection,
+        mut into: T,
+        take: &mut impl FnMut(&mut T, Page),
+    ) -> Result<T, ReadError> {
+        let mut next = None;
+        loop {
+            let page = self.page(connection, next.as_deref()).await?;
+            next = page.next().map(str::to_owned);
+            take(&mut into, page);
+            if next.is_none() {
+                return Ok(into);
+            }
+        }
+    }
+
+    async fn page(&self, connection: &Connection, next: Option<&str>) -> Result<Page, ReadError> {
+        let asked = Asked {
+            server: &connection.server,
+            verb: "list",
+            resource: self.resource,
+            namespace: self.namespace,
+        };
+        let text = get(connection, &self.path(next), asked).await?;
+        serde_json::from_str(&text).map_err(|error| asked.other(format!("the answer is no list: {error}")))
+    }
+
+    fn path(&self, next: Option<&str>) -> String {
+        let List { root, plural, limit, .. } = self;
+        let place = self.namespace.map(|namespace| format!("/namespaces/{namespace}")).unwrap_or_default();
+        let next = next.map(|token| format!("&continue={}", encoded(token))).unwrap_or_default();
+        format!("{root}{place}/{plural}?limit={limit}{next}")
+    }
+}
+
+/// One Namespace.
+///
+/// # Errors
+/// If it cannot be read.
+pub async fn namespace(connection: &Connection, name: &str) -> Result<Value, ReadError> {
+    let asked =
+        Asked { server: &connection.server, verb: "get", resource: "namespaces", namespace: Some(name) };
+    let text = get(connection, &format!("/api/v1/namespaces/{name}"), asked).await?;
+    serde_json::from_str(&text).map_err(|error| asked.other(format!("the answer is no object: {error}")))
+}
+
+async fn get(connection: &Connection, path: &str, asked: Asked<'_>) -> Result<String, ReadError> {
+    let request = Request::get(path).body(Vec::new()).map_err(|error| asked.other(error.to_string()))?;
+    connection.client.request_text(request).await.map_err(|error| ReadError::new(&error, asked))
+}
+
+/// The text as a value in a query (RFC 3986, percent-encoding).
+fn encoded(text: &str) -> String {
+    let encode = |byte: u8| match byte {
+        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
+        _ => format!("%{byte:02X}"),
+    };
+    text.bytes().map(encode).collect()
+}
+
+/// An empty list is null in some servers' answers.
+fn or_empty<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<Value>, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths() {
+        let deployments = List {
+            resource: "deployments.apps",
+            root: "/apis/apps/v1",
+            plural: "deployments",
+            namespace: None,
+            limit: 500,
+        };
+        assert_eq!(deployments.path(None), "/apis/apps/v1/deployments?limit=500");
+        let shop = List { namespace: Some("shop"), limit: 7, ..deployments };
+        assert_eq!(
+            shop.path(Some("a-Z_0.~=&+/ü")),
+            "/apis/apps/v1/namespaces/shop/deployments?limit=7&continue=a-Z_0.~%3D%26%2B%2F%C3%BC"
+        );
+    }
+
+    #[test]
+    fn pages() {
+        let table = [
+            (r#"{"items":[{}],"metadata":{"continue":"x","remainingItemCount":3}}"#, 1, Some("x"), Some(3)),
+            (r#"{"items":[],"metadata":{"continue":""}}"#, 0, None, None),
+            (r#"{"items":null}"#, 0, None, None),
+        ];
+        for (text, items, next, remaining) in table {
+            let page: Page = serde_json::from_str(text).expect(text);
+            assert_eq!((page.items.len(), page.next(), page.remaining()), (items, next, remaining), "{text}");
+        }
+        assert!(serde_json::from_str::<Page>(r#"{"kind":"Status"}"#).is_err(), "no list at all");
+    }
+}

@@ -1,0 +1,6 @@
+//! Reading from a live cluster: [`kubeconfig`] finds it and logs in, [`list`]
+//! reads in pages, and [`failure`] says in words why it did not work.
+
+pub mod failure;
+pub mod kubeconfig;
+pub mod list;

@@ -1,0 +1,184 @@
+//! `gapless audit`: judges what runs in a cluster as the webhook would.
+
+use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use tokio::runtime;
+
+use super::output;
+use crate::audit::namespaces::Namespaces;
+use crate::audit::{self, Audit, Report, Scope};
+use crate::cli::{AuditArguments, AuditFormat, namespace_name};
+use crate::cluster::failure::ReadError;
+use crate::cluster::kubeconfig::{self, Choice, Connection};
+use crate::cluster::list::{self, List, Page};
+use crate::config;
+use crate::policy::Policy;
+
+/// Something would be denied.
+const DENIED: u8 = 1;
+/// Something could not be read.
+const UNREADABLE: u8 = 2;
+
+/// Judges the Deployments, writes the report, and says by its exit code how it
+/// went.
+///
+/// # Errors
+/// If the configuration is of no use, the cluster cannot be read, or the report
+/// cannot be written.
+pub fn run(arguments: &AuditArguments) -> anyhow::Result<ExitCode> {
+    let policy = config::load(arguments.config.as_deref())?;
+    let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+    let report = runtime.block_on(audit(arguments, &policy))?;
+    match arguments.format {
+        AuditFormat::Text => output::print(&audit::text::write(&report))?,
+        AuditFormat::Json => output::print_plain(&audit::json::write(&report)?)?,
+    }
+    Ok(match (report.failed.is_empty(), report.count().denied) {
+        (false, _) => ExitCode::from(UNREADABLE),
+        (true, 0) => ExitCode::SUCCESS,
+        (true, _) => ExitCode::from(DENIED),
+    })
+}
+
+async fn audit(arguments: &AuditArguments, policy: &Policy) -> anyhow::Result<Report> {
+    let choice =
+        Choice { kubeconfig: arguments.kubeconfig.as_deref(), context: arguments.context.as_deref() };
+    let connection = kubeconfig::connect(choice).await?;
+    let namespace = match (&arguments.namespace, arguments.all_namespaces) {
+        (_, true) => None,
+        (Some(namespace), false) => Some(namespace.clone()),
+        (None, false) => Some(of_context(&connection)?),
+    };
+
+    let namespaces = match &namespace {
+        Some(name) => one_namespace(&connection, name, policy).await?,
+        None => all_namespaces(&connection, arguments.chunk_size, policy).await?,
+    };
+    let today = Timestamp::now().to_zoned(TimeZone::UTC).date();
+    let deployments = List {
+        resource: "deployments.apps",
+        root: "/apis/apps/v1",
+        plural: "deployments",
+        namespace: namespace.as_deref(),
+        limit: arguments.chunk_size,
+    };
+    let mut progress = Progress::new(io::stderr().is_terminal());
+    let take = |audit: &mut Audit, page: Page| {
+        page.items.iter().for_each(|object| audit.deployment(object));
+        progress.show(audit.seen(), page.remaining(), &mut io::stderr());
+    };
+    let start = || Audit::new(policy, today, namespaces.clone());
+    let audit = deployments.read(&connection, start, take, || restarted(deployments.resource)).await;
+    progress.clear(&mut io::stderr());
+    let Connection { server, context, .. } = connection;
+    Ok(audit?.report(Scope { server, context, namespace }))
+}
+
+fn of_context(connection: &Connection) -> anyhow::Result<String> {
+    namespace_name(&connection.namespace).map_err(|error| {
+        anyhow::anyhow!("the context's namespace {:?} cannot be one: {error}", connection.namespace)
+    })
+}
+
+/// The namespace with its label. Those who may not read it still learn what
+/// they would hear from the default profile.
+async fn one_namespace<'p>(
+    connection: &Connection,
+    name: &str,
+    policy: &'p Policy,
+) -> Result<Namespaces<'p>, ReadError> {
+    let mut namespaces = Namespaces::new(policy);
+    match list::namespace(connection, name).await {
+        Ok(namespace) => namespaces.add(&namespace),
+        Err(error @ ReadError::Forbidden { .. }) => {
+            let profile = policy.default_profile().map_or(Policy::OFF, |profile| profile.name.as_str());
+            note(&format!(
+                "the profile of namespace {name} is not known, the default {profile} is taken: {error}"
+            ));
+        }
+        Err(error) => return Err(error),
+    }
+    Ok(namespaces)
+}
+
+async fn all_namespaces<'p>(
+    connection: &Connection,
+    limit: u32,
+    policy: &'p Policy,
+) -> Result<Namespaces<'p>, ReadError> {
+    let list = List { resource: "namespaces", root: "/api/v1", plural: "namespaces", namespace: None, limit };
+    let take = |namespaces: &mut Namespaces, page: Page| page.items.iter().for_each(|it| namespaces.add(it));
+    list.read(connection, || Namespaces::new(policy), take, || restarted(list.resource)).await
+}
+
+fn restarted(resource: &str) {
+    note(&format!(
+        "the API server no longer knows the rest of the list of {resource} (410 Gone); starting again"
+    ));
+}
+
+fn note(text: &str) {
+    // Nothing can be done about a closed standard error.
+    let _ = writeln!(io::stderr(), "note: {text}");
+}
+
+/// One line on a terminal that says how far it is.
+struct Progress {
+    is_terminal: bool,
+    is_shown: bool,
+}
+
+impl Progress {
+    /// To the start of the line, and nothing on it any more (ECMA-48, EL).
+    const CLEAR: &str = "\r\x1b[K";
+
+    fn new(is_terminal: bool) -> Self {
+        Progress { is_terminal, is_shown: false }
+    }
+
+    /// Only with a second page: what fits on one is quick.
+    fn show(&mut self, seen: usize, remaining: Option<u64>, to: &mut impl Write) {
+        if !self.is_terminal || (remaining.is_none() && !self.is_shown) {
+            return;
+        }
+        self.is_shown = true;
+        let all = remaining.map(|rest| format!(" of {}", seen as u64 + rest)).unwrap_or_default();
+        // Nothing hangs on it.
+        let _ = write!(to, "{}{seen}{all} Deployments", Self::CLEAR).and_then(|()| to.flush());
+    }
+
+    fn clear(&mut self, to: &mut impl Write) {
+        if self.is_shown {
+            let _ = write!(to, "{}", Self::CLEAR).and_then(|()| to.flush());
+            self.is_shown = false;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(is_terminal: bool, pages: &[(usize, Option<u64>)]) -> String {
+        let mut progress = Progress::new(is_terminal);
+        let mut to = Vec::new();
+        for (seen, remaining) in pages {
+            progress.show(*seen, *remaining, &mut to);
+        }
+        progress.clear(&mut to);
+        String::from_utf8(to).expect("text")
+    }
+
+    #[test]
+    fn progress_is_for_terminals_and_long_lists() {
+        assert_eq!(written(false, &[(500, Some(700)), (1_000, Some(200)), (1_200, None)]), "");
+        assert_eq!(written(true, &[(500, None)]), "");
+        assert_eq!(
+            written(true, &[(500, Some(700)), (1_200, None)]),
+            "\r\x1b[K500 of 1200 Deployments\r\x1b[K1200 Deployments\r\x1b[K"
+        );
+    }
+}

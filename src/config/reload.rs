@@ -1,0 +1,199 @@
+//! The configuration in force, and its file, looked at again and again.
+//!
+//! The file is opened by its path and read each time. So it does not matter how
+//! it was changed: written in place, renamed, or by the kubelet, which exchanges
+//! the symbolic link `..data` in the directory of a ConfigMap.
+
+use std::error::Error;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+
+use super::{ConfigError, read, understand};
+use crate::policy::Policy;
+
+/// The configuration in force. It is exchanged as a whole.
+#[derive(Debug)]
+pub struct LiveConfig {
+    policy: ArcSwap<Policy>,
+    objection: ArcSwapOption<String>,
+}
+
+impl LiveConfig {
+    /// The policy in force. Whoever answers a call asks once, so that one policy
+    /// applies from the beginning to the end.
+    pub fn policy(&self) -> Arc<Policy> {
+        self.policy.load_full()
+    }
+
+    /// What is wrong with the file, if the policy in force is an older one.
+    pub fn objection(&self) -> Option<Arc<String>> {
+        self.objection.load_full()
+    }
+
+    /// Puts a changed file into force, if it can be used.
+    pub fn apply(&self, outcome: Result<Policy, ConfigError>) {
+        match outcome {
+            Ok(policy) => {
+                self.policy.store(Arc::new(policy));
+                self.objection.store(None);
+            }
+            Err(error) => self.objection.store(Some(Arc::new(describe(&error)))),
+        }
+    }
+}
+
+impl From<Policy> for LiveConfig {
+    fn from(policy: Policy) -> Self {
+        LiveConfig { policy: ArcSwap::from_pointee(policy), objection: ArcSwapOption::empty() }
+    }
+}
+
+/// The error and what caused it, in one line.
+pub fn describe(error: &ConfigError) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(&format!(": {error}"));
+        cause = error.source();
+    }
+    text
+}
+
+/// The configuration file, and what was in it at the last look.
+#[derive(Debug)]
+pub struct WatchedFile {
+    path: PathBuf,
+    seen: Content,
+}
+
+/// The content of a file, or why there is none.
+type Content = Result<Vec<u8>, String>;
+
+impl WatchedFile {
+    /// Reads the file for the first time.
+    ///
+    /// # Errors
+    /// If the file cannot be read or understood.
+    pub fn open(path: &Path) -> Result<(Policy, Self), ConfigError> {
+        let content = read(path);
+        let seen = remember(&content);
+        let policy = understand(path, content)?;
+        Ok((policy, WatchedFile { path: path.to_owned(), seen }))
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Looks at the file; `None` if it is as it was.
+    pub fn look(&mut self) -> Option<Result<Policy, ConfigError>> {
+        let content = read(&self.path);
+        let now = remember(&content);
+        if now == self.seen {
+            return None;
+        }
+        self.seen = now;
+        Some(understand(&self.path, content))
+    }
+}
+
+fn remember(content: &io::Result<Vec<u8>>) -> Content {
+    match content {
+        Ok(content) => Ok(content.clone()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    const HEAD: &str = "apiVersion: gapless.dev/v1alpha1\nkind: GaplessConfiguration\n";
+
+    fn with_default(profile: &str) -> String {
+        format!("{HEAD}defaultProfile: {profile}\n")
+    }
+
+    fn default_profile(policy: &Policy) -> String {
+        policy.default_profile().expect("a profile").name.clone()
+    }
+
+    /// What came of a look: the default profile, or the error.
+    fn look(file: &mut WatchedFile) -> Option<Result<String, String>> {
+        file.look().map(|outcome| outcome.as_ref().map(default_profile).map_err(ToString::to_string))
+    }
+
+    #[test]
+    fn each_content_is_looked_at_once() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("config.yaml");
+        let write = |text: &str| fs::write(&path, text).expect("a file");
+        write(&with_default("production"));
+        let (policy, mut file) = WatchedFile::open(&path).expect("a configuration");
+        assert_eq!(default_profile(&policy), "production");
+        assert_eq!(look(&mut file), None);
+        write(&with_default("production"));
+        assert_eq!(look(&mut file), None, "written again, not changed");
+
+        write(&with_default("advisory"));
+        assert_eq!(look(&mut file), Some(Ok("advisory".to_owned())));
+        assert_eq!(look(&mut file), None);
+
+        write(&with_default("x"));
+        assert!(
+            look(&mut file).expect("a change").expect_err("an error").contains("there is no profile \"x\"")
+        );
+        assert_eq!(look(&mut file), None, "it is still the same error");
+        write("");
+        assert!(look(&mut file).expect("a change").expect_err("an error").contains("there is nothing"));
+        fs::remove_file(&path).expect("a file");
+        assert!(look(&mut file).expect("a change").expect_err("an error").contains("cannot read"));
+        assert_eq!(look(&mut file), None);
+
+        write(&with_default("advisory"));
+        assert_eq!(look(&mut file), Some(Ok("advisory".to_owned())));
+    }
+
+    #[test]
+    fn a_mounted_configmap_is_followed() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let at = |name: &str| directory.path().join(name);
+        let publish = |version: &str, profile: &str| {
+            fs::create_dir(at(version)).expect("a directory");
+            fs::write(at(version).join("config.yaml"), with_default(profile)).expect("a file");
+            symlink(version, at("..data_tmp")).expect("a link");
+            fs::rename(at("..data_tmp"), at("..data")).expect("an exchange");
+        };
+        publish("..1", "production");
+        symlink("..data/config.yaml", at("config.yaml")).expect("a link");
+        let (_, mut file) = WatchedFile::open(&at("config.yaml")).expect("a configuration");
+        publish("..2", "development");
+        fs::remove_dir_all(at("..1")).expect("a directory");
+        assert_eq!(look(&mut file), Some(Ok("development".to_owned())));
+    }
+
+    #[test]
+    fn a_bad_file_leaves_the_policy_in_force() {
+        let config = LiveConfig::from(Policy::new("advisory").expect("a profile"));
+        let before = config.policy();
+        let missing = || super::super::load(Some(Path::new("/nonexistent.yaml")));
+        config.apply(missing());
+        assert!(Arc::ptr_eq(&before, &config.policy()));
+        let objection = config.objection().expect("an objection");
+        assert_eq!(
+            objection.as_str(),
+            "cannot read the configuration /nonexistent.yaml: No such file or directory (os error 2)"
+        );
+        config.apply(Ok(Policy::new("development").expect("a profile")));
+        assert_eq!(default_profile(&config.policy()), "development");
+        assert_eq!(config.objection(), None);
+        assert_eq!(default_profile(&before), "advisory", "whoever holds it keeps it");
+    }
+}
