@@ -54,7 +54,7 @@ const DEFAULT_SECTIONS: [&str; 8] = [
 fn assess(object: &Value) -> Assessment {
     let assessment = admission::assess(object, &Profile::production(), TODAY).expect("a valid object");
     assert_eq!(assessment.skip, None, "{object}");
-    assert_eq!(assessment.problems, [""; 0], "{object}");
+    assert!(assessment.problems.is_empty(), "{object}");
     assessment
 }
 

@@ -1,5 +1,13 @@
 //! README.md lists the rules and defaults that there are.
 
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, in its helper functions too"
+)]
+
 use std::fs;
 use std::path::Path;
 

@@ -17,8 +17,8 @@ const NOBODY: &str = "";
 const CONFIGURATIONS: [&str; 4] = [
     "{defaultProfile: production}",
     "{defaultProfile: production, profiles: {payments: {extends: production}}}",
-    "{defaultProfile: advisory, profiles: {payments: {}}}",
-    "{defaultProfile: off, profiles: {payments: {}}}",
+    "{defaultProfile: advisory, profiles: {payments: {extends: production}}}",
+    "{defaultProfile: off, profiles: {payments: {extends: production}}}",
 ];
 
 /// Values of the label `gapless.dev/profile`, and the profile that answers for

@@ -1,6 +1,7 @@
 //! The answers of the routes, without sockets.
 
 use std::num::NonZeroUsize;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,9 +15,11 @@ use tower::ServiceExt;
 
 use gapless::certificates::ephemeral::Ephemeral;
 use gapless::certificates::{CertificateStore, Role, ServingCertificate};
+use gapless::config;
+use gapless::config::reload::LiveConfig;
 use gapless::defaults::DEFAULTS;
 use gapless::metrics::Metrics;
-use gapless::policy::Policy;
+use gapless::policy::{Exemptions, Policy, Profile};
 use gapless::rules::RULES;
 use gapless::server::ops::{self, Ops};
 use gapless::server::shutdown::Termination;
@@ -31,6 +34,7 @@ struct Servers {
     metrics: Arc<Metrics>,
     certificates: Arc<CertificateStore>,
     termination: Arc<Termination>,
+    config: Arc<LiveConfig>,
 }
 
 struct Answer {
@@ -45,8 +49,8 @@ impl Servers {
     }
 
     fn with(policy: Policy, max_in_flight: usize) -> Self {
-        let policy = Arc::new(policy);
         let metrics = Arc::new(Metrics::new(&policy));
+        let config = Arc::new(LiveConfig::from(policy));
         let certificate = Ephemeral::generate(None).expect("a certificate").certificate;
         let certificates = Arc::new(CertificateStore::new(certificate));
         let termination = Arc::new(Termination::default());
@@ -55,16 +59,18 @@ impl Servers {
             metrics: metrics.clone(),
             certificates: certificates.clone(),
             termination: termination.clone(),
+            config: config.clone(),
         };
         Servers {
             webhooks: webhooks::router(
-                Webhooks::new(policy, metrics.clone(), max_in_flight),
+                Webhooks::new(config.clone(), metrics.clone(), max_in_flight),
                 termination.clone(),
             ),
             ops: ops::router(ops),
             metrics,
             certificates,
             termination,
+            config,
         }
     }
 
@@ -491,7 +497,10 @@ async fn ready_until_termination_alive_beyond() {
     let ready = servers.ops("/readyz").await;
     assert_eq!((ready.status, ready.text()), (StatusCode::OK, "ok"));
     let verbose = servers.ops("/readyz?verbose").await;
-    assert_eq!((verbose.status, verbose.text()), (StatusCode::OK, "[+]certificate ok\n[+]shutdown ok\nok\n"));
+    assert_eq!(
+        (verbose.status, verbose.text()),
+        (StatusCode::OK, "[+]certificate ok\n[+]shutdown ok\n[+]configuration ok\nok\n")
+    );
 
     servers.termination.begin();
     let ready = servers.ops("/readyz").await;
@@ -503,12 +512,74 @@ async fn ready_until_termination_alive_beyond() {
     assert_eq!(verbose.status, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(
         verbose.text(),
-        "[+]certificate ok\n[-]shutdown failed: gapless is shutting down\nnot ready: gapless is shutting down\n"
+        "[+]certificate ok\n[-]shutdown failed: gapless is shutting down\n[+]configuration ok\n\
+         not ready: gapless is shutting down\n"
     );
     let alive = servers.ops("/livez").await;
     assert_eq!((alive.status, alive.text()), (StatusCode::OK, "ok"));
     assert_eq!(servers.ops("/metrics").await.status, StatusCode::OK);
     assert_eq!(servers.ops("/mutate").await.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn ready_with_a_configuration_that_cannot_be_used_any_more() {
+    let servers = Servers::new();
+    let harmful = reviews::body(&reviews::harmful());
+    servers.config.apply(config::load(Some(Path::new("/nonexistent.yaml"))));
+    let verbose = servers.ops("/readyz?verbose").await;
+    assert_eq!(
+        (verbose.status, verbose.text()),
+        (
+            StatusCode::OK,
+            "[+]certificate ok\n[+]shutdown ok\n[!]configuration is an older one: cannot read the \
+             configuration /nonexistent.yaml: No such file or directory (os error 2)\nok\n"
+        )
+    );
+    assert_eq!(servers.ops("/readyz").await.text(), "ok");
+    assert_eq!(servers.post("/validate", harmful.clone()).await.decision()["allowed"], false);
+
+    servers.config.apply(Ok(Policy::new("advisory").expect("a profile")));
+    assert!(servers.ops("/readyz?verbose").await.text().contains("[+]configuration ok\n"));
+    let response = servers.post("/validate", harmful).await.decision();
+    assert_eq!(
+        (&response["allowed"], &response["auditAnnotations"]["profile"]),
+        (&json!(true), &json!("advisory"))
+    );
+}
+
+/// Neither webhook has a word for them.
+#[tokio::test]
+async fn exempt_users_and_namespaces_are_left_alone() {
+    let exempt = |usernames: &[&str], groups: &[&str], namespaces: &[&str]| {
+        let set = |names: &[&str]| names.iter().map(ToString::to_string).collect();
+        let exemptions =
+            Exemptions { usernames: set(usernames), groups: set(groups), namespaces: set(namespaces) };
+        Policy::of([Profile::production()], "production", exemptions).expect("a policy")
+    };
+    let table = [
+        (exempt(&["jane@example.com"], &[], &[]), Some("exempt-user")),
+        (exempt(&[], &["cooks", "system:authenticated"], &[]), Some("exempt-user")),
+        (exempt(&[], &[], &["shop"]), Some("exempt-namespace")),
+        (exempt(&["jane@example.com"], &[], &["shop"]), Some("exempt-namespace")),
+        (exempt(&["jane@example.co", "Jane@example.com"], &["system"], &["shop2", "default"]), None),
+        // A group is no user.
+        (exempt(&["system:authenticated"], &["jane@example.com"], &[]), None),
+    ];
+    for (policy, reason) in table {
+        let servers = Servers::with(policy, 10);
+        for path in ["/mutate", "/validate", "/validate/unknown-profile"] {
+            let response = servers.post(path, reviews::body(&reviews::harmful())).await.decision();
+            let skipped = response["auditAnnotations"]["skipped"].as_str();
+            assert_eq!(skipped, reason, "{path}: {response}");
+            let is_untouched =
+                response["allowed"] == true && response["patch"].is_null() && response["warnings"].is_null();
+            assert_eq!(is_untouched, reason.is_some(), "{path}: {response}");
+        }
+        for skip in ["exempt-user", "exempt-namespace"] {
+            let count = if reason == Some(skip) { 3 } else { 0 };
+            servers.assert_metric(&format!("gapless_skips_total{{reason=\"{skip}\"}} {count}"));
+        }
+    }
 }
 
 #[tokio::test]

@@ -363,7 +363,7 @@ fn an_unusable_configuration_is_exit_code_2() {
         usage_error(&["--config", &path]),
         format!(
             "error: {path}:3:1: defaultProfiles: there is no field \"defaultProfiles\"; \
-             write one of: apiVersion, kind, defaultProfile\n"
+             did you mean defaultProfile?\n"
         )
     );
     assert_eq!(
