@@ -37,6 +37,9 @@ profiles:
   strict:
     extends: payments
     waivers: Forbidden
+  loud:
+    extends: production
+    rules: {{shell-sleep: Warn, missing-version-label: Deny}}
   changing:
     extends: production
     defaults: {{pre-stop-sleep: {{seconds: {seconds}}}}}
@@ -150,6 +153,25 @@ fn audit_annotation(namespace: &Namespace, annotation: &str) -> String {
         let found = log.iter().find_map(|event| event["annotations"][annotation].as_str());
         found.map(str::to_owned).ok_or_else(|| format!("{log:#?}"))
     })
+}
+
+#[test]
+fn what_production_only_notes_another_profile_shows() {
+    let mut noted = sound();
+    let container = &mut noted["spec"]["template"]["spec"]["containers"][0];
+    container["lifecycle"] = json!({"preStop": {"exec": {"command": ["sleep", "10"]}}});
+    let Some(namespace) = in_profile("production") else { return };
+    let output = create(&namespace, &noted).ok();
+    assert!(!output.stderr.contains("(shell-sleep)"), "{output}");
+
+    let Some(namespace) = in_profile("loud") else { return };
+    let output = create(&namespace, &noted).ok();
+    assert!(output.stderr.lines().any(|line| line.ends_with("(shell-sleep)")), "{output}");
+
+    // A digest alone is no version.
+    noted["spec"]["template"]["spec"]["containers"][0]["image"] = json!("registry.example/web@sha256:0a1b");
+    noted["metadata"]["name"] = json!("nameless");
+    is_denied(&create(&namespace, &noted).fails(), "loud", "missing-version-label");
 }
 
 #[test]
