@@ -25,7 +25,7 @@ use crate::workload::{Workload, WrongType};
 
 pub use envelope::{Operation, ResponseReview};
 pub use gates::Skip;
-pub use verdict::{Judged, Outcome, waived_because};
+pub use verdict::{Judged, Outcome};
 
 use envelope::Request;
 use response::ResponseBuilder;
@@ -215,11 +215,8 @@ fn validate(review: Review, subject: &Subject) -> Result<Review, ReviewError> {
         }
     };
 
-    let waived: BTreeMap<&str, &str> = judged
-        .iter()
-        .filter(|it| it.outcome == Outcome::Waived)
-        .filter_map(|it| Some((it.finding.rule, verdict::waived_because(it.finding.rule, &waivers)?)))
-        .collect();
+    let waived: BTreeMap<&str, &str> =
+        judged.iter().filter_map(|it| Some((it.finding.rule, it.waived_because.as_deref()?))).collect();
     let about = response::Subject {
         name: &review.name,
         group: &subject.request.kind.group,

@@ -61,7 +61,7 @@ impl ResponseBuilder {
     pub fn verdict(mut self, judged: &[Judged], subject: &Subject, profile: &Profile) -> Self {
         let denied: Vec<_> = judged.iter().filter(|it| it.outcome == Outcome::Deny).collect();
         if denied.is_empty() {
-            return self.warn(judged.iter().filter(|it| it.is_shown).map(|it| it.finding.line()));
+            return self.warn(judged.iter().filter(|it| it.is_shown()).map(|it| it.finding.line()));
         }
         let cause = |it: &&Judged| StatusCause {
             reason: it.finding.reason.as_str(),
@@ -106,7 +106,7 @@ pub struct Subject<'a> {
 fn denial(judged: &[Judged], subject: &Subject, profile: &Profile) -> String {
     let part = |is_denial: bool| {
         let findings =
-            judged.iter().filter(move |it| it.is_shown && (it.outcome == Outcome::Deny) == is_denial);
+            judged.iter().filter(move |it| it.is_shown() && (it.outcome == Outcome::Deny) == is_denial);
         findings.map(|it| {
             let finding = &it.finding;
             format!("{}\n    fix: {}\n    why: gapless rules {}", finding.line(), finding.fix, finding.rule)
@@ -171,14 +171,14 @@ pub fn audit_waived(waived: &BTreeMap<&str, &str>) -> String {
 mod tests {
     use super::*;
     use crate::field::FieldPath;
-    use crate::finding::Finding;
+    use crate::finding::{Action, Finding};
     use serde_json::json;
 
     const SUBJECT: Subject = Subject { name: "web", group: "apps", kind: "Deployment" };
 
     fn judged(rule: &'static str, outcome: Outcome) -> Judged {
         let finding = Finding::invalid(rule, FieldPath::new("spec.replicas"), "found\nthis", "write that");
-        Judged { finding, outcome, is_shown: !matches!(outcome, Outcome::Audit | Outcome::Waived) }
+        Judged { finding, action: Action::Deny, outcome, waived_because: None }
     }
 
     #[test]

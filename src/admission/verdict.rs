@@ -44,10 +44,19 @@ impl Outcome {
 pub struct Judged {
     /// The finding.
     pub finding: Finding,
+    /// What the profile does about it, were it new and nothing waived.
+    pub action: Action,
     /// What came of it.
     pub outcome: Outcome,
+    /// The reason for which it is waived.
+    pub waived_because: Option<String>,
+}
+
+impl Judged {
     /// Whether the user sees it.
-    pub is_shown: bool,
+    pub fn is_shown(&self) -> bool {
+        matches!(self.outcome, Outcome::Deny | Outcome::Warn | Outcome::Old)
+    }
 }
 
 /// What is known about a request besides its object.
@@ -80,16 +89,16 @@ pub fn judge(
         .filter_map(|(rule, finding)| {
             let action = profile.action(rule).min(finding.at_most);
             let is_old = old.iter().any(|old| old.rule == finding.rule && old.field == finding.field);
+            let reason = waived_because(rule.id, waivers);
             let outcome = match action {
                 Action::Off => return None,
-                _ if waived_because(rule.id, waivers).is_some() => Outcome::Waived,
+                _ if reason.is_some() => Outcome::Waived,
                 Action::Audit => Outcome::Audit,
                 _ if is_old => Outcome::Old,
                 Action::Deny if !circumstances.is_repair => Outcome::Deny,
                 Action::Deny | Action::Warn => Outcome::Warn,
             };
-            let is_shown = matches!(outcome, Outcome::Deny | Outcome::Warn | Outcome::Old);
-            Some(Judged { finding, outcome, is_shown })
+            Some(Judged { finding, action, outcome, waived_because: reason.map(str::to_owned) })
         })
         .collect();
     judged.sort_by_cached_key(|it| {
@@ -100,7 +109,7 @@ pub fn judge(
 
 /// Why `rule` is waived: by its own id, or by that of a default which would
 /// have left it nothing to say.
-pub fn waived_because<'a>(rule: &str, waivers: &ActiveWaivers<'a>) -> Option<&'a str> {
+fn waived_because<'a>(rule: &str, waivers: &ActiveWaivers<'a>) -> Option<&'a str> {
     let by_default = || defaults::satisfying(rule).find_map(|default| waivers.reason(default.id));
     waivers.reason(rule).or_else(by_default)
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{Found, Judgement, Problem, Report, Subject};
+use super::{Judged, Judgement, Problem, Report, Subject};
 use crate::admission::Outcome;
 use crate::finding::Action;
 use crate::policy::InjectionMode;
@@ -207,7 +207,7 @@ fn deployment(judgement: &Judgement) -> DeploymentJson<'_> {
     }
 }
 
-fn finding(found: &Found) -> FindingJson<'_> {
+fn finding(found: &Judged) -> FindingJson<'_> {
     FindingJson {
         rule: found.finding.rule,
         action: found.action,

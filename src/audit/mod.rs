@@ -14,14 +14,11 @@ use std::collections::BTreeMap;
 use jiff::civil::Date;
 use serde_json::Value;
 
-use crate::admission::{self, Outcome, waived_because};
+use crate::admission::{self, Judged, Outcome};
 use crate::defaults::DEFAULTS;
 use crate::defaults::inject::InjectError;
-use crate::finding::{Action, Finding, Problem};
+use crate::finding::Problem;
 use crate::policy::{InjectionMode, Policy, Profile};
-use crate::rules::RULES;
-use crate::waiver::ActiveWaivers;
-use crate::workload::Workload;
 use namespaces::{Namespaces, NotJudged};
 
 /// What was asked: where, and by which policy.
@@ -71,7 +68,7 @@ pub struct Judgement {
     /// The profile of its namespace.
     pub profile: String,
     /// The findings, those that deny first.
-    pub findings: Vec<Found>,
+    pub findings: Vec<Judged>,
     /// Waivers and other annotations that have no effect.
     pub problems: Vec<Problem>,
     /// The ids of the defaults that its next rollout would bring, and what they
@@ -79,19 +76,6 @@ pub struct Judgement {
     pub injections: Vec<(&'static str, String)>,
     /// Whether the profile injects them, or only says that it would.
     pub injection: InjectionMode,
-}
-
-/// A finding, and what comes of it.
-#[derive(Debug)]
-pub struct Found {
-    /// The finding.
-    pub finding: Finding,
-    /// The action of the rule in the profile.
-    pub action: Action,
-    /// What comes of it.
-    pub outcome: Outcome,
-    /// Why it is waived, if so.
-    pub waived_because: Option<String>,
 }
 
 /// A Deployment that is not judged.
@@ -192,35 +176,23 @@ impl<'p> Audit<'p> {
 }
 
 fn judge(subject: Subject, object: &Value, profile: &Profile, today: Date) -> Entry {
-    let (assessment, workload) = match (admission::assess(object, profile, today), Workload::read(object)) {
-        (Ok(assessment), Ok(workload)) => (assessment, workload),
-        (Err(InjectError::Patch(error)), _) => {
+    let assessment = match admission::assess(object, profile, today) {
+        Ok(assessment) => assessment,
+        Err(InjectError::Patch(error)) => {
             let message = format!("gapless failed, please report this: {error}");
             return Entry::Failed(Failed { subject, message });
         }
-        (Err(InjectError::WrongType(error)), _) | (_, Err(error)) => {
+        Err(InjectError::WrongType(error)) => {
             return Entry::Failed(Failed { subject, message: error.to_string() });
         }
     };
     if let Some(skip) = assessment.skip {
         return Entry::Skipped(Skipped { subject, reason: NotJudged::Gate(skip) });
     }
-    let waivers = ActiveWaivers::read(&workload, profile.waivers, today, |_| true);
-    let findings = assessment.judged.into_iter().map(|judged| {
-        let rule = RULES.iter().find(|rule| rule.id == judged.finding.rule);
-        let reason =
-            (judged.outcome == Outcome::Waived).then(|| waived_because(judged.finding.rule, &waivers));
-        Found {
-            action: rule.map_or(Action::Off, |rule| profile.action(rule)).min(judged.finding.at_most),
-            outcome: judged.outcome,
-            waived_because: reason.flatten().map(str::to_owned),
-            finding: judged.finding,
-        }
-    });
     Entry::Judged(Judgement {
         subject,
         profile: profile.name.clone(),
-        findings: findings.collect(),
+        findings: assessment.judged,
         problems: assessment.problems,
         injections: assessment.injection.announcements,
         injection: profile.injection,

@@ -7,21 +7,18 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
 use super::output;
-use crate::admission::{self, Assessment, Judged, Outcome, Skip};
+use crate::admission::{self, Assessment, Judged, Skip};
 use crate::cli::{CheckArguments, CheckFormat};
 use crate::config;
 use crate::defaults::inject::InjectError;
-use crate::defaults::satisfying;
 use crate::field::FieldPath;
-use crate::finding::{self, Action};
+use crate::finding;
 use crate::offline::documents::{self, Document, Unparsable};
 use crate::offline::inputs;
 use crate::offline::objects::{self, Object};
 use crate::offline::source::{Name, Source, Unreadable};
 use crate::policy::{Policy, Profile};
 use crate::report::{self, Entry, Found, InputError, Judgement, Problem, Report, Skipped, Subject};
-use crate::rules::RULES;
-use crate::waiver::ActiveWaivers;
 use crate::workload::{Workload, WrongType};
 
 /// Findings that deny.
@@ -148,11 +145,10 @@ impl<'p> Check<'p> {
             return Ok(Entry::Skipped(Skipped { subject, skip, message }));
         }
 
-        let waivers = ActiveWaivers::read(&workload, profile.waivers, self.today, |_| true);
-        let found = |Judged { finding, outcome, .. }: Judged| Found {
+        let found = |Judged { finding, action, outcome, waived_because }: Judged| Found {
             place: document.place(object.node.place_of(&finding.field)),
-            action: action(profile, finding.rule).min(finding.at_most),
-            reason: (outcome == Outcome::Waived).then(|| reason(finding.rule, &waivers)).flatten(),
+            action,
+            reason: waived_because,
             finding,
             outcome,
         };
@@ -167,17 +163,6 @@ impl<'p> Check<'p> {
     fn error(&mut self, error: InputError) {
         self.report.entries.push(Entry::Error(error));
     }
-}
-
-fn action(profile: &Profile, id: &str) -> Action {
-    RULES.iter().find(|rule| rule.id == id).map_or(Action::Off, |rule| profile.action(rule))
-}
-
-/// Why a rule is waived: by its own id, or by that of a default which would
-/// leave it nothing to say.
-fn reason(rule: &str, waivers: &ActiveWaivers) -> Option<String> {
-    let by_default = || satisfying(rule).find_map(|default| waivers.reason(default.id));
-    waivers.reason(rule).or_else(by_default).map(str::to_owned)
 }
 
 fn skipped_because(skip: Skip, workload: &Workload) -> String {
