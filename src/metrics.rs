@@ -13,7 +13,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
-use crate::admission::{Decision, Outcome, Phase, Review, Skip};
+use crate::admission::{Outcome, Phase, Review, Skip};
 use crate::certificates::Role;
 use crate::defaults::DEFAULTS;
 use crate::policy::Policy;
@@ -111,13 +111,13 @@ impl Metrics {
     /// Counts a decision, which took this long from the request's head to the
     /// response.
     pub fn record_review(&self, phase: Phase, review: &Review, elapsed: Duration) {
-        let webhook = webhook(phase);
+        let webhook = phase.as_str();
         let labels = RequestLabels {
             webhook,
             profile: review.profile.clone(),
             operation: review.operation.as_str(),
             dry_run: if review.dry_run { "true" } else { "false" },
-            decision: decision(review.decision),
+            decision: review.decision.as_str(),
         };
         self.requests.get_or_create(&labels).inc();
         self.durations.get_or_create(&WebhookLabels { webhook }).observe(elapsed.as_secs_f64());
@@ -139,7 +139,7 @@ impl Metrics {
     /// Counts a call that ended without a decision. `profile` is one that
     /// exists.
     pub fn record_failure(&self, phase: Phase, profile: &str, elapsed: Duration) {
-        let webhook = webhook(phase);
+        let webhook = phase.as_str();
         self.requests.get_or_create(&RequestLabels::error(webhook, profile)).inc();
         self.durations.get_or_create(&WebhookLabels { webhook }).observe(elapsed.as_secs_f64());
     }
@@ -221,7 +221,7 @@ impl Metrics {
     }
 
     fn create_series(&self, policy: &Policy) {
-        for webhook in [Phase::Mutate, Phase::Validate].map(webhook) {
+        for webhook in [Phase::Mutate, Phase::Validate].map(Phase::as_str) {
             drop(self.durations.get_or_create(&WebhookLabels { webhook }));
             for profile in policy.profile_names() {
                 drop(self.requests.get_or_create(&RequestLabels::error(webhook, profile)));
@@ -269,21 +269,4 @@ impl ResultLabels {
 /// The ids of all rules and defaults.
 fn ids() -> impl Iterator<Item = &'static str> {
     RULES.iter().map(|rule| rule.id).chain(DEFAULTS.iter().map(|default| default.id))
-}
-
-/// The webhook in one word, as paths, metrics and logs write it.
-pub fn webhook(phase: Phase) -> &'static str {
-    match phase {
-        Phase::Mutate => "mutate",
-        Phase::Validate => "validate",
-    }
-}
-
-/// The decision in one word, as metrics and logs write it.
-pub fn decision(decision: Decision) -> &'static str {
-    match decision {
-        Decision::Allow => "allow",
-        Decision::Patch => "patch",
-        Decision::Deny => "deny",
-    }
 }

@@ -10,7 +10,6 @@ use clap::ValueEnum;
 use tracing_subscriber::EnvFilter;
 
 use crate::admission::{Phase, Review, Skip};
-use crate::metrics;
 use crate::server::failure::Failure;
 
 /// The form of the log.
@@ -64,7 +63,7 @@ pub fn log_review(phase: Phase, review: &Review, elapsed: Duration) {
     let rules = review.findings.iter().map(|(rule, outcome)| format!("{rule}:{}", outcome.as_str()));
     tracing::info!(
         uid = clipped(&review.response.response.uid),
-        webhook = metrics::webhook(phase),
+        webhook = phase.as_str(),
         profile = review.profile,
         unknown_profile = review.is_unknown_profile.then_some(true),
         operation = review.operation.as_str(),
@@ -72,7 +71,7 @@ pub fn log_review(phase: Phase, review: &Review, elapsed: Duration) {
         name = clipped(&review.name),
         user = clipped(&review.username),
         dry_run = review.dry_run,
-        decision = metrics::decision(review.decision),
+        decision = review.decision.as_str(),
         skip = review.skip.map(Skip::as_str),
         rules = list(rules),
         defaults = list(review.defaults.iter().map(ToString::to_string)),
@@ -85,7 +84,7 @@ pub fn log_review(phase: Phase, review: &Review, elapsed: Duration) {
 pub fn log_failure(phase: Phase, profile: &str, failure: &Failure, elapsed: Duration) {
     tracing::warn!(
         uid = failure.uid.as_deref().map(clipped),
-        webhook = metrics::webhook(phase),
+        webhook = phase.as_str(),
         profile,
         decision = "error",
         code = failure.code.as_u16(),

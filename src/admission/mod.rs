@@ -40,6 +40,16 @@ pub enum Phase {
     Validate,
 }
 
+impl Phase {
+    /// The webhook in one word, as paths, metrics and logs write it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Phase::Mutate => "mutate",
+            Phase::Validate => "validate",
+        }
+    }
+}
+
 /// What is asked of the object under review.
 #[derive(Clone, Copy, Debug)]
 pub struct Terms<'a> {
@@ -92,6 +102,17 @@ pub enum Decision {
     Patch,
     /// The request is denied.
     Deny,
+}
+
+impl Decision {
+    /// The decision as metrics and logs write it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Decision::Allow => "allow",
+            Decision::Patch => "patch",
+            Decision::Deny => "deny",
+        }
+    }
 }
 
 /// Why there is no decision. The API server applies its failurePolicy.

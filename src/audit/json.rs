@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{Judged, Judgement, Problem, Report, Subject};
+use super::{Judgement, Problem, Report, Subject};
 use crate::admission::Outcome;
-use crate::finding::Action;
 use crate::policy::InjectionMode;
+use crate::report::json::FindingJson;
 
 /// What the fields are, for the help of the command line.
 pub const SHAPE: &str = "\
@@ -74,18 +74,6 @@ struct DeploymentJson<'r> {
     denied: Vec<&'r str>,
     warnings: Vec<&'r str>,
     injections: Vec<&'r str>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct FindingJson<'r> {
-    rule: &'r str,
-    action: Action,
-    outcome: &'r str,
-    field: String,
-    message: &'r str,
-    fix: &'r str,
-    waived_because: Option<&'r str>,
 }
 
 #[derive(Serialize)]
@@ -158,7 +146,7 @@ pub fn write(report: &Report) -> serde_json::Result<String> {
         },
         profile: &report.default_profile,
         deployments: report.judgements.iter().map(|it| it.item(deployment(it))).collect(),
-        findings: of_each(report, |it| it.findings.iter().map(finding).collect()),
+        findings: of_each(report, |it| it.findings.iter().map(FindingJson::from).collect()),
         problems: of_each(report, |it| it.problems.iter().map(problem).collect()),
         injections: of_each(report, injections),
         skipped: report
@@ -204,18 +192,6 @@ fn deployment(judgement: &Judgement) -> DeploymentJson<'_> {
         denied: judgement.denials().collect(),
         warnings: judgement.warnings().collect(),
         injections: judgement.injections.iter().map(|(id, _)| *id).collect(),
-    }
-}
-
-fn finding(found: &Judged) -> FindingJson<'_> {
-    FindingJson {
-        rule: found.finding.rule,
-        action: found.action,
-        outcome: found.outcome.as_str(),
-        field: found.finding.field.to_string(),
-        message: &found.finding.message,
-        fix: &found.finding.fix,
-        waived_because: found.waived_because.as_deref(),
     }
 }
 

@@ -145,12 +145,9 @@ impl<'p> Check<'p> {
             return Ok(Entry::Skipped(Skipped { subject, skip, message }));
         }
 
-        let found = |Judged { finding, action, outcome, waived_because }: Judged| Found {
-            place: document.place(object.node.place_of(&finding.field)),
-            action,
-            reason: waived_because,
-            finding,
-            outcome,
+        let found = |judged: Judged| Found {
+            place: document.place(object.node.place_of(&judged.finding.field)),
+            judged,
         };
         Ok(Entry::Judged(Judgement {
             findings: judged.into_iter().map(found).collect(),

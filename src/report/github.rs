@@ -13,13 +13,13 @@ pub fn write(report: &Report) -> String {
         match entry {
             Entry::Judged(judgement) => {
                 for found in &judgement.findings {
-                    let level = match found.outcome {
+                    let level = match found.judged.outcome {
                         Outcome::Deny => "error",
                         Outcome::Warn | Outcome::Old => "warning",
                         Outcome::Audit => "notice",
                         Outcome::Waived => continue,
                     };
-                    let finding = &found.finding;
+                    let finding = &found.judged.finding;
                     let message = format!(
                         "{} of {}: {}\nfix: {}\nwhy: gapless rules {}",
                         finding.field, judgement.subject, finding.message, finding.fix, finding.rule

@@ -3,6 +3,7 @@
 use serde::{Serialize, Serializer};
 
 use super::{Report, Subject, Summary};
+use crate::admission::Judged;
 use crate::finding::Action;
 use crate::offline::source::Place;
 
@@ -25,7 +26,7 @@ from 0), kind, namespace and name. What is not known is null.";
 #[derive(Serialize)]
 struct ReportJson<'r> {
     profile: &'r str,
-    findings: Vec<FindingJson<'r>>,
+    findings: Vec<FoundJson<'r>>,
     problems: Vec<ProblemJson<'r>>,
     injections: Vec<InjectionJson<'r>>,
     skipped: Vec<SkippedJson<'r>>,
@@ -34,12 +35,19 @@ struct ReportJson<'r> {
 }
 
 #[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct FindingJson<'r> {
+struct FoundJson<'r> {
     #[serde(flatten)]
     place: PlaceJson,
     #[serde(flatten)]
     subject: SubjectJson<'r>,
+    #[serde(flatten)]
+    finding: FindingJson<'r>,
+}
+
+/// A finding, as `check` and `audit` write it.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct FindingJson<'r> {
     rule: &'r str,
     action: Action,
     outcome: &'r str,
@@ -47,6 +55,20 @@ struct FindingJson<'r> {
     message: &'r str,
     fix: &'r str,
     waived_because: Option<&'r str>,
+}
+
+impl<'r> From<&'r Judged> for FindingJson<'r> {
+    fn from(judged: &'r Judged) -> Self {
+        FindingJson {
+            rule: judged.finding.rule,
+            action: judged.action,
+            outcome: judged.outcome.as_str(),
+            field: judged.finding.field.to_string(),
+            message: &judged.finding.message,
+            fix: &judged.finding.fix,
+            waived_because: judged.waived_because.as_deref(),
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -107,16 +129,10 @@ struct SubjectJson<'r> {
 /// # Errors
 /// If serde_json cannot write it, of which no case is known.
 pub fn write(report: &Report) -> serde_json::Result<String> {
-    let findings = report.findings().map(|(subject, found)| FindingJson {
+    let findings = report.findings().map(|(subject, found)| FoundJson {
         place: (&found.place).into(),
         subject: subject.into(),
-        rule: found.finding.rule,
-        action: found.action,
-        outcome: found.outcome.as_str(),
-        field: found.finding.field.to_string(),
-        message: &found.finding.message,
-        fix: &found.finding.fix,
-        waived_because: found.reason.as_deref(),
+        finding: (&found.judged).into(),
     });
     let problems = report.problems().map(|(subject, problem)| ProblemJson {
         place: (&problem.place).into(),

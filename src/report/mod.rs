@@ -7,8 +7,7 @@ pub mod json;
 pub mod sarif;
 pub mod text;
 
-use crate::admission::{Outcome, Skip};
-use crate::finding::{Action, Finding};
+use crate::admission::{Judged, Outcome, Skip};
 use crate::offline::source::Place;
 
 /// Everything that was found in all files.
@@ -61,19 +60,13 @@ pub struct Judgement {
     pub injections: Vec<(&'static str, String)>,
 }
 
-/// A finding, and what comes of it.
+/// A finding, and where it is in the file.
 #[derive(Debug)]
 pub struct Found {
-    /// The finding.
-    pub finding: Finding,
     /// Where the field stands, or the nearest of its parents.
     pub place: Place,
-    /// The action of the rule in the profile.
-    pub action: Action,
-    /// What comes of it.
-    pub outcome: Outcome,
-    /// Why it is waived, if so.
-    pub reason: Option<String>,
+    /// The finding, and what comes of it.
+    pub judged: Judged,
 }
 
 /// An annotation that has no effect.
@@ -171,8 +164,9 @@ impl Report {
 
     /// The numbers.
     pub fn summary(&self) -> Summary {
-        let count = |outcome| self.findings().filter(|(_, found)| found.outcome == outcome).count();
-        let is_denied = |it: &&Judgement| it.findings.iter().any(|found| found.outcome == Outcome::Deny);
+        let count = |outcome| self.findings().filter(|(_, found)| found.judged.outcome == outcome).count();
+        let is_denied =
+            |it: &&Judgement| it.findings.iter().any(|found| found.judged.outcome == Outcome::Deny);
         let injected = |id| {
             let injects = |it: &&Judgement| it.injections.iter().any(|(default, _)| *default == id);
             self.judgements().filter(injects).count()

@@ -84,16 +84,16 @@ fn level(action: Action) -> &'static str {
 }
 
 fn finding(subject: &Subject, found: &Found) -> Value {
-    let finding = &found.finding;
-    let level = match found.outcome {
+    let finding = &found.judged.finding;
+    let level = match found.judged.outcome {
         Outcome::Deny => level(Action::Deny),
         Outcome::Warn | Outcome::Old => level(Action::Warn),
         Outcome::Audit => level(Action::Audit),
-        Outcome::Waived => level(found.action),
+        Outcome::Waived => level(found.judged.action),
     };
     let message = format!("{} of {subject}: {}\nFix: {}", finding.field, finding.message, finding.fix);
-    let suppressions = (found.outcome == Outcome::Waived)
-        .then(|| json!([{"kind": "inSource", "justification": found.reason}]));
+    let suppressions = (found.judged.outcome == Outcome::Waived)
+        .then(|| json!([{"kind": "inSource", "justification": found.judged.waived_because}]));
     with(result(finding.rule, level, message, &found.place), "suppressions", suppressions)
 }
 

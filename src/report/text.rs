@@ -37,8 +37,8 @@ fn judged(judgement: &Judgement, text: &mut String) {
 }
 
 fn finding(judgement: &Judgement, found: &Found, text: &mut String) {
-    let finding = &found.finding;
-    let level = match found.outcome {
+    let finding = &found.judged.finding;
+    let level = match found.judged.outcome {
         Outcome::Deny => Level::ERROR,
         Outcome::Warn | Outcome::Old => Level::WARNING,
         Outcome::Audit => Level::NOTE.with_name("audit"),
@@ -46,7 +46,7 @@ fn finding(judgement: &Judgement, found: &Found, text: &mut String) {
     };
     let field = format!("{} of {}", finding.field, judgement.subject);
     let mut lines = vec![("field", field)];
-    match &found.reason {
+    match &found.judged.waived_because {
         Some(reason) => lines.push(("waived", reason.clone())),
         None => lines.push(("fix", finding.fix.clone())),
     }

@@ -31,7 +31,7 @@ use super::{connections, duration};
 use crate::admission::{self, Phase, Review, ReviewError, Terms};
 use crate::config::reload::LiveConfig;
 use crate::config::scalars::is_dns_label;
-use crate::metrics::{self, Metrics};
+use crate::metrics::Metrics;
 use crate::policy::Policy;
 use crate::telemetry;
 
@@ -82,7 +82,7 @@ pub fn router(webhooks: Webhooks, termination: Arc<Termination>) -> Router {
 
 fn routes(phase: Phase) -> Router<Arc<Webhooks>> {
     type Shared = State<Arc<Webhooks>>;
-    let path = format!("/{}", metrics::webhook(phase));
+    let path = format!("/{}", phase.as_str());
     let default_profile = move |State(webhooks): Shared, request: Request| async move {
         webhooks.serve(phase, None, request).await
     };

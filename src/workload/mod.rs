@@ -12,6 +12,8 @@ pub mod probes;
 pub mod scheduling;
 pub mod shutdown;
 
+use std::cell::OnceCell;
+
 use serde_json::Value;
 
 use crate::defaults::injected::{InjectedField, Record};
@@ -54,7 +56,7 @@ pub mod api_default {
 pub struct Workload<'a> {
     raw: &'a Value,
     object: Object<'a>,
-    record: Record,
+    record: OnceCell<Record>,
 }
 
 /// A field that has the wrong type for the Kubernetes API.
@@ -80,8 +82,7 @@ impl<'a> Workload<'a> {
                 message: error.inner().to_string(),
             })
         })?;
-        let record = Record::read(raw).ok().flatten().unwrap_or_default();
-        Ok(Workload { raw, object, record })
+        Ok(Workload { raw, object, record: OnceCell::new() })
     }
 
     /// The raw JSON.
@@ -126,7 +127,9 @@ impl<'a> Workload<'a> {
 
     /// Whether gapless wrote the value that `field` has now.
     pub fn is_injected(&self, field: &InjectedField) -> bool {
-        self.record.holds(field, self.raw)
+        // Few rules ask, and the record is JSON within JSON.
+        let record = self.record.get_or_init(|| Record::read(self.raw).ok().flatten().unwrap_or_default());
+        record.holds(field, self.raw)
     }
 
     /// `spec.replicas`, 1 if absent.
