@@ -11,6 +11,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -24,6 +25,9 @@ import (
 	kubectlutil "k8s.io/kubectl/pkg/cmd/util"
 	apiserver "k8s.io/kubernetes/cmd/kube-apiserver/app"
 	controllermanager "k8s.io/kubernetes/cmd/kube-controller-manager/app"
+	proxy "k8s.io/kubernetes/cmd/kube-proxy/app"
+	scheduler "k8s.io/kubernetes/cmd/kube-scheduler/app"
+	kubelet "k8s.io/kubernetes/cmd/kubelet/app"
 )
 
 // components maps the first argument to the program it stands for. Each reads
@@ -38,6 +42,17 @@ var components = map[string]func() int{
 	},
 	"kube-controller-manager": func() int {
 		return cli.Run(controllermanager.NewControllerManagerCommand())
+	},
+	"kube-scheduler": func() int {
+		return cli.Run(scheduler.NewSchedulerCommand())
+	},
+	"kube-proxy": func() int {
+		return cli.Run(proxy.NewProxyCommand())
+	},
+	"kubelet": func() int {
+		// Not a context that ends with a signal: kubelet sets that up by itself,
+		// and a second time is a panic.
+		return cli.Run(kubelet.NewKubeletCommand(context.Background()))
 	},
 	"kubectl": runKubectl,
 	"helm":    runHelm,

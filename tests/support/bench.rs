@@ -14,8 +14,8 @@ const GO_MOD: &str = include_str!("../cluster/go.mod");
 
 /// Why there is no test bench, or nothing that needs one.
 pub enum Unavailable {
-    /// The Go toolchain is not installed.
-    NoGo(String),
+    /// The machine lacks something, such as the Go toolchain.
+    Missing(String),
     /// Anything else: a broken build, a control plane that does not start.
     Failed(String),
 }
@@ -78,8 +78,8 @@ fn lock(path: &Path) -> Result<File, Unavailable> {
     Ok(file)
 }
 
-/// Everything that the program is built from: the linker's flags, the module
-/// files, which pin the content of all dependencies, and the Go files.
+/// Everything that the program is built from: the script with the linker's flags,
+/// the module files, which pin the content of all dependencies, and the Go files.
 fn sources() -> Result<String, Unavailable> {
     let directory = Path::new(SOURCES);
     let mut files: Vec<PathBuf> = fs::read_dir(directory)
@@ -87,7 +87,7 @@ fn sources() -> Result<String, Unavailable> {
         .filter_map(|entry| Some(entry.ok()?.path()))
         .collect();
     files.sort();
-    let mut text = linker_flags();
+    let mut text = String::new();
     for file in files {
         let content = fs::read_to_string(&file).map_err(|error| cannot("read", &file, &error))?;
         let name = file.file_name().unwrap_or_default().to_string_lossy();
@@ -102,20 +102,12 @@ fn go_build(program: &Path) -> Result<(), Unavailable> {
     notice("building the Kubernetes test bench (ten minutes the first time, seconds after that)");
     // Beside the program and then renamed: a test that still runs the old one keeps it.
     let fresh = program.with_extension("new");
-    let status = Command::new("go")
-        .current_dir(SOURCES)
-        .env_remove("GOFLAGS")
-        .args(["build", "-mod=readonly", "-buildvcs=false", "-ldflags"])
-        .arg(linker_flags())
-        .arg("-o")
-        .arg(&fresh)
-        .arg(".")
-        .status()
-        .map_err(|error| cannot("run", Path::new("go"), &error))?;
+    let build = Path::new(SOURCES).join("build");
+    let status = Command::new(&build).arg(&fresh).status().map_err(|error| cannot("run", &build, &error))?;
     if !status.success() {
         return Err(Unavailable::Failed(format!(
-            "the Kubernetes test bench does not build: go build in {SOURCES} ended with {status}, \
-             its errors are above"
+            "the Kubernetes test bench does not build: {} ended with {status}, its errors are above",
+            build.display()
         )));
     }
     fs::rename(&fresh, program).map_err(|error| cannot("create", program, &error))?;
@@ -126,23 +118,11 @@ fn go_build(program: &Path) -> Result<(), Unavailable> {
 fn require_go() -> Result<(), Unavailable> {
     match Command::new("go").arg("version").output() {
         Ok(_) => Ok(()),
-        Err(error) if error.kind() == ErrorKind::NotFound => Err(Unavailable::NoGo(
+        Err(error) if error.kind() == ErrorKind::NotFound => Err(Unavailable::Missing(
             "Go is not installed (https://go.dev/dl), the Kubernetes test bench is built with it".to_owned(),
         )),
         Err(error) => Err(cannot("run", Path::new("go"), &error)),
     }
-}
-
-/// Without its version the API server calls itself v0.0.0-master, and Helm refuses
-/// charts that ask for a `kubeVersion`.
-fn linker_flags() -> String {
-    let version = kubernetes_version();
-    let mut numbers = version.trim_start_matches('v').split('.');
-    let (major, minor) = (numbers.next().unwrap_or(""), numbers.next().unwrap_or(""));
-    let package = "k8s.io/component-base/version";
-    format!(
-        "-s -w -X {package}.gitVersion={version} -X {package}.gitMajor={major} -X {package}.gitMinor={minor}"
-    )
 }
 
 fn cannot(verb: &str, path: &Path, error: &std::io::Error) -> Unavailable {

@@ -93,6 +93,24 @@ impl Cluster {
         Ok(cluster)
     }
 
+    /// The control plane of a node that a process of [`super::lab`] has brought up, in
+    /// the place of one of its own. It has the one user `admin`, and no audit log.
+    pub(super) fn of_node(
+        bench: Bench,
+        directory: TempDir,
+        node: Tied,
+        admin_kubeconfig: &Path,
+    ) -> io::Result<Cluster> {
+        let kubeconfig: Value = serde_saphyr::from_str(&fs::read_to_string(admin_kubeconfig)?)
+            .map_err(|error| io::Error::other(format!("{}: {error}", admin_kubeconfig.display())))?;
+        let server = kubeconfig["clusters"][0]["cluster"]["server"].as_str().unwrap_or_default().to_owned();
+        let cluster =
+            Cluster { bench, server, processes: vec![node], directory, namespaces: AtomicUsize::new(0) };
+        fs::create_dir(cluster.home())?;
+        fs::copy(admin_kubeconfig, cluster.kubeconfig("admin"))?;
+        Ok(cluster)
+    }
+
     fn write_files(&self) -> io::Result<()> {
         fs::create_dir(self.home())?;
         fs::write(self.file("users.csv"), USERS)?;

@@ -138,7 +138,7 @@ impl Gapless {
 }
 
 /// Its standard output, line by line, read to the end so that it never blocks.
-fn lines_of(process: &mut Tied) -> Receiver<String> {
+pub(super) fn lines_of(process: &mut Tied) -> Receiver<String> {
     let stdout = process.child().stdout.take().expect("standard output is a pipe");
     let (sender, lines) = mpsc::channel();
     thread::spawn(move || {
@@ -152,7 +152,7 @@ fn lines_of(process: &mut Tied) -> Receiver<String> {
 
 /// The rest of the next line that starts with `key` and a space. `None`: the
 /// output has ended, or time is up.
-fn next_value(lines: &Receiver<String>, key: &str, deadline: Instant) -> Option<String> {
+pub(super) fn next_value(lines: &Receiver<String>, key: &str, deadline: Instant) -> Option<String> {
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         let line = lines.recv_timeout(left).ok()?;
@@ -215,7 +215,7 @@ fn chart_arguments(gapless: &Gapless) -> Vec<String> {
 
 /// The API server takes a second or two to act on a changed webhook configuration.
 #[track_caller]
-fn wait_for_webhooks(cluster: &Cluster) {
+pub fn wait_for_webhooks(cluster: &Cluster) {
     eventually("the validating webhook", || {
         let bad = try_create(cluster, &without_history());
         if bad.stderr.contains("production.validate.gapless.dev") { Ok(()) } else { Err(bad.to_string()) }

@@ -28,6 +28,7 @@ pub mod bench;
 pub mod client;
 pub mod control_plane;
 pub mod gapless;
+pub mod lab;
 pub mod namespace;
 pub mod process;
 
@@ -39,6 +40,7 @@ use std::time::{Duration, Instant};
 use bench::{Bench, Unavailable};
 pub use control_plane::Cluster;
 pub use gapless::{Gapless, Installed};
+pub use lab::Lab;
 
 /// The control plane of this test binary, booted when it is first asked for.
 /// `None`: Go is missing, and the test is to return early.
@@ -48,7 +50,7 @@ pub fn cluster() -> Option<&'static Cluster> {
         let bench = Bench::build()?;
         Cluster::boot(bench).map_err(Unavailable::Failed)
     });
-    unless_skipped(cluster)
+    cluster.as_ref().map_err(skip).ok()
 }
 
 /// The control plane of this test binary with a running gapless and its chart
@@ -66,16 +68,21 @@ pub fn installed() -> Option<&'static Installed> {
     INSTALLED.as_ref()
 }
 
-/// The control plane, or `None` with a note that the test is skipped.
+/// A whole node, brought up for this call. `None`: the machine lacks something for
+/// it, and the test is to return early.
 #[track_caller]
-fn unless_skipped(outcome: &Result<Cluster, Unavailable>) -> Option<&Cluster> {
-    match outcome {
-        Ok(cluster) => Some(cluster),
-        Err(Unavailable::NoGo(why)) if std::env::var_os("CI").is_none() => {
+pub fn lab() -> Option<Lab> {
+    Bench::build().and_then(Lab::up).map_err(|why| skip(&why)).ok()
+}
+
+/// Notes that the test is skipped, or panics if that must not be.
+#[track_caller]
+fn skip(why: &Unavailable) {
+    match why {
+        Unavailable::Missing(why) if std::env::var_os("CI").is_none() => {
             notice(&format!("skipped {}: {why}", test_name()));
-            None
         }
-        Err(Unavailable::NoGo(why) | Unavailable::Failed(why)) => panic!("{why}"),
+        Unavailable::Missing(why) | Unavailable::Failed(why) => panic!("{why}"),
     }
 }
 

@@ -1,0 +1,332 @@
+//! gapless on a real node, as its chart installs it: in two pods, called by the API
+//! server through the Service. And the node itself, which leaves nothing behind.
+
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a helper of tests fails the test by panicking"
+)]
+
+#[path = "in_cluster/load.rs"]
+mod load;
+mod support;
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use load::Load;
+use serde_json::Value;
+use support::gapless::{RELEASE_NAMESPACE, uninstall, wait_for_webhooks};
+use support::lab::is_populated;
+use support::process::signal;
+use support::{Lab, eventually};
+
+/// The manifests that the product was conceived for.
+fn scenario(name: &str) -> String {
+    fs::read_to_string(format!("{}/tests/fixtures/scenarios/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap()
+}
+
+/// One node, one release: what changes it goes through in order, in one test.
+#[test]
+fn gapless_in_the_cluster_from_installation_to_its_end() {
+    let Some(lab) = support::lab() else { return };
+    install(&lab);
+    a_denied_and_a_completed_deployment(&lab);
+    a_pod_that_hangs_gets_no_calls(&lab);
+    a_killed_process_is_no_verdict(&lab);
+    fail_closed(&lab);
+    an_evicted_pod_loses_no_call(&lab);
+    a_restarted_deployment_loses_no_call(&lab);
+    the_end(&lab);
+}
+
+/// As README.md says, with certificates that gapless makes.
+fn install(lab: &Lab) {
+    let certificates = lab.cluster.file("certificates");
+    let made = Command::new(env!("CARGO_BIN_EXE_gapless"))
+        .args(["certs", "--out"])
+        .arg(&certificates)
+        .output()
+        .expect("gapless can be run");
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+
+    let option = |name: &str, file: &str| format!("--{name}={}", certificates.join(file).display());
+    lab.cluster.kubectl(["create", "namespace", RELEASE_NAMESPACE]).ok();
+    lab.cluster
+        .kubectl(["create", "secret", "tls", "gapless-tls", "--namespace", RELEASE_NAMESPACE])
+        .args([option("cert", "tls.crt"), option("key", "tls.key")])
+        .ok();
+    helm(lab, "install")
+        .args(["--wait", "--set-file"])
+        .args([format!("webhooks.caBundle={}", certificates.join("ca.crt").display())])
+        .ok();
+    wait_for_webhooks(&lab.cluster);
+    assert_eq!(running_pods(lab).len(), 2, "the chart's default");
+}
+
+/// `helm VERB gapless charts/gapless`
+fn helm<'a>(lab: &'a Lab, verb: &str) -> support::client::Invocation<'a> {
+    let chart = format!("{}/charts/gapless", env!("CARGO_MANIFEST_DIR"));
+    lab.cluster.helm([verb, "gapless", &chart, "--namespace", RELEASE_NAMESPACE])
+}
+
+fn a_denied_and_a_completed_deployment(lab: &Lab) {
+    let namespace = lab.cluster.namespace();
+    let denied = namespace.apply(&scenario("recreate.yaml")).fails();
+    assert!(
+        denied.stderr.contains("admission webhook \"production.validate.gapless.dev\" denied the request"),
+        "{denied}"
+    );
+    assert!(denied.stderr.contains("(recreate-strategy)"), "{denied}");
+
+    namespace.apply(&scenario("rolling.yaml")).ok();
+    namespace.kubectl(["rollout", "status", "deploy/chatbot", "--timeout=90s"]).ok();
+    let pods = namespace.kubectl(["get", "pods", "-o", "json"]).ok().json();
+    let pods = pods["items"].as_array().unwrap();
+    assert_eq!(pods.len(), 2);
+    for pod in pods {
+        let container = &pod["spec"]["containers"][0];
+        assert_eq!(container["readinessProbe"]["tcpSocket"]["port"], 5000, "{pod:#}");
+        assert_eq!(container["lifecycle"]["preStop"]["sleep"]["seconds"], 10, "{pod:#}");
+        assert_eq!(pod["spec"]["terminationGracePeriodSeconds"], 40, "{pod:#}");
+        // The application takes three seconds until it listens: without the probe
+        // the pod would have been ready at once.
+        let started = timestamp(&container_status(pod)["state"]["running"]["startedAt"]);
+        let ready = timestamp(&condition(pod, "Ready")["lastTransitionTime"]);
+        assert!(ready - started >= 2, "ready {} s after its start", ready - started);
+    }
+    namespace.kubectl(["delete", "deployment", "chatbot", "--wait=false"]).ok();
+}
+
+/// The readiness probe takes it out of the Service, and lets it back in.
+fn a_pod_that_hangs_gets_no_calls(lab: &Lab) {
+    let pods = running_pods(lab);
+    let name = pod_name(&pods[0]);
+    let process = lab.process_of_container(container_status(&pods[0])["containerID"].as_str().unwrap());
+    lab.enter(["kill", "-STOP", &process]);
+    eventually("an endpoint that is not ready", || is_ready_endpoint(lab, name, false));
+    // Every call is answered: by the other pod.
+    let load = Load::start(&lab.cluster);
+    thread::sleep(Duration::from_secs(2));
+    load.stop().assert_no_call_was_lost(20);
+    lab.enter(["kill", "-CONT", &process]);
+    eventually("an endpoint that is ready", || is_ready_endpoint(lab, name, true));
+}
+
+/// With failurePolicy Ignore, the chart's default, users notice nothing of a crash.
+fn a_killed_process_is_no_verdict(lab: &Lab) {
+    let pods = running_pods(lab);
+    let process = lab.process_of_container(container_status(&pods[0])["containerID"].as_str().unwrap());
+    let load = Load::start(&lab.cluster);
+    thread::sleep(Duration::from_secs(1));
+    lab.enter(["kill", "-KILL", &process]);
+    eventually("a restarted container", || {
+        let pods = running_pods(lab);
+        let restarts = container_status(&pods[0])["restartCount"].as_i64();
+        let is_ready = condition(&pods[0], "Ready")["status"] == "True";
+        if restarts == Some(1) && is_ready { Ok(()) } else { Err(format!("{:#}", pods[0]["status"])) }
+    });
+    let outcome = load.stop();
+    assert!(outcome.failed.is_empty(), "{:#?}", outcome.failed);
+    wait_for_webhooks(&lab.cluster);
+}
+
+/// From here on every call to gapless counts: one that fails fails a request.
+fn fail_closed(lab: &Lab) {
+    helm(lab, "upgrade").args(["--reuse-values", "--set", "webhooks.failurePolicy=Fail", "--wait"]).ok();
+    eventually("failurePolicy Fail", || {
+        let policies = lab.cluster.kubectl([
+            "get",
+            "validatingwebhookconfigurations,mutatingwebhookconfigurations",
+            "-o",
+            "jsonpath={.items[*].webhooks[*].failurePolicy}",
+        ]);
+        let policies = policies.ok().stdout;
+        if policies.split(' ').all(|policy| policy == "Fail") { Ok(()) } else { Err(policies) }
+    });
+    // The API server has seen it, too, when it has acted on it for two seconds.
+    thread::sleep(Duration::from_secs(2));
+}
+
+/// As a node drain does it; the preStop sleep lets the pod leave last.
+fn an_evicted_pod_loses_no_call(lab: &Lab) {
+    let pods = running_pods(lab);
+    let name = pod_name(&pods[0]);
+    let load = Load::start(&lab.cluster);
+    thread::sleep(Duration::from_secs(1));
+    let started = Instant::now();
+    let eviction = serde_json::json!({
+        "apiVersion": "policy/v1", "kind": "Eviction",
+        "metadata": {"name": name, "namespace": RELEASE_NAMESPACE}
+    });
+    let path = format!("/api/v1/namespaces/{RELEASE_NAMESPACE}/pods/{name}/eviction");
+    lab.cluster.kubectl(["create", "--raw", &path, "-f", "-"]).stdin(eviction.to_string()).ok();
+    lab.cluster
+        .kubectl(["wait", "--for=delete", "--timeout=60s", "--namespace", RELEASE_NAMESPACE])
+        .args([format!("pod/{name}")])
+        .ok();
+    // 10 s of sleep, during which it serves, and 5 s of delay after SIGTERM.
+    let taken = started.elapsed().as_secs();
+    assert!((14..30).contains(&taken), "the pod was gone after {taken} s");
+    rollout_status(lab);
+    load.stop().assert_no_call_was_lost(200);
+}
+
+fn a_restarted_deployment_loses_no_call(lab: &Lab) {
+    let old: Vec<String> = running_pods(lab).iter().map(|pod| pod_name(pod).to_owned()).collect();
+    let load = Load::start(&lab.cluster);
+    thread::sleep(Duration::from_secs(1));
+    lab.cluster
+        .kubectl(["rollout", "restart", "deployment/gapless", "--namespace", RELEASE_NAMESPACE])
+        .ok();
+    rollout_status(lab);
+    for name in &old {
+        lab.cluster
+            .kubectl(["wait", "--for=delete", "--timeout=60s", "--namespace", RELEASE_NAMESPACE])
+            .args([format!("pod/{name}")])
+            .ok();
+    }
+    thread::sleep(Duration::from_secs(1));
+    load.stop().assert_no_call_was_lost(200);
+
+    // Both of the new pods were asked, so the calls went through the Service.
+    for pod in running_pods(lab) {
+        let name = pod_name(&pod);
+        assert!(!old.iter().any(|it| it == name), "{name} is an old one");
+        let metrics = format!("/api/v1/namespaces/{RELEASE_NAMESPACE}/pods/{name}:8080/proxy/metrics");
+        let metrics = lab.cluster.kubectl(["get", "--raw", &metrics]).ok().stdout;
+        let answered: u64 = metrics
+            .lines()
+            .filter(|line| line.starts_with("gapless_admission_requests_total{"))
+            .filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok())
+            .sum();
+        assert!(answered > 0, "{name} was not asked:\n{metrics}");
+    }
+}
+
+fn the_end(lab: &Lab) {
+    uninstall(&lab.cluster);
+    let namespace = lab.cluster.namespace();
+    namespace.apply(&scenario("recreate.yaml")).ok();
+    eventually("the end of all that the chart installed", || {
+        let left = lab.cluster.kubectl([
+            "get",
+            "all,configmaps,serviceaccounts,poddisruptionbudgets,endpointslices",
+            "--namespace",
+            RELEASE_NAMESPACE,
+            "--selector=app.kubernetes.io/name=gapless",
+            "-o",
+            "name",
+        ]);
+        let left = left.ok().stdout;
+        if left.is_empty() { Ok(()) } else { Err(left) }
+    });
+}
+
+/// The pods of gapless that are not about to end, by name.
+fn running_pods(lab: &Lab) -> Vec<Value> {
+    let pods = lab.cluster.kubectl([
+        "get",
+        "pods",
+        "--namespace",
+        RELEASE_NAMESPACE,
+        "--selector=app.kubernetes.io/name=gapless",
+        "-o",
+        "json",
+    ]);
+    let pods = pods.ok().json();
+    let pods = pods["items"].as_array().expect("a list has items");
+    pods.iter().filter(|pod| pod["metadata"]["deletionTimestamp"].is_null()).cloned().collect()
+}
+
+fn rollout_status(lab: &Lab) {
+    lab.cluster
+        .kubectl(["rollout", "status", "deployment/gapless", "--timeout=90s", "--namespace", RELEASE_NAMESPACE])
+        .ok();
+}
+
+fn pod_name(pod: &Value) -> &str {
+    pod["metadata"]["name"].as_str().expect("a pod has a name")
+}
+
+fn container_status(pod: &Value) -> &Value {
+    &pod["status"]["containerStatuses"][0]
+}
+
+fn condition<'a>(pod: &'a Value, kind: &str) -> &'a Value {
+    let conditions = pod["status"]["conditions"].as_array().expect("a pod has conditions");
+    conditions.iter().find(|condition| condition["type"] == kind).expect("a pod has this condition")
+}
+
+/// Seconds since 1970.
+fn timestamp(text: &Value) -> i64 {
+    let timestamp: jiff::Timestamp = text.as_str().unwrap().parse().unwrap();
+    timestamp.as_second()
+}
+
+/// What the Service's EndpointSlices say of a pod.
+fn is_ready_endpoint(lab: &Lab, pod: &str, expected: bool) -> Result<(), String> {
+    let slices = lab.cluster.kubectl([
+        "get",
+        "endpointslices",
+        "--namespace",
+        RELEASE_NAMESPACE,
+        "--selector=kubernetes.io/service-name=gapless",
+        "-o",
+        "json",
+    ]);
+    let slices = slices.ok().json();
+    let endpoints = slices["items"][0]["endpoints"].as_array().expect("the Service has endpoints");
+    let endpoint = endpoints.iter().find(|endpoint| endpoint["targetRef"]["name"] == pod);
+    match endpoint {
+        Some(endpoint) if endpoint["conditions"]["ready"] == expected => Ok(()),
+        _ => Err(format!("{endpoints:#?}")),
+    }
+}
+
+/// By SIGKILL, so that nothing can be tidied up by whoever has made it.
+#[test]
+fn a_lab_that_crashes_leaves_nothing_behind() {
+    let Some(lab) = support::lab() else { return };
+    // Something on the node, so that there are mounts and cgroups.
+    lab.cluster.kubectl(["create", "deployment", "web", "--image=kuberada-chatbot:v1.0"]).ok();
+    lab.cluster.kubectl(["rollout", "status", "deployment/web", "--timeout=60s"]).ok();
+
+    let namespace = lab.enter(["readlink", "/proc/self/ns/net"]).stdout;
+    let namespace = String::from_utf8(namespace).unwrap();
+    let namespace = Path::new(namespace.trim());
+    assert!(is_populated(namespace), "{}", namespace.display());
+    let name = lab.directory.file_name().unwrap().to_str().unwrap();
+    assert!(!traces(name).is_empty());
+
+    signal("KILL", lab.pid());
+    eventually("an empty machine", || {
+        let mut left = traces(name);
+        if is_populated(namespace) {
+            left.push(format!("processes in {}", namespace.display()));
+        }
+        if left.is_empty() { Ok(()) } else { Err(left.join("\n")) }
+    });
+}
+
+/// Mounts, cgroups and files of a lab on this machine, by its directory's name.
+fn traces(name: &str) -> Vec<String> {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").expect("a list of mounts");
+    let mut traces: Vec<String> =
+        mounts.lines().filter(|mount| mount.contains(name)).map(ToOwned::to_owned).collect();
+    let directories = [std::env::temp_dir(), "/sys/fs/cgroup".into()].into_iter().chain(
+        fs::read_dir("/sys/fs/cgroup").into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path())),
+    );
+    traces.extend(
+        directories
+            .map(|directory| directory.join(name))
+            .filter(|path| path.exists())
+            .map(|path| path.display().to_string()),
+    );
+    traces
+}

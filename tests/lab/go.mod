@@ -1,0 +1,3 @@
+module gapless.dev/tests/lab
+
+go 1.26.0

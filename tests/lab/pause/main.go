@@ -1,0 +1,25 @@
+// Command pause keeps the namespaces of a pod alive: it waits until it is told to
+// end, and reaps processes whose parent has ended, should the pod share its PID
+// namespace.
+package main
+
+import (
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+func main() {
+	signals := make(chan os.Signal, 16)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGCHLD)
+	for received := range signals {
+		if received != syscall.SIGCHLD {
+			return
+		}
+		for {
+			if pid, err := syscall.Wait4(-1, nil, syscall.WNOHANG, nil); err != nil || pid == 0 {
+				break
+			}
+		}
+	}
+}
