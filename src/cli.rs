@@ -9,6 +9,7 @@ use std::time::Duration;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::audit;
+use crate::certificates::host::{self, Host};
 use crate::report::json;
 use crate::server::duration;
 use crate::telemetry::LogFormat;
@@ -126,6 +127,27 @@ pub enum Command {
     #[command(after_long_help = audit::json::SHAPE, verbatim_doc_comment)]
     Audit(AuditArguments),
 
+    /// Make a CA and a certificate, for development and air-gapped installs
+    ///
+    /// Four files are written, in PEM, with ECDSA P-256 keys:
+    ///
+    ///   ca.crt   what the API server trusts: the chart's value webhooks.caBundle
+    ///   ca.key   what signs more certificates for the same names
+    ///   tls.crt  the serving certificate, valid for 1 year, its CA for 2
+    ///   tls.key  its private key; the two make a Secret of type kubernetes.io/tls
+    ///
+    /// The commands that use them are printed. The CA can sign for the names that
+    /// are given and for names below them, and for nothing else.
+    ///
+    /// Nothing renews the certificate: write a new one to another directory before
+    /// it expires. Where cert-manager runs, let it keep the Secret instead.
+    ///
+    /// Either all four files are written or none, and none is overwritten.
+    ///
+    /// Exit code: 0 if all is well, 2 if not.
+    #[command(verbatim_doc_comment)]
+    Certs(CertsArguments),
+
     /// List the rules and defaults, or explain one
     Rules(RulesArguments),
 
@@ -241,6 +263,20 @@ pub enum AuditFormat {
     Json,
 }
 
+/// The arguments of `gapless certs`.
+#[derive(Debug, Args)]
+pub struct CertsArguments {
+    /// Directory to write to; it is created if there is none
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+
+    /// DNS name or IP address that the API server calls gapless by; for several,
+    /// repeat it. The default is the Service of a release "gapless" in namespace
+    /// gapless-system
+    #[arg(long, value_name = "NAME", default_value = "gapless.gapless-system.svc")]
+    pub dns: Vec<Host>,
+}
+
 /// The arguments of `gapless rules`.
 #[derive(Debug, Args)]
 pub struct RulesArguments {
@@ -334,9 +370,7 @@ fn socket_address(text: &str) -> Result<SocketAddr, String> {
 /// # Errors
 /// What such a name looks like.
 pub fn namespace_name(text: &str) -> Result<String, String> {
-    let is_inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    let is_label = (1..=63).contains(&text.len()) && text.bytes().all(is_inner);
-    if is_label && !text.starts_with('-') && !text.ends_with('-') {
+    if host::is_label(text) {
         return Ok(text.to_owned());
     }
     Err("write lower case letters, digits and -, at most 63, with a letter or digit at both ends".to_owned())

@@ -9,16 +9,14 @@ use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
-use jiff::civil::Date;
-use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
-use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, CidrSubnet, DnType, ExtendedKeyUsagePurpose,
-    GeneralSubtree, IsCa, KeyPair, KeyUsagePurpose, NameConstraints, date_time_ymd,
-};
-use rustls::pki_types::PrivateKeyDer;
 
+use super::authority::Authority;
+use super::host::Host;
 use super::{CertificateError, ServingCertificate, Validity};
+
+/// What the CA calls itself.
+const CA: &str = "gapless ephemeral CA";
 
 const LOCALHOST: &str = "localhost";
 
@@ -45,17 +43,13 @@ impl Ephemeral {
     pub fn generate(address: Option<IpAddr>) -> Result<Self, CertificateError> {
         let mut addresses = vec![IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
         addresses.extend(address.filter(|address| !address.is_loopback()));
+        let mut hosts = vec![Host::Name(LOCALHOST.to_owned())];
+        hosts.extend(addresses.into_iter().map(Host::Address));
 
-        let ca = CertifiedIssuer::self_signed(ca_params(&addresses)?, KeyPair::generate()?)?;
-        let key = KeyPair::generate()?;
-        let leaf = leaf_params(&addresses)?.signed_by(&key, &ca)?;
-
-        let key = PrivateKeyDer::Pkcs8(key.serialize_der().into());
-        let certificate =
-            ServingCertificate::new(vec![leaf.der().clone()], key).map_err(CertificateError::Generated)?;
-        // Both are valid for the same time.
-        let ca_validity = certificate.validity;
-        Ok(Ephemeral { certificate, ca: ca.pem(), ca_validity })
+        let now = Timestamp::now();
+        let ca = Authority::generate(CA, hosts, DAYS.days(), now)?;
+        let certificate = ca.issue(DAYS.days(), now)?.serving()?;
+        Ok(Ephemeral { certificate, ca: ca.certificate_pem(), ca_validity: ca.validity })
     }
 
     /// Writes the CA to a new file in the directory for temporary files.
@@ -81,39 +75,4 @@ impl Ephemeral {
             }
         }
     }
-}
-
-fn ca_params(addresses: &[IpAddr]) -> Result<CertificateParams, rcgen::Error> {
-    let mut params = params("gapless ephemeral CA", Vec::new())?;
-    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    let hosts = addresses.iter().map(|address| {
-        let all_bits = if address.is_ipv4() { 32 } else { 128 };
-        GeneralSubtree::IpAddress(CidrSubnet::from_addr_prefix(*address, all_bits))
-    });
-    let permitted_subtrees = hosts.chain([GeneralSubtree::DnsName(LOCALHOST.to_owned())]).collect();
-    params.name_constraints = Some(NameConstraints { permitted_subtrees, excluded_subtrees: Vec::new() });
-    Ok(params)
-}
-
-fn leaf_params(addresses: &[IpAddr]) -> Result<CertificateParams, rcgen::Error> {
-    let names = addresses.iter().map(IpAddr::to_string).chain([LOCALHOST.to_owned()]).collect();
-    let mut params = params(LOCALHOST, names)?;
-    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-    params.use_authority_key_identifier_extension = true;
-    Ok(params)
-}
-
-fn params(common_name: &str, names: Vec<String>) -> Result<CertificateParams, rcgen::Error> {
-    let mut params = CertificateParams::new(names)?;
-    params.distinguished_name.push(DnType::CommonName, common_name);
-    let today = Timestamp::now().to_zoned(TimeZone::UTC).date();
-    let midnight = |date: Date| {
-        date_time_ymd(date.year().into(), date.month().unsigned_abs(), date.day().unsigned_abs())
-    };
-    // From yesterday on: a client's clock may be behind.
-    params.not_before = midnight(today.saturating_sub(1.day()));
-    params.not_after = midnight(today.saturating_add(DAYS.days()));
-    Ok(params)
 }

@@ -1,8 +1,10 @@
 //! The serving certificate: where it comes from, and the one place that the
 //! TLS listener reads it from.
 
+pub mod authority;
 pub mod ephemeral;
 pub mod files;
+pub mod host;
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -1,6 +1,7 @@
 //! The subcommands, one file for each.
 
 mod audit;
+mod certs;
 mod check;
 mod fix;
 mod output;
@@ -22,6 +23,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Check(arguments) => check::run(&arguments),
         Command::Fix(arguments) => fix::run(&arguments),
         Command::Audit(arguments) => audit::run(&arguments),
+        Command::Certs(arguments) => certs::run(&arguments),
         Command::Rules(arguments) => rules::run(&arguments),
         Command::Schema => schema::run(),
     }

@@ -1,4 +1,5 @@
-//! Writing to standard output and standard error.
+//! Writing to standard output and standard error, and what can be pasted from
+//! there.
 
 use std::io::{self, ErrorKind, Write};
 
@@ -32,5 +33,28 @@ fn write(out: &mut impl Write, text: &str) -> io::Result<()> {
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
         result => result,
+    }
+}
+
+/// The text as one word of a POSIX shell.
+pub fn shell_word(text: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-:=@%+,".contains(c);
+    if !text.is_empty() && text.chars().all(is_plain) {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_for_the_shell() {
+        assert_eq!(shell_word("/tmp/gapless-ca-1.pem"), "/tmp/gapless-ca-1.pem");
+        assert_eq!(shell_word("/tmp/my files/ca.pem"), "'/tmp/my files/ca.pem'");
+        assert_eq!(shell_word("it's"), r"'it'\''s'");
+        assert_eq!(shell_word(""), "''");
     }
 }

@@ -12,6 +12,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::runtime::Runtime;
 
+use super::output::shell_word;
 use crate::certificates::ephemeral::Ephemeral;
 use crate::certificates::{CertificateError, CertificateStore, Role, ServingCertificate, files};
 use crate::cli::ServeArguments;
@@ -159,16 +160,6 @@ fn reachable(address: SocketAddr) -> String {
     if address.ip().is_unspecified() { format!("localhost:{}", address.port()) } else { address.to_string() }
 }
 
-/// The text as one word of a POSIX shell.
-fn shell_word(text: &str) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-:=@%+,".contains(c);
-    if !text.is_empty() && text.chars().all(is_plain) {
-        text.to_owned()
-    } else {
-        format!("'{}'", text.replace('\'', r"'\''"))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -183,13 +174,5 @@ mod tests {
         ] {
             assert_eq!(reachable(bound.parse().expect("an address")), expected);
         }
-    }
-
-    #[test]
-    fn a_word_for_the_shell() {
-        assert_eq!(shell_word("/tmp/gapless-ca-1.pem"), "/tmp/gapless-ca-1.pem");
-        assert_eq!(shell_word("/tmp/my files/ca.pem"), "'/tmp/my files/ca.pem'");
-        assert_eq!(shell_word("it's"), r"'it'\''s'");
-        assert_eq!(shell_word(""), "''");
     }
 }

@@ -101,7 +101,7 @@ async fn client(kubeconfig: Kubeconfig, has_ended: Arc<AtomicBool>) -> Outcome {
         match deployments.create(&dry_run, &sound).await {
             Ok(created) if is_completed(&created) => outcome.judged += 1,
             Ok(_) => outcome.unjudged += 1,
-            Err(error) => outcome.failed.push(error.to_string()),
+            Err(error) => outcome.failed.push(describe(&error)),
         }
         tokio::time::sleep(PAUSE).await;
         match deployments.create(&dry_run, &harmful).await {
@@ -109,11 +109,19 @@ async fn client(kubeconfig: Kubeconfig, has_ended: Arc<AtomicBool>) -> Outcome {
                 outcome.judged += 1;
             }
             Ok(_) => outcome.unjudged += 1,
-            Err(error) => outcome.failed.push(error.to_string()),
+            Err(error) => outcome.failed.push(describe(&error)),
         }
         tokio::time::sleep(PAUSE).await;
     }
     outcome
+}
+
+/// What the API server says, without the rest of the Status.
+fn describe(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) => status.message.clone(),
+        error => error.to_string(),
+    }
 }
 
 fn is_completed(deployment: &DynamicObject) -> bool {

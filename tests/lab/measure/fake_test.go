@@ -1,0 +1,157 @@
+package measure
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// fakeCluster plays Kubernetes on the loopback. Without gapless, a roll-out cuts
+// off all requests for a while.
+type fakeCluster struct {
+	t *testing.T
+	// losesWithGapless makes gapless useless.
+	losesWithGapless bool
+	// uninstallable makes its installation fail.
+	uninstallable bool
+	// isBroken is a kubectl command that fails.
+	isBroken string
+	// injectsNothing makes gapless leave no annotation.
+	injectsNothing bool
+
+	mutex     sync.Mutex
+	gapless   bool
+	commands  []string
+	manifests map[string]string
+	apps      map[string]*fakeApp
+}
+
+// outage is how long a roll-out without gapless takes until the new pods listen.
+const outage = 300 * time.Millisecond
+
+// quick is a pace for tests.
+var quick = pace{rate: 40, before: 300 * time.Millisecond, after: 300 * time.Millisecond, capacity: 100 * time.Millisecond}
+
+func newFake(t *testing.T) *fakeCluster {
+	return &fakeCluster{t: t, manifests: map[string]string{}, apps: map[string]*fakeApp{}}
+}
+
+func (f *fakeCluster) Fixtures() string { return "../../fixtures" }
+
+// usedSources counts over all tests, and the process's number keeps tests apart
+// that run one after the other.
+var usedSources atomic.Uint32
+
+func (f *fakeCluster) SourceAddress(int) netip.Addr {
+	n := usedSources.Add(1)
+	return netip.AddrFrom4([4]byte{127, byte(50 + n/250), byte(os.Getpid()), byte(n%250 + 1)})
+}
+
+func (f *fakeCluster) InstallGapless(context.Context) error {
+	if f.uninstallable {
+		return errors.New("no chart")
+	}
+	f.gapless = true
+	return nil
+}
+
+func (f *fakeCluster) Kubectl(_ context.Context, stdin string, arguments ...string) (string, error) {
+	f.mutex.Lock()
+	defer f.mutex.Unlock()
+	namespace := ""
+	if arguments[0] == "--namespace" {
+		namespace, arguments = arguments[1], arguments[2:]
+	}
+	command := strings.Join(arguments, " ")
+	f.commands = append(f.commands, strings.TrimSpace(namespace+" "+command))
+	if f.isBroken != "" && strings.HasPrefix(command, f.isBroken) {
+		return "", errors.New("it is broken")
+	}
+	app := f.apps[namespace]
+	switch {
+	case command == "get --raw /version":
+		return `{"major": "1", "gitVersion": "v1.37.2"}`, nil
+	case strings.HasPrefix(command, "create namespace "):
+		return "", nil
+	case strings.HasPrefix(command, "delete namespace "):
+		return "", nil
+	case strings.HasPrefix(command, "apply "):
+		f.manifests[namespace] = stdin
+		f.apps[namespace] = startApp(f.t)
+		return "", nil
+	case command == "rollout status deployment/chatbot --timeout 2m0s":
+		return "", nil
+	case strings.HasPrefix(command, "get --output json deployment chatbot"):
+		annotations := `{"deployment.kubernetes.io/revision": "1"}`
+		if f.gapless && !f.injectsNothing {
+			annotations = `{"gapless.dev/injected": "{}"}`
+		}
+		return `{"metadata": {"annotations": ` + annotations + `}}`, nil
+	case strings.HasPrefix(command, "get --output json service chatbot"):
+		address := app.service
+		return fmt.Sprintf(`{"spec": {"clusterIP": %q, "ports": [{"port": %d}]}}`, address.Addr(), address.Port()), nil
+	case strings.HasPrefix(command, "get --output json pods --selector app=chatbot"):
+		return app.pods(), nil
+	case command == "set image deployment/chatbot kuberada-chatbot=kuberada-chatbot:v2.0":
+		// Long enough for the requests that were due before.
+		time.Sleep(100 * time.Millisecond)
+		app.rollOut(!f.gapless || f.losesWithGapless)
+		return "", nil
+	}
+	return "", fmt.Errorf("the fake does not know %q", command)
+}
+
+// fakeApp is a Service with two pods behind it; one that answers is enough here.
+type fakeApp struct {
+	service, pod netip.AddrPort
+	version      atomic.Value
+	outageEnd    atomic.Int64
+}
+
+func startApp(t *testing.T) *fakeApp {
+	app := &fakeApp{}
+	app.version.Store(oldVersion)
+	app.service, app.pod = serve(t, app), serve(t, app)
+	return app
+}
+
+func serve(t *testing.T, handler http.Handler) netip.AddrPort {
+	server := httptest.NewServer(handler)
+	t.Cleanup(server.CloseClientConnections)
+	return netip.MustParseAddrPort(server.Listener.Addr().String())
+}
+
+func (a *fakeApp) ServeHTTP(response http.ResponseWriter, request *http.Request) {
+	if time.Now().UnixNano() < a.outageEnd.Load() {
+		connection, _, _ := response.(http.Hijacker).Hijack()
+		_ = connection.(*net.TCPConn).Close()
+		return
+	}
+	response.Header().Set("X-Version", a.version.Load().(string))
+	fmt.Fprintln(response, "hello")
+}
+
+func (a *fakeApp) rollOut(loses bool) {
+	if loses {
+		a.outageEnd.Store(time.Now().Add(outage).UnixNano())
+	}
+	a.version.Store(newVersion)
+}
+
+func (a *fakeApp) pods() string {
+	return fmt.Sprintf(`{"items": [{
+		"metadata": {"name": "chatbot-1"},
+		"spec": {"containers": [{"ports": [{"containerPort": %d}]}]},
+		"status": {"podIP": %q}
+	}]}`, a.pod.Port(), a.pod.Addr())
+}
