@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 
 	"gapless.dev/tests/lab/image"
+	"gapless.dev/tests/lab/measure"
 	"gapless.dev/tests/lab/node"
 )
 
@@ -18,6 +19,8 @@ const exitUsage = 2
 const usage = `usage:
   lab up --target DIRECTORY [COMMAND ARGUMENT...]
         bring a node up; run the command in it, or wait for Ctrl-C; take it down
+  lab measure --target DIRECTORY --repository DIRECTORY [-- OPTION...]
+        count in a node the requests that roll-outs lose; see its --help
   lab check --target DIRECTORY
         say what this machine lacks for that
   lab pack --name NAME:TAG [--user UID:GID] [--env NAME=VALUE]... PROGRAM ARCHIVE
@@ -33,8 +36,11 @@ func main() {
 	arguments := os.Args[2:]
 	switch os.Args[1] {
 	case "up":
-		tools, _ := nodeArguments(arguments)
-		os.Exit(node.Up(tools, append([]string{"init"}, arguments...)))
+		os.Exit(up(arguments))
+	case "measure":
+		os.Exit(bringUpAndMeasure(arguments))
+	case "measure-here":
+		os.Exit(measureHere(arguments))
 	case "init":
 		os.Exit(node.Init(append([]string{"run"}, arguments...)))
 	case "run":
@@ -50,6 +56,43 @@ func main() {
 		fmt.Fprint(os.Stderr, usage)
 		os.Exit(exitUsage)
 	}
+}
+
+func up(arguments []string) int {
+	tools, _ := nodeArguments(arguments)
+	return node.Up(tools, append([]string{"init"}, arguments...))
+}
+
+// bringUpAndMeasure measures in a node that is there for nothing else. What needs
+// no node, such as --help, needs none.
+func bringUpAndMeasure(arguments []string) int {
+	target, _, options := measureArguments(arguments)
+	if !measure.NeedsCluster(options) {
+		return measure.Main(options, nil)
+	}
+	program, err := os.Executable()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "lab:", err)
+		return 1
+	}
+	return up(append([]string{"--target", target, "--", program, "measure-here"}, arguments...))
+}
+
+// measureHere measures in the node that this process runs in.
+func measureHere(arguments []string) int {
+	target, repository, options := measureArguments(arguments)
+	return measure.Main(options, cluster{repository, filepath.Join(target, "lab", "gapless")})
+}
+
+// measureArguments are the two directories; all after "--" is for the measurement.
+func measureArguments(arguments []string) (target, repository string, options []string) {
+	flags := flag.NewFlagSet("lab", flag.ExitOnError)
+	flags.StringVar(&target, "target", "target", "")
+	flags.StringVar(&repository, "repository", ".", "")
+	flags.Usage = func() { fmt.Fprint(os.Stderr, usage) }
+	// ExitOnError: Parse does not return an error.
+	_ = flags.Parse(arguments)
+	return target, repository, flags.Args()
 }
 
 // nodeArguments are those of up, and of the processes that it starts.
