@@ -185,9 +185,7 @@ fn a_restarted_deployment_loses_no_call(lab: &Lab) {
     let old: Vec<String> = running_pods(lab).iter().map(|pod| pod_name(pod).to_owned()).collect();
     let load = Load::start(&lab.cluster);
     thread::sleep(Duration::from_secs(1));
-    lab.cluster
-        .kubectl(["rollout", "restart", "deployment/gapless", "--namespace", RELEASE_NAMESPACE])
-        .ok();
+    lab.cluster.kubectl(["rollout", "restart", "deployment/gapless", "--namespace", RELEASE_NAMESPACE]).ok();
     rollout_status(lab);
     for name in &old {
         lab.cluster
@@ -250,7 +248,14 @@ fn running_pods(lab: &Lab) -> Vec<Value> {
 
 fn rollout_status(lab: &Lab) {
     lab.cluster
-        .kubectl(["rollout", "status", "deployment/gapless", "--timeout=90s", "--namespace", RELEASE_NAMESPACE])
+        .kubectl([
+            "rollout",
+            "status",
+            "deployment/gapless",
+            "--timeout=90s",
+            "--namespace",
+            RELEASE_NAMESPACE,
+        ])
         .ok();
 }
 
