@@ -109,10 +109,12 @@ fn failed(what: &str, error: &std::io::Error) -> Unavailable {
     Unavailable::Failed(format!("{what}: {error}"))
 }
 
-/// Whether any process of this machine is in the network namespace with this number.
-pub fn is_populated(network_namespace: &Path) -> bool {
+/// Whether any process of this machine is in the namespace, which is given as a link
+/// below `/proc/PID/ns` shows it: `net:[4026531840]`.
+pub fn is_populated(namespace: &Path) -> bool {
+    let kind = namespace.to_str().and_then(|link| link.split(':').next()).expect("a namespace has a kind");
     let processes = fs::read_dir("/proc").expect("there is /proc");
     processes
-        .filter_map(|process| fs::read_link(process.ok()?.path().join("ns/net")).ok())
-        .any(|found| found == network_namespace)
+        .filter_map(|process| fs::read_link(process.ok()?.path().join("ns").join(kind)).ok())
+        .any(|found| found == namespace)
 }
