@@ -52,14 +52,15 @@ pub enum Command {
     /// The API server calls POST /mutate/PROFILE and POST /validate/PROFILE;
     /// without a profile, the default one applies.
     ///
-    /// Without --tls-cert and --tls-key a CA and a certificate for localhost are
-    /// made, in memory. The CA is written to a file, and a curl command that
-    /// tries it all is printed.
+    /// The certificate comes from files (--tls-cert and --tls-key), or gapless keeps
+    /// it in the cluster by itself (--self-managed-certificates). Without either, a
+    /// CA and a certificate for localhost are made, in memory. The CA is written to
+    /// a file, and a curl command that tries it all is printed.
     ///
     /// On SIGTERM or SIGINT, /readyz fails at once. The webhooks go on until
     /// everybody has noticed, close each connection with its next answer, and
     /// finish what has begun. A second signal ends gapless at once.
-    Serve(ServeArguments),
+    Serve(Box<ServeArguments>),
 
     /// Judge manifests in files as the webhook would
     ///
@@ -140,7 +141,9 @@ pub enum Command {
     /// are given and for names below them, and for nothing else.
     ///
     /// Nothing renews the certificate: write a new one to another directory before
-    /// it expires. Where cert-manager runs, let it keep the Secret instead.
+    /// it expires, and put it into the Secret. gapless serve follows the change.
+    /// Where cert-manager runs, let it keep the Secret instead. A gapless in the
+    /// cluster needs none of this: it makes and renews its certificates by itself.
     ///
     /// Either all four files are written or none, and none is overwritten.
     ///
@@ -307,7 +310,7 @@ pub struct ServeArguments {
 
     /// How often to look whether the configuration has changed. A changed one
     /// takes effect at once; if it cannot be used, the older one stays in force
-    #[arg(long, value_name = "DURATION", env = "GAPLESS_CONFIG_POLL_INTERVAL", default_value = "2s", value_parser = poll_interval)]
+    #[arg(long, value_name = "DURATION", env = "GAPLESS_CONFIG_POLL_INTERVAL", default_value = "2s", value_parser = positive)]
     pub config_poll_interval: Duration,
 
     /// Serving certificate, a PEM file; intermediate certificates come after it
@@ -318,6 +321,15 @@ pub struct ServeArguments {
     /// PKCS#1, not encrypted
     #[arg(long, value_name = "FILE", env = "GAPLESS_TLS_KEY", requires = "tls_cert")]
     pub tls_key: Option<PathBuf>,
+
+    /// How often to look whether these two files have changed. New connections are
+    /// served with the new certificate; if it cannot be used, the older one stays
+    #[arg(long, value_name = "DURATION", env = "GAPLESS_TLS_POLL_INTERVAL", default_value = "10s", value_parser = positive)]
+    pub tls_poll_interval: Duration,
+
+    #[command(flatten)]
+    /// Certificates that gapless makes and renews by itself.
+    pub self_managed: SelfManagedArguments,
 
     /// Address of the webhooks, HTTPS; the default is every address of the host,
     /// IPv4 too, and port 0 is any free port
@@ -356,7 +368,68 @@ pub struct ServeArguments {
     pub log: String,
 }
 
-fn poll_interval(text: &str) -> Result<Duration, String> {
+/// The arguments of `gapless serve` about certificates that it makes and renews by
+/// itself.
+#[derive(Debug, Args)]
+pub struct SelfManagedArguments {
+    /// Make a CA and a certificate and renew them in time. They are kept in a
+    /// Secret, and the CA is kept in the caBundle of all webhooks of the webhook
+    /// configurations. The cluster is found as kubectl finds it
+    #[arg(
+        long,
+        env = "GAPLESS_SELF_MANAGED_CERTIFICATES",
+        conflicts_with = "tls_cert",
+        requires_all = ["certificate_secret", "certificate_host", "webhook_configurations"]
+    )]
+    pub self_managed_certificates: bool,
+
+    /// Name of that Secret. One that gapless has not made is left alone
+    #[arg(long, value_name = "NAME", env = "GAPLESS_CERTIFICATE_SECRET", value_parser = object_name, requires = "self_managed_certificates")]
+    pub certificate_secret: Option<String>,
+
+    /// Namespace of that Secret; without it, that of the service account or of the
+    /// kubeconfig's context
+    #[arg(long, value_name = "NAMESPACE", env = "GAPLESS_CERTIFICATE_SECRET_NAMESPACE", value_parser = namespace_name, requires = "self_managed_certificates")]
+    pub certificate_secret_namespace: Option<String>,
+
+    /// DNS name or IP address that the API server calls gapless by, such as
+    /// gapless.gapless-system.svc; for several, repeat it
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "GAPLESS_CERTIFICATE_HOST",
+        value_delimiter = ',',
+        requires = "self_managed_certificates"
+    )]
+    pub certificate_host: Vec<Host>,
+
+    /// Name of the MutatingWebhookConfiguration and of the
+    /// ValidatingWebhookConfiguration
+    #[arg(long, value_name = "NAME", env = "GAPLESS_WEBHOOK_CONFIGURATIONS", value_parser = object_name, requires = "self_managed_certificates")]
+    pub webhook_configurations: Option<String>,
+
+    /// How often to look at these three objects.
+    // A wrong bundle is repaired that late, and a new webhook gets its bundle.
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = positive, hide = true)]
+    pub certificate_poll_interval: Duration,
+
+    /// How long a new CA has to be in every bundle until a certificate of it is
+    /// served.
+    // API servers see a change of the configurations after fractions of a second;
+    // this is for one that is busy or has just reconnected.
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration::parse, hide = true)]
+    pub ca_trust_delay: Duration,
+
+    /// How long a certificate is valid: 90 days.
+    #[arg(long, value_name = "DURATION", default_value = "2160h", value_parser = positive, hide = true)]
+    pub certificate_lifetime: Duration,
+
+    /// How long a CA is valid: 2 years.
+    #[arg(long, value_name = "DURATION", default_value = "17520h", value_parser = positive, hide = true)]
+    pub ca_lifetime: Duration,
+}
+
+fn positive(text: &str) -> Result<Duration, String> {
     let interval = duration::parse(text).map_err(|error| error.to_string())?;
     if interval.is_zero() { Err("write more than 0, such as 2s".to_owned()) } else { Ok(interval) }
 }
@@ -374,4 +447,14 @@ pub fn namespace_name(text: &str) -> Result<String, String> {
         return Ok(text.to_owned());
     }
     Err("write lower case letters, digits and -, at most 63, with a letter or digit at both ends".to_owned())
+}
+
+/// A name that an object may have (RFC 1123 subdomain).
+fn object_name(text: &str) -> Result<String, String> {
+    if text.len() <= host::LONGEST_NAME && text.split('.').all(host::is_label) {
+        return Ok(text.to_owned());
+    }
+    Err("write lower case letters, digits, - and ., at most 253, with a letter or digit at both ends and \
+         beside each ."
+        .to_owned())
 }

@@ -37,4 +37,5 @@ pub mod rules;
 pub mod server;
 pub mod telemetry;
 pub mod waiver;
+pub mod watched;
 pub mod workload;

@@ -38,6 +38,7 @@ pub struct Metrics {
     waivers: Family<WaiverLabels, Counter>,
     skips: Family<SkipLabels, Counter>,
     certificates: Family<CertificateLabels, Gauge>,
+    certificate_reloads: Family<ResultLabels, Counter>,
     config_reloads: Family<ResultLabels, Counter>,
     panics: Counter,
 }
@@ -100,6 +101,7 @@ impl Metrics {
             waivers: Family::default(),
             skips: Family::default(),
             certificates: Family::default(),
+            certificate_reloads: Family::default(),
             config_reloads: Family::default(),
             panics: Counter::default(),
         };
@@ -152,6 +154,11 @@ impl Metrics {
     /// Says until when a certificate is valid, in seconds since 1970.
     pub fn set_certificate_not_after(&self, role: Role, not_after: i64) {
         self.certificates.get_or_create(&CertificateLabels { role: role.as_str() }).set(not_after);
+    }
+
+    /// Counts a change of the serving certificate, and whether it took effect.
+    pub fn record_certificate_reload(&self, is_success: bool) {
+        self.certificate_reloads.get_or_create(&ResultLabels::of(is_success)).inc();
     }
 
     /// Counts a change of the configuration file, and whether it took effect.
@@ -208,6 +215,11 @@ impl Metrics {
             self.certificates.clone(),
         );
         registry.register(
+            "gapless_certificate_reloads",
+            "Changes of the serving certificate, by whether they took effect",
+            self.certificate_reloads.clone(),
+        );
+        registry.register(
             "gapless_config_reloads",
             "Changes of the configuration file, by whether they took effect",
             self.config_reloads.clone(),
@@ -242,6 +254,7 @@ impl Metrics {
             drop(self.skips.get_or_create(&SkipLabels { reason }));
         }
         for labels in [true, false].map(ResultLabels::of) {
+            drop(self.certificate_reloads.get_or_create(&labels));
             drop(self.config_reloads.get_or_create(&labels));
         }
     }

@@ -19,7 +19,8 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
-use gapless::certificates::{Validity, crypto_provider, files};
+use gapless::certificates::files::WatchedPair;
+use gapless::certificates::{Validity, crypto_provider};
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
 use program::{Connection, Program, client_config};
@@ -137,13 +138,13 @@ fn each_key_belongs_to_its_certificate() {
     let (directory, _) = made(&[]);
     let path = |name: &str| directory.path().join("out").join(name);
     for (certificate, key) in [("tls.crt", "tls.key"), ("ca.crt", "ca.key")] {
-        files::read(&path(certificate), &path(key)).unwrap();
+        WatchedPair::open(&path(certificate), &path(key)).unwrap();
         let key = KeyPair::from_pem(&fs::read_to_string(path(key)).unwrap()).unwrap();
         assert_eq!(key.algorithm(), &rcgen::PKCS_ECDSA_P256_SHA256);
     }
-    assert!(files::read(&path("tls.crt"), &path("ca.key")).is_err());
+    assert!(WatchedPair::open(&path("tls.crt"), &path("ca.key")).is_err());
     let (other, _) = made(&[]);
-    assert!(files::read(&path("tls.crt"), &other.path().join("out/tls.key")).is_err());
+    assert!(WatchedPair::open(&path("tls.crt"), &other.path().join("out/tls.key")).is_err());
 }
 
 #[test]
@@ -212,7 +213,7 @@ fn says_what_is_written_and_until_when_it_is_valid() {
     let out = directory.path().join("out");
     let validity = |name: &str| -> Validity {
         let path = |extension: &str| out.join(format!("{name}.{extension}"));
-        files::read(&path("crt"), &path("key")).unwrap().validity
+        WatchedPair::open(&path("crt"), &path("key")).unwrap().0.validity
     };
     let day = |time: Timestamp| time.to_zoned(TimeZone::UTC).date();
     let (ca, leaf) = (validity("ca"), validity("tls"));
@@ -270,7 +271,10 @@ fn the_printed_commands_work_when_pasted() {
         let ca = format!("webhooks.caBundle={ca}");
         let kubectl = "kubectl -n platform create secret tls gapless-tls";
         let kubectl = kubectl.split(' ').chain(["--cert", &certificate, "--key", &key]);
-        let helm = "helm install my-gapless charts/gapless -n platform".split(' ').chain(["--set-file", &ca]);
+        let helm =
+            "helm install my-gapless charts/gapless -n platform --set certificates.mode=existingSecret"
+                .split(' ')
+                .chain(["--set-file", &ca]);
         assert_eq!(commands, [kubectl.collect::<Vec<_>>(), helm.collect()]);
         assert!(directory.path().join(certificate).exists() && directory.path().join(key).exists());
     }

@@ -42,11 +42,21 @@ fn gapless_in_the_cluster_from_installation_to_its_end() {
     fail_closed(&lab);
     an_evicted_pod_loses_no_call(&lab);
     a_restarted_deployment_loses_no_call(&lab);
+    a_deleted_secret_is_made_again(&lab);
+    the_end(&lab);
+    certificates_of_ones_own(&lab);
     the_end(&lab);
 }
 
-/// As README.md says, with certificates that gapless makes.
+/// As README.md says, with all the chart's defaults: gapless makes its certificates.
 fn install(lab: &Lab) {
+    helm(lab, "install").args(["--create-namespace", "--wait"]).ok();
+    wait_for_webhooks(&lab.cluster);
+    assert_eq!(running_pods(lab).len(), 2, "the chart's default");
+}
+
+/// As README.md says for certificates of one's own; `gapless certs` makes them.
+fn certificates_of_ones_own(lab: &Lab) {
     let certificates = lab.cluster.file("certificates");
     let made = Command::new(env!("CARGO_BIN_EXE_gapless"))
         .args(["certs", "--out"])
@@ -55,18 +65,18 @@ fn install(lab: &Lab) {
         .expect("gapless can be run");
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
 
+    // The one that gapless made stays, for it is not the chart's.
+    lab.cluster.kubectl(["delete", "secret", "gapless-tls", "--namespace", RELEASE_NAMESPACE]).ok();
     let option = |name: &str, file: &str| format!("--{name}={}", certificates.join(file).display());
-    lab.cluster.kubectl(["create", "namespace", RELEASE_NAMESPACE]).ok();
     lab.cluster
         .kubectl(["create", "secret", "tls", "gapless-tls", "--namespace", RELEASE_NAMESPACE])
         .args([option("cert", "tls.crt"), option("key", "tls.key")])
         .ok();
     helm(lab, "install")
-        .args(["--wait", "--set-file"])
+        .args(["--wait", "--set", "certificates.mode=existingSecret", "--set-file"])
         .args([format!("webhooks.caBundle={}", certificates.join("ca.crt").display())])
         .ok();
     wait_for_webhooks(&lab.cluster);
-    assert_eq!(running_pods(lab).len(), 2, "the chart's default");
 }
 
 /// `helm VERB gapless charts/gapless`
@@ -209,6 +219,33 @@ fn a_restarted_deployment_loses_no_call(lab: &Lab) {
             .sum();
         assert!(answered > 0, "{name} was not asked:\n{metrics}");
     }
+}
+
+/// With a new CA, which every API server trusts before it is used.
+fn a_deleted_secret_is_made_again(lab: &Lab) {
+    let ca = || {
+        let secret = lab
+            .cluster
+            .kubectl(["get", "secret", "gapless-tls", "--namespace", RELEASE_NAMESPACE])
+            .args(["--ignore-not-found", "-o", "jsonpath={.data.ca\\.crt}"]);
+        secret.ok().stdout
+    };
+    let before = ca();
+    let load = Load::start(&lab.cluster);
+    lab.cluster.kubectl(["delete", "secret", "gapless-tls", "--namespace", RELEASE_NAMESPACE]).ok();
+    eventually("another CA", || match ca() {
+        found if found.is_empty() || found == before => Err(found),
+        _ => Ok(()),
+    });
+    eventually("both pods to serve its certificate", || {
+        let logs = lab.cluster.kubectl(["logs", "--namespace", RELEASE_NAMESPACE, "--tail=-1", "--prefix"]);
+        let logs = logs.args(["--selector=app.kubernetes.io/name=gapless"]).ok().stdout;
+        // Each has done so once when it started.
+        let changes = logs.lines().filter(|line| line.contains("another certificate is served")).count();
+        if changes >= 4 { Ok(()) } else { Err(logs) }
+    });
+    thread::sleep(Duration::from_secs(2));
+    load.stop().assert_no_call_was_lost(100);
 }
 
 fn the_end(lab: &Lab) {

@@ -14,5 +14,7 @@ mod answers;
 mod process;
 #[path = "server/program.rs"]
 mod program;
+#[path = "server/renewal.rs"]
+mod renewal;
 #[path = "server/reviews.rs"]
 mod reviews;

@@ -5,19 +5,18 @@
 //! and where.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
 
-use jiff::civil::Date;
-use jiff::tz::TimeZone;
-use jiff::{Span, Timestamp, ToSpan};
+use jiff::Timestamp;
 use rcgen::{
     BasicConstraints, Certificate, CertificateParams, CertifiedIssuer, CidrSubnet, DnType,
-    ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, KeyPair, KeyUsagePurpose, NameConstraints,
+    ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, Issuer, KeyPair, KeyUsagePurpose, NameConstraints,
     PKCS_ECDSA_P256_SHA256, date_time_ymd,
 };
-use rustls::pki_types::PrivateKeyDer;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::host::Host;
-use super::{CertificateError, ServingCertificate, Validity, validity};
+use super::{CertificateError, ServingCertificate, UnusablePair, Validity, pem, validity};
 
 /// The most characters of a common name (RFC 5280, `ub-common-name`).
 const LONGEST_COMMON_NAME: usize = 64;
@@ -32,40 +31,56 @@ const COMMON_NAME: &str = "gapless";
 /// narrower.
 #[derive(Debug)]
 pub struct Authority {
-    issuer: CertifiedIssuer<'static, KeyPair>,
+    issuer: Issuer<'static, KeyPair>,
     hosts: Vec<Host>,
+    /// Its certificate, which clients trust.
+    pub certificate: CertificateDer<'static>,
     /// When its certificate is valid.
     pub validity: Validity,
 }
 
 impl Authority {
-    /// Makes a CA for these hosts, called `name`. It is valid from yesterday on,
-    /// and from today on for `lifetime`, which counts in days or longer units.
+    /// Makes a CA for these hosts, called `name`.
     ///
     /// # Errors
     /// If the cryptography fails.
-    pub fn generate(
-        name: &str,
-        hosts: Vec<Host>,
-        lifetime: Span,
-        now: Timestamp,
-    ) -> Result<Self, CertificateError> {
-        let mut params = params(name, &[], lifetime, now)?;
+    pub fn generate(name: &str, hosts: Vec<Host>, validity: Validity) -> Result<Self, CertificateError> {
+        let mut params = params(name, &[], validity)?;
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         params.name_constraints = Some(name_constraints(&hosts));
-        let issuer = CertifiedIssuer::self_signed(params, new_key()?)?;
-        let validity = validity(issuer.der()).map_err(CertificateError::Generated)?;
-        Ok(Authority { issuer, hosts, validity })
+        let made = CertifiedIssuer::self_signed(params, new_key()?)?;
+        let key = made.key().serialize_pem();
+        Authority::load(made.der().clone(), &key, hosts).map_err(CertificateError::Generated)
     }
 
-    /// Signs a serving certificate for the hosts, with a new key. It is valid as
-    /// long as [`Authority::generate`] says.
+    /// A CA that was made before, with its key in PEM. Whether it may sign for
+    /// these hosts shows only in what it signs.
+    ///
+    /// # Errors
+    /// If the key is not the certificate's, or one of them cannot be read.
+    pub fn load(
+        certificate: CertificateDer<'static>,
+        key: &str,
+        hosts: Vec<Host>,
+    ) -> Result<Self, UnusablePair> {
+        let key = KeyPair::from_pem(key).map_err(|error| UnusablePair::PrivateKey(error.to_string()))?;
+        // Checks that the two belong together.
+        let der = PrivateKeyDer::Pkcs8(key.serialize_der().into());
+        let validity = ServingCertificate::new(vec![certificate.clone()], der)?.validity;
+        let issuer = Issuer::from_ca_cert_der(&certificate, key)
+            .map_err(|error| UnusablePair::Certificate(error.to_string()))?;
+        Ok(Authority { issuer, hosts, certificate, validity })
+    }
+
+    /// Signs a serving certificate for the hosts, with a new key. It expires no
+    /// later than its CA, with which clients would refuse it.
     ///
     /// # Errors
     /// If the cryptography fails.
-    pub fn issue(&self, lifetime: Span, now: Timestamp) -> Result<Issued, CertificateError> {
-        let mut params = params(common_name(&self.hosts), &self.hosts, lifetime, now)?;
+    pub fn issue(&self, mut lifetime: Validity) -> Result<Issued, CertificateError> {
+        lifetime.not_after = lifetime.not_after.min(self.validity.not_after);
+        let mut params = params(common_name(&self.hosts), &self.hosts, lifetime)?;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         params.use_authority_key_identifier_extension = true;
@@ -75,9 +90,14 @@ impl Authority {
         Ok(Issued { certificate, key, validity })
     }
 
-    /// Its certificate, which clients trust, in PEM.
+    /// What it signs for.
+    pub fn hosts(&self) -> &[Host] {
+        &self.hosts
+    }
+
+    /// Its certificate in PEM.
     pub fn certificate_pem(&self) -> String {
-        self.issuer.pem()
+        pem(&self.certificate)
     }
 
     /// Its private key, in PEM.
@@ -153,29 +173,21 @@ fn name_constraints(hosts: &[Host]) -> NameConstraints {
     NameConstraints { permitted_subtrees: permitted_subtrees.collect(), excluded_subtrees }
 }
 
-fn params(
-    common_name: &str,
-    hosts: &[Host],
-    lifetime: Span,
-    now: Timestamp,
-) -> Result<CertificateParams, rcgen::Error> {
+fn params(common_name: &str, hosts: &[Host], validity: Validity) -> Result<CertificateParams, rcgen::Error> {
     let mut params = CertificateParams::new(hosts.iter().map(Host::to_string).collect::<Vec<_>>())?;
     params.distinguished_name.push(DnType::CommonName, common_name);
-    let today = now.to_zoned(TimeZone::UTC).date();
-    let midnight = |date: Date| {
-        date_time_ymd(date.year().into(), date.month().unsigned_abs(), date.day().unsigned_abs())
-    };
-    // From yesterday on: a client's clock may be behind.
-    params.not_before = midnight(today.saturating_sub(1.day()));
-    params.not_after = midnight(today.saturating_add(lifetime));
+    // X.509 counts in whole seconds.
+    let since_1970 = |time: Timestamp| Duration::from_secs(time.as_second().max(0).unsigned_abs());
+    params.not_before = date_time_ymd(1970, 1, 1) + since_1970(validity.not_before);
+    params.not_after = date_time_ymd(1970, 1, 1) + since_1970(validity.not_after);
     Ok(params)
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
-    use std::time::Duration;
 
+    use jiff::ToSpan;
     use rustls::RootCertStore;
     use rustls::client::WebPkiServerVerifier;
     use rustls::client::danger::ServerCertVerifier;
@@ -199,13 +211,13 @@ mod tests {
     }
 
     fn authority(names: &str) -> Authority {
-        Authority::generate("some CA", hosts(names), 2.years(), at(NOW)).expect("a CA")
+        Authority::generate("some CA", hosts(names), Validity::days(2.years(), at(NOW))).expect("a CA")
     }
 
     /// What a client that trusts the CA says to the certificate.
     fn verify(ca: &Authority, leaf: &Issued, name: &str, time: Timestamp) -> Result<(), rustls::Error> {
         let mut roots = RootCertStore::empty();
-        roots.add(ca.issuer.der().clone()).expect("a CA certificate");
+        roots.add(ca.certificate.clone()).expect("a CA certificate");
         let verifier =
             WebPkiServerVerifier::builder_with_provider(Arc::new(roots), crypto_provider()).build();
         let name = ServerName::try_from(name).expect("a host");
@@ -217,7 +229,7 @@ mod tests {
     #[test]
     fn is_trusted_for_its_hosts_and_for_its_time() {
         let ca = authority("gapless.svc ::1 192.0.2.1");
-        let leaf = ca.issue(1.year(), at(NOW)).expect("a certificate");
+        let leaf = ca.issue(Validity::days(1.year(), at(NOW))).expect("a certificate");
         for name in ["gapless.svc", "::1", "192.0.2.1"] {
             assert_eq!(verify(&ca, &leaf, name, at(NOW)), Ok(()), "{name}");
         }
@@ -264,7 +276,7 @@ mod tests {
             let mut ca = authority(own);
             // As somebody would do who has the CA's private key.
             ca.hosts = hosts(others);
-            let leaf = ca.issue(1.year(), at(NOW)).expect("a certificate");
+            let leaf = ca.issue(Validity::days(1.year(), at(NOW))).expect("a certificate");
             for name in others.split_whitespace() {
                 let outcome = verify(&ca, &leaf, name, at(NOW));
                 assert_eq!(outcome.is_ok(), is_trusted, "{own} for {others}: {outcome:?}");
@@ -278,15 +290,56 @@ mod tests {
     #[test]
     fn another_ca_of_the_same_name_is_not_trusted() {
         let (ca, other) = (authority("gapless.svc"), authority("gapless.svc"));
-        let leaf = other.issue(1.year(), at(NOW)).expect("a certificate");
+        let leaf = other.issue(Validity::days(1.year(), at(NOW))).expect("a certificate");
         assert!(verify(&ca, &leaf, "gapless.svc", at(NOW)).is_err());
         assert_eq!(verify(&other, &leaf, "gapless.svc", at(NOW)), Ok(()));
     }
 
     #[test]
+    fn goes_on_after_it_was_loaded() {
+        let ca = authority("gapless.svc ::1");
+        let load = |certificate, key: &str| Authority::load(certificate, key, hosts("gapless.svc ::1"));
+        let loaded = load(ca.certificate.clone(), &ca.key_pem()).expect("a CA");
+        assert_eq!((loaded.validity, loaded.key_pem()), (ca.validity, ca.key_pem()));
+        let leaf = loaded.issue(Validity::days(1.year(), at(NOW))).expect("a certificate");
+        assert_eq!(verify(&ca, &leaf, "gapless.svc", at(NOW)), Ok(()));
+        assert_eq!(verify(&ca, &leaf, "::1", at(NOW)), Ok(()));
+
+        let other = authority("gapless.svc").key_pem();
+        for (key, problem) in [
+            (other.as_str(), "the private key does not belong to the first certificate in the file"),
+            ("", "the private key cannot be read: "),
+        ] {
+            let error = load(ca.certificate.clone(), key).expect_err("no CA").to_string();
+            assert!(error.starts_with(problem), "{error}");
+        }
+        assert!(load(CertificateDer::from(vec![0; 100]), &other).is_err());
+    }
+
+    #[test]
+    fn no_certificate_outlives_its_ca() {
+        let ca = authority("gapless.svc");
+        for (years, end) in
+            [(1, "2029-02-28T00:00:00Z"), (2, "2030-02-28T00:00:00Z"), (3, "2030-02-28T00:00:00Z")]
+        {
+            let leaf = ca.issue(Validity::days(years.years(), at(NOW))).expect("a certificate");
+            assert_eq!(leaf.validity.not_after, at(end), "{years}");
+        }
+    }
+
+    #[test]
+    fn may_be_valid_for_seconds() {
+        let validity =
+            Validity { not_before: at("2026-11-27T10:00:00Z"), not_after: at("2026-11-27T10:00:07Z") };
+        let ca = Authority::generate("some CA", hosts("gapless.svc"), validity).expect("a CA");
+        assert_eq!(ca.validity, validity);
+        assert_eq!(ca.issue(validity).expect("a certificate").validity, validity);
+    }
+
+    #[test]
     fn each_certificate_has_a_key_of_its_own() {
         let ca = authority("gapless.svc");
-        let issue = || ca.issue(1.year(), at(NOW)).expect("a certificate");
+        let issue = || ca.issue(Validity::days(1.year(), at(NOW))).expect("a certificate");
         let (first, second) = (issue(), issue());
         assert_ne!(first.key_pem(), second.key_pem());
         assert_ne!(first.key_pem(), ca.key_pem());
@@ -321,8 +374,8 @@ mod tests {
     fn says_what_it_is_for() {
         let long = format!("{}.svc", "a".repeat(61));
         let ca = authority(&long);
-        let leaf = ca.issue(1.year(), at(NOW)).expect("a certificate");
-        let (_, ca) = parse_x509_certificate(ca.issuer.der()).expect("a certificate");
+        let leaf = ca.issue(Validity::days(1.year(), at(NOW))).expect("a certificate");
+        let (_, ca) = parse_x509_certificate(&ca.certificate).expect("a certificate");
         let (_, leaf) = parse_x509_certificate(leaf.certificate.der()).expect("a certificate");
         assert_eq!(ca.subject().to_string(), "CN=some CA");
         assert_eq!(ca.issuer(), ca.subject());

@@ -46,9 +46,9 @@ impl Ephemeral {
         let mut hosts = vec![Host::Name(LOCALHOST.to_owned())];
         hosts.extend(addresses.into_iter().map(Host::Address));
 
-        let now = Timestamp::now();
-        let ca = Authority::generate(CA, hosts, DAYS.days(), now)?;
-        let certificate = ca.issue(DAYS.days(), now)?.serving()?;
+        let validity = Validity::days(DAYS.days(), Timestamp::now());
+        let ca = Authority::generate(CA, hosts, validity)?;
+        let certificate = ca.issue(validity)?.serving()?;
         Ok(Ephemeral { certificate, ca: ca.certificate_pem(), ca_validity: ca.validity })
     }
 

@@ -1,20 +1,69 @@
 //! A serving certificate from files, as cert-manager or an operator provide it.
 
-use std::fs;
+use std::io;
 use std::path::Path;
 
+use jiff::Timestamp;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::{CertificateError, ServingCertificate};
+use crate::watched::{Contents, WatchedFiles};
 
-/// Reads a certificate, with the intermediate ones after it, and its key.
-///
-/// # Errors
-/// If a file cannot be read, holds something else, or the two are no pair.
-pub fn read(certificate: &Path, key: &Path) -> Result<ServingCertificate, CertificateError> {
-    let chain = read_chain(certificate)?;
-    let private_key = read_key(key)?;
+/// The files of a certificate and its key, and what was in them at the last
+/// look.
+#[derive(Debug)]
+pub struct WatchedPair {
+    files: WatchedFiles<2>,
+    /// One that is not valid yet. Its files need not change for it to be.
+    early: Option<ServingCertificate>,
+}
+
+impl WatchedPair {
+    /// Reads a certificate, with the intermediate ones after it, and its key,
+    /// for the first time. Whether it is valid now is for the caller to judge.
+    ///
+    /// # Errors
+    /// If a file cannot be read, holds something else, or the two are no pair.
+    pub fn open(certificate: &Path, key: &Path) -> Result<(ServingCertificate, Self), CertificateError> {
+        let (contents, files) = WatchedFiles::open([certificate, key]);
+        let certificate = understand([certificate, key], contents)?;
+        Ok((certificate, WatchedPair { files, early: None }))
+    }
+
+    /// The file of the certificate.
+    pub fn path(&self) -> &Path {
+        let [certificate, _] = self.files.paths();
+        certificate
+    }
+
+    /// Looks at the files; `None` if they are as they were. Each content is
+    /// refused only once; and one that was, because its time had not come, is
+    /// returned when it has.
+    pub fn look(&mut self, now: Timestamp) -> Option<Result<ServingCertificate, CertificateError>> {
+        let is_valid = |pair: &mut ServingCertificate| pair.validity.objection(now).is_none();
+        let Some(contents) = self.files.look() else {
+            return self.early.take_if(is_valid).map(Ok);
+        };
+        self.early = None;
+        let pair = understand(self.files.paths(), contents);
+        Some(pair.and_then(|pair| match pair.validity.objection(now) {
+            None => Ok(pair),
+            Some(objection) => {
+                let path = self.path().to_owned();
+                self.early = Some(pair);
+                Err(CertificateError::NotValid { path, objection })
+            }
+        }))
+    }
+}
+
+fn understand(
+    [certificate, key]: [&Path; 2],
+    [chain, private_key]: Contents<2>,
+) -> Result<ServingCertificate, CertificateError> {
+    let chain = parse_chain(certificate, &readable(certificate, chain)?)?;
+    let private_key = parse_key(key, &readable(key, private_key)?)?;
     ServingCertificate::new(chain, private_key).map_err(|problem| CertificateError::Pair {
         certificate: certificate.to_owned(),
         key: key.to_owned(),
@@ -22,9 +71,12 @@ pub fn read(certificate: &Path, key: &Path) -> Result<ServingCertificate, Certif
     })
 }
 
-fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, CertificateError> {
-    let text = read_file(path)?;
-    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
+fn readable(path: &Path, content: io::Result<Vec<u8>>) -> Result<Vec<u8>, CertificateError> {
+    content.map_err(|source| CertificateError::Unreadable { path: path.to_owned(), source })
+}
+
+fn parse_chain(path: &Path, text: &[u8]) -> Result<Vec<CertificateDer<'static>>, CertificateError> {
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text).collect();
     let chain =
         chain.map_err(|error| malformed(path, format!("this is no PEM file of certificates: {error}")))?;
     if chain.is_empty() {
@@ -36,13 +88,12 @@ fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, CertificateEr
     Ok(chain)
 }
 
-fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, CertificateError> {
-    let text = read_file(path)?;
-    PrivateKeyDer::from_pem_slice(&text).map_err(|error| {
+fn parse_key(path: &Path, text: &[u8]) -> Result<PrivateKeyDer<'static>, CertificateError> {
+    PrivateKeyDer::from_pem_slice(text).map_err(|error| {
         malformed(
             path,
             match error {
-                pem::Error::NoItemsFound if text_holds(&text, "ENCRYPTED PRIVATE KEY") => {
+                pem::Error::NoItemsFound if text_holds(text, "ENCRYPTED PRIVATE KEY") => {
                     "the private key is encrypted; write it without a passphrase".to_owned()
                 }
                 pem::Error::NoItemsFound => "there is no private key; write one as -----BEGIN PRIVATE KEY-----, \
@@ -58,22 +109,23 @@ fn text_holds(text: &[u8], part: &str) -> bool {
     text.windows(part.len()).any(|window| window == part.as_bytes())
 }
 
-fn read_file(path: &Path) -> Result<Vec<u8>, CertificateError> {
-    fs::read(path).map_err(|source| CertificateError::Unreadable { path: path.to_owned(), source })
-}
-
 fn malformed(path: &Path, problem: String) -> CertificateError {
     CertificateError::Malformed { path: path.to_owned(), problem }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::path::PathBuf;
 
     use rcgen::{Certificate, CertificateParams, KeyPair, PKCS_ED25519, SignatureAlgorithm};
     use tempfile::TempDir;
 
     use super::*;
+
+    fn read(certificate: &Path, key: &Path) -> Result<ServingCertificate, CertificateError> {
+        WatchedPair::open(certificate, key).map(|(pair, _)| pair)
+    }
 
     struct Files {
         directory: TempDir,
@@ -206,5 +258,84 @@ mod tests {
         let missing = Path::new("/nonexistent/tls.crt");
         let error = read(missing, missing).expect_err("there is no file");
         assert_eq!(error.to_string(), "cannot read /nonexistent/tls.crt");
+    }
+
+    /// A certificate that is valid on these days.
+    fn valid(from: (i32, u8, u8), until: (i32, u8, u8)) -> (String, String) {
+        let key = KeyPair::generate().expect("a key");
+        let mut params = CertificateParams::new(["gapless.example".to_owned()]).expect("a name");
+        params.not_before = rcgen::date_time_ymd(from.0, from.1, from.2);
+        params.not_after = rcgen::date_time_ymd(until.0, until.1, until.2);
+        (params.self_signed(&key).expect("a certificate").pem(), key.serialize_pem())
+    }
+
+    #[test]
+    fn each_change_is_looked_at_once() {
+        let files = Files::new();
+        let (first, second) = (valid((2026, 1, 1), (2026, 12, 31)), valid((2026, 6, 1), (2027, 5, 31)));
+        let expired = valid((2024, 1, 1), (2025, 12, 31));
+        let half = second.0.get(..second.0.len() / 2).expect("a half").to_owned();
+        let write =
+            |certificate: &str, key: &str| (files.write("tls.crt", certificate), files.write("tls.key", key));
+        let (certificate, key) = write(&first.0, &first.1);
+        let (_, mut watched) = WatchedPair::open(&certificate, &key).expect("a pair");
+        assert_eq!(watched.path(), certificate);
+
+        let mismatch = "the private key does not belong to the first certificate in the file";
+        // What is written, and what a look in July says of it, and the next look.
+        for (certificate, key, expected) in [
+            (&first.0, &first.1, None),
+            (&second.0, &first.1, Some(mismatch)),
+            (&half, &second.1, Some("this is no PEM file of certificates")),
+            (&expired.0, &expired.1, Some("tls.crt: the certificate has expired at 2025-12-31T00:00:00Z")),
+            (&String::new(), &second.1, Some("there is no certificate")),
+            (&second.0, &half, Some("this is no PEM file of a private key")),
+            (&second.0, &second.1, Some("")),
+            (&second.0, &second.1, None),
+            (&first.0, &first.1, Some("")),
+        ] {
+            write(certificate, key);
+            let july = "2026-07-01T00:00:00Z".parse().expect("a time");
+            match (watched.look(july), expected) {
+                (None, None) | (Some(Ok(_)), Some("")) => {}
+                (Some(Err(error)), Some(expected)) if !expected.is_empty() => {
+                    assert!(error.to_string().contains(expected), "{error}");
+                }
+                (looked, expected) => panic!("not {expected:?}: {looked:?}"),
+            }
+            assert!(watched.look(july).is_none(), "{expected:?}");
+        }
+        fs::remove_file(&certificate).expect("a file");
+        let error = watched.look(Timestamp::UNIX_EPOCH).expect("a change").expect_err("no file");
+        assert!(error.to_string().starts_with("cannot read "), "{error}");
+    }
+
+    #[test]
+    fn a_certificate_whose_time_has_not_come_is_kept_for_later() {
+        let files = Files::new();
+        let (now, later) = (valid((2026, 1, 1), (2026, 12, 31)), valid((2026, 6, 1), (2027, 5, 31)));
+        let write = |(certificate, key): &(String, String)| {
+            (files.write("tls.crt", certificate), files.write("tls.key", key))
+        };
+        let (certificate, key) = write(&now);
+        let (_, mut watched) = WatchedPair::open(&certificate, &key).expect("a pair");
+        let mut look = |time: &str| watched.look(time.parse().expect("a time"));
+
+        write(&later);
+        let error = look("2026-05-31T23:59:59Z").expect("a change").expect_err("not yet").to_string();
+        assert!(error.ends_with("the certificate is not valid before 2026-06-01T00:00:00Z"), "{error}");
+        assert!(look("2026-05-31T23:59:59Z").is_none());
+        let pair = look("2026-06-01T00:00:00Z").expect("its time has come").expect("a pair");
+        assert_eq!(pair.validity.not_after.to_string(), "2027-05-31T00:00:00Z");
+        assert!(look("2026-06-01T00:00:01Z").is_none());
+
+        // Another one has taken its place before its time came.
+        write(&now);
+        assert!(look("2026-05-01T00:00:00Z").expect("a change").is_ok());
+        write(&later);
+        assert!(look("2026-05-01T00:00:01Z").expect("a change").is_err());
+        write(&now);
+        assert!(look("2026-05-01T00:00:02Z").expect("a change").is_ok());
+        assert!(look("2026-07-01T00:00:00Z").is_none(), "it is gone");
     }
 }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::str::FromStr;
 
 /// The most characters of a DNS name, dots included.
-const LONGEST_NAME: usize = 253;
+pub const LONGEST_NAME: usize = 253;
 
 /// The most characters between two dots of a DNS name.
 const LONGEST_LABEL: usize = 63;

@@ -5,12 +5,17 @@ pub mod authority;
 pub mod ephemeral;
 pub mod files;
 pub mod host;
+pub mod self_managed;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
-use jiff::Timestamp;
+use arc_swap::ArcSwapOption;
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use jiff::{Span, Timestamp, ToSpan};
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::ring;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -52,6 +57,20 @@ pub struct Validity {
 }
 
 impl Validity {
+    /// Whole days in UTC: from yesterday on, since a client's clock may be behind,
+    /// and from today on for `lifetime`, which counts in days or longer units.
+    pub fn days(lifetime: Span, now: Timestamp) -> Self {
+        let today = now.to_zoned(TimeZone::UTC).date();
+        let midnight = |date: Date| {
+            // In UTC each day has a midnight; the years that jiff knows are enough.
+            date.to_zoned(TimeZone::UTC).map_or(now, |zoned| zoned.timestamp())
+        };
+        Validity {
+            not_before: midnight(today.saturating_sub(1.day())),
+            not_after: midnight(today.saturating_add(lifetime)),
+        }
+    }
+
     /// What speaks against using the certificate now.
     pub fn objection(&self, now: Timestamp) -> Option<String> {
         if now < self.not_before {
@@ -65,7 +84,7 @@ impl Validity {
 }
 
 /// A certificate with its chain and its private key.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ServingCertificate {
     key: Arc<CertifiedKey>,
     /// When the leaf is valid.
@@ -91,6 +110,19 @@ impl ServingCertificate {
     }
 }
 
+/// A certificate in PEM (RFC 7468), lines of 64 characters.
+fn pem(certificate: &CertificateDer) -> String {
+    let base64 = BASE64_STANDARD.encode(certificate);
+    let mut text = "-----BEGIN CERTIFICATE-----\n".to_owned();
+    for (position, character) in base64.chars().enumerate() {
+        if position > 0 && position % 64 == 0 {
+            text.push('\n');
+        }
+        text.push(character);
+    }
+    text + "\n-----END CERTIFICATE-----\n"
+}
+
 fn validity(leaf: &CertificateDer) -> Result<Validity, UnusablePair> {
     let (_, certificate) =
         parse_x509_certificate(leaf).map_err(|error| UnusablePair::Certificate(error.to_string()))?;
@@ -110,6 +142,9 @@ pub enum UnusablePair {
     /// The leaf is no X.509 certificate.
     #[error("the first certificate cannot be read: {0}")]
     Certificate(String),
+    /// The key is no PEM of a private key.
+    #[error("the private key cannot be read: {0}")]
+    PrivateKey(String),
     /// The key cannot sign.
     #[error("the private key cannot be used: {0}; write one of type ECDSA P-256, P-384, Ed25519 or RSA")]
     Key(rustls::Error),
@@ -147,6 +182,14 @@ pub enum CertificateError {
         /// What is wrong.
         problem: UnusablePair,
     },
+    /// The certificate in a file is one of another time.
+    #[error("{}: {objection}", path.display())]
+    NotValid {
+        /// The file.
+        path: PathBuf,
+        /// From when on, or until when, it is valid.
+        objection: String,
+    },
     /// A certificate cannot be made.
     #[error("cannot make a certificate")]
     Generation(#[from] rcgen::Error),
@@ -164,30 +207,46 @@ pub enum CertificateError {
 }
 
 /// The certificate that new connections are served with.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct CertificateStore {
-    current: ArcSwap<ServingCertificate>,
+    /// Without one, every handshake fails.
+    current: ArcSwapOption<ServingCertificate>,
+    obstacle: ArcSwapOption<String>,
 }
 
 impl CertificateStore {
     /// A store that holds this certificate.
     pub fn new(certificate: ServingCertificate) -> Self {
-        CertificateStore { current: ArcSwap::from_pointee(certificate) }
-    }
-
-    /// When the certificate is valid.
-    pub fn validity(&self) -> Validity {
-        self.current.load().validity
+        let store = CertificateStore::default();
+        store.replace(certificate);
+        store
     }
 
     /// Serves new connections with another certificate. Open ones stay open.
     pub fn replace(&self, certificate: ServingCertificate) {
-        self.current.store(Arc::new(certificate));
+        self.current.store(Some(Arc::new(certificate)));
+    }
+
+    /// Says why the API server would not trust the certificate, until it is told
+    /// that nothing is in the way.
+    pub fn set_obstacle(&self, obstacle: Option<String>) {
+        self.obstacle.store(obstacle.map(Arc::new));
+    }
+
+    /// What speaks against being called now.
+    pub fn objection(&self, now: Timestamp) -> Option<String> {
+        if let Some(obstacle) = self.obstacle.load().as_deref() {
+            return Some(obstacle.clone());
+        }
+        match self.current.load().as_deref() {
+            Some(certificate) => certificate.validity.objection(now),
+            None => Some("there is no certificate yet".to_owned()),
+        }
     }
 }
 
 impl ResolvesServerCert for CertificateStore {
     fn resolve(&self, _client_hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(self.current.load().key.clone())
+        self.current.load().as_deref().map(|certificate| certificate.key.clone())
     }
 }

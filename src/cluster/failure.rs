@@ -1,4 +1,4 @@
-//! Why the cluster could not be read, in words.
+//! Why a request to the API server came to nothing, in words.
 
 use std::iter;
 
@@ -9,7 +9,7 @@ use kube::client::AuthError;
 pub struct Asked<'a> {
     /// The address of the API server.
     pub server: &'a str,
-    /// `get` or `list`
+    /// The verb, as RBAC names it: `get`, `list`, `create`, `update`, `patch`.
     pub verb: &'static str,
     /// The resource with its group, as in `deployments.apps`.
     pub resource: &'static str,
@@ -20,7 +20,7 @@ pub struct Asked<'a> {
 
 /// Why the API server's answer is of no use.
 #[derive(Debug, thiserror::Error)]
-pub enum ReadError {
+pub enum RequestError {
     /// Nobody answers, or nobody who can be trusted.
     #[error("cannot reach the API server {server}: {why}")]
     Unreachable {
@@ -62,9 +62,9 @@ pub enum ReadError {
         resource: &'static str,
     },
     /// Anything else.
-    #[error("cannot {what} from the API server {server}: {why}")]
+    #[error("cannot {what} the API server {server}: {why}")]
     Other {
-        /// Verb and resource.
+        /// Verb, resource, and `from` or `at`.
         what: String,
         /// The address of the API server.
         server: String,
@@ -73,26 +73,26 @@ pub enum ReadError {
     },
 }
 
-impl ReadError {
+impl RequestError {
     /// The error in the words of a user.
     pub fn new(error: &kube::Error, asked: Asked) -> Self {
         let server = asked.server.to_owned();
         match error {
             kube::Error::Api(status) => match status.code {
-                401 => ReadError::Unauthorized { server },
-                403 => ReadError::Forbidden {
+                401 => RequestError::Unauthorized { server },
+                403 => RequestError::Forbidden {
                     permission: asked.permission(),
                     message: one_line(&status.message),
                 },
-                404 => ReadError::NotFound { message: one_line(&status.message) },
-                410 => ReadError::Expired { resource: asked.resource },
+                404 => RequestError::NotFound { message: one_line(&status.message) },
+                410 => RequestError::Expired { resource: asked.resource },
                 code => asked.other(format!("{code} {}", one_line(&status.message))),
             },
             kube::Error::Auth(error) => asked.other(login(error)),
             kube::Error::Service(_) | kube::Error::HyperError(_) => {
                 match layers(error).find_map(|it| it.downcast_ref()) {
                     Some(error) => asked.other(login(error)),
-                    None => ReadError::Unreachable { server, why: cause(error) },
+                    None => RequestError::Unreachable { server, why: cause(error) },
                 }
             }
             _ => asked.other(cause(error)),
@@ -100,21 +100,32 @@ impl ReadError {
     }
 }
 
+/// The resources asked for here that are in no namespace.
+const CLUSTER_SCOPED: [&str; 3] = [
+    "namespaces",
+    "mutatingwebhookconfigurations.admissionregistration.k8s.io",
+    "validatingwebhookconfigurations.admissionregistration.k8s.io",
+];
+
 impl Asked<'_> {
     /// As in `list deployments.apps in namespace shop`.
     fn permission(self) -> String {
         let Asked { verb, resource, namespace, .. } = self;
         match (namespace, resource) {
             (Some(namespace), _) => format!("{verb} {resource} in namespace {namespace}"),
-            (None, "namespaces") => format!("{verb} {resource}"),
+            (None, resource) if CLUSTER_SCOPED.contains(&resource) => format!("{verb} {resource}"),
             (None, _) => format!("{verb} {resource} in all namespaces"),
         }
     }
 
+    fn preposition(self) -> &'static str {
+        if matches!(self.verb, "get" | "list") { "from" } else { "at" }
+    }
+
     /// An error that no more is known about.
-    pub fn other(self, why: String) -> ReadError {
-        ReadError::Other {
-            what: format!("{} {}", self.verb, self.resource),
+    pub fn other(self, why: String) -> RequestError {
+        RequestError::Other {
+            what: format!("{} {} {}", self.verb, self.resource, self.preposition()),
             server: self.server.to_owned(),
             why,
         }
@@ -179,7 +190,7 @@ mod tests {
         ];
         for (code, expected) in table {
             let error = kube::Error::Api(Status::failure("why\nnot\u{1b}", "Reason").with_code(code).boxed());
-            assert_eq!(ReadError::new(&error, asked(Some("shop"))).to_string(), expected);
+            assert_eq!(RequestError::new(&error, asked(Some("shop"))).to_string(), expected);
         }
     }
 

@@ -4,7 +4,7 @@ use http::Request;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::failure::{Asked, ReadError};
+use super::failure::{Asked, RequestError};
 use super::kubeconfig::Connection;
 
 /// What to list. Objects are read as raw JSON: a typed copy would lose the
@@ -66,9 +66,9 @@ impl List<'_> {
         start: impl Fn() -> T,
         mut take: impl FnMut(&mut T, Page),
         restarted: impl FnOnce(),
-    ) -> Result<T, ReadError> {
+    ) -> Result<T, RequestError> {
         match self.read_once(connection, start(), &mut take).await {
-            Err(ReadError::Expired { .. }) => {
+            Err(RequestError::Expired { .. }) => {
                 restarted();
                 self.read_once(connection, start(), &mut take).await
             }
@@ -81,7 +81,7 @@ impl List<'_> {
         connection: &Connection,
         mut into: T,
         take: &mut impl FnMut(&mut T, Page),
-    ) -> Result<T, ReadError> {
+    ) -> Result<T, RequestError> {
         let mut next = None;
         loop {
             let page = self.page(connection, next.as_deref()).await?;
@@ -93,7 +93,7 @@ impl List<'_> {
         }
     }
 
-    async fn page(&self, connection: &Connection, next: Option<&str>) -> Result<Page, ReadError> {
+    async fn page(&self, connection: &Connection, next: Option<&str>) -> Result<Page, RequestError> {
         let asked = Asked {
             server: &connection.server,
             verb: "list",
@@ -116,16 +116,16 @@ impl List<'_> {
 ///
 /// # Errors
 /// If it cannot be read.
-pub async fn namespace(connection: &Connection, name: &str) -> Result<Value, ReadError> {
+pub async fn namespace(connection: &Connection, name: &str) -> Result<Value, RequestError> {
     let asked =
         Asked { server: &connection.server, verb: "get", resource: "namespaces", namespace: Some(name) };
     let text = get(connection, &format!("/api/v1/namespaces/{name}"), asked).await?;
     serde_json::from_str(&text).map_err(|error| asked.other(format!("the answer is no object: {error}")))
 }
 
-async fn get(connection: &Connection, path: &str, asked: Asked<'_>) -> Result<String, ReadError> {
+async fn get(connection: &Connection, path: &str, asked: Asked<'_>) -> Result<String, RequestError> {
     let request = Request::get(path).body(Vec::new()).map_err(|error| asked.other(error.to_string()))?;
-    connection.client.request_text(request).await.map_err(|error| ReadError::new(&error, asked))
+    connection.client.request_text(request).await.map_err(|error| RequestError::new(&error, asked))
 }
 
 /// The text as a value in a query (RFC 3986, percent-encoding).

@@ -1,6 +1,8 @@
-//! Reading from a live cluster: [`kubeconfig`] finds it and logs in, [`list`]
-//! reads in pages, and [`failure`] says in words why it did not work.
+//! A live cluster: [`kubeconfig`] finds it and logs in, [`list`] reads in pages,
+//! [`object`] reads and writes single objects, and [`failure`] says in words why
+//! it did not work.
 
 pub mod failure;
 pub mod kubeconfig;
 pub mod list;
+pub mod object;

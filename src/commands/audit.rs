@@ -11,7 +11,7 @@ use super::output;
 use crate::audit::namespaces::Namespaces;
 use crate::audit::{self, Audit, Report, Scope};
 use crate::cli::{AuditArguments, AuditFormat, namespace_name};
-use crate::cluster::failure::ReadError;
+use crate::cluster::failure::RequestError;
 use crate::cluster::kubeconfig::{self, Choice, Connection};
 use crate::cluster::list::{self, List, Page};
 use crate::config;
@@ -89,11 +89,11 @@ async fn one_namespace<'p>(
     connection: &Connection,
     name: &str,
     policy: &'p Policy,
-) -> Result<Namespaces<'p>, ReadError> {
+) -> Result<Namespaces<'p>, RequestError> {
     let mut namespaces = Namespaces::new(policy);
     match list::namespace(connection, name).await {
         Ok(namespace) => namespaces.add(&namespace),
-        Err(error @ ReadError::Forbidden { .. }) => {
+        Err(error @ RequestError::Forbidden { .. }) => {
             let profile = policy.default_profile().map_or(Policy::OFF, |profile| profile.name.as_str());
             note(&format!(
                 "the profile of namespace {name} is not known, the default {profile} is taken: {error}"
@@ -108,7 +108,7 @@ async fn all_namespaces<'p>(
     connection: &Connection,
     limit: u32,
     policy: &'p Policy,
-) -> Result<Namespaces<'p>, ReadError> {
+) -> Result<Namespaces<'p>, RequestError> {
     let list = List { resource: "namespaces", root: "/api/v1", plural: "namespaces", namespace: None, limit };
     let take = |namespaces: &mut Namespaces, page: Page| page.items.iter().for_each(|it| namespaces.add(it));
     list.read(connection, || Namespaces::new(policy), take, || restarted(list.resource)).await

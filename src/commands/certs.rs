@@ -51,8 +51,8 @@ pub fn run(arguments: &CertsArguments) -> anyhow::Result<ExitCode> {
         }
     }
     let now = Timestamp::now();
-    let ca = Authority::generate(CA, hosts.clone(), CA_YEARS.years(), now)?;
-    let leaf = ca.issue(YEARS.years(), now)?;
+    let ca = Authority::generate(CA, hosts.clone(), Validity::days(CA_YEARS.years(), now))?;
+    let leaf = ca.issue(Validity::days(YEARS.years(), now))?;
     let directory = arguments.out.as_path();
     let files = [
         NewFile::public(directory, CA_CERTIFICATE, ca.certificate_pem()),
@@ -185,7 +185,7 @@ fn summary(directory: &Path, hosts: &[Host], ca_until: Date, until: Date) -> Str
             text,
             "As soon as there is the namespace {namespace}:\n\n  \
              kubectl -n {namespace} create secret tls gapless-tls --cert {certificate} --key {key}\n  \
-             helm install {release} charts/gapless -n {namespace} --set-file {ca}\n"
+             helm install {release} charts/gapless -n {namespace} --set certificates.mode=existingSecret --set-file {ca}\n"
         );
     } else if let Some(host) = hosts.first() {
         let url = shell_word(&format!("webhooks.url=https://{}:9443", in_url(host)));
@@ -259,7 +259,7 @@ ca.key can sign more certificates for the same names: keep it away from others, 
 As soon as there is the namespace gapless-system:
 
   kubectl -n gapless-system create secret tls gapless-tls --cert certs/tls.crt --key certs/tls.key
-  helm install gapless charts/gapless -n gapless-system --set-file webhooks.caBundle=certs/ca.crt
+  helm install gapless charts/gapless -n gapless-system --set certificates.mode=existingSecret --set-file webhooks.caBundle=certs/ca.crt
 "
         );
     }

@@ -6,7 +6,6 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::thread;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -14,17 +13,21 @@ use tokio::runtime::Runtime;
 
 use super::output::shell_word;
 use crate::certificates::ephemeral::Ephemeral;
-use crate::certificates::{CertificateError, CertificateStore, Role, ServingCertificate, files};
-use crate::cli::ServeArguments;
+use crate::certificates::files::WatchedPair;
+use crate::certificates::self_managed::plan::Lifetimes;
+use crate::certificates::self_managed::{Keeper, Settings};
+use crate::certificates::{CertificateStore, Role};
+use crate::cli::{SelfManagedArguments, ServeArguments};
+use crate::cluster::kubeconfig::{self, Choice};
 use crate::config;
-use crate::config::reload::{self, LiveConfig, WatchedFile};
+use crate::config::reload::{LiveConfig, WatchedConfig};
 use crate::metrics::Metrics;
 use crate::policy::Policy;
 use crate::server::ops::{self, Ops};
 use crate::server::shutdown::{Signals, Termination};
 use crate::server::webhooks::{self, Webhooks};
 use crate::server::{End, Patience, Server, ServerError, Services};
-use crate::telemetry;
+use crate::{telemetry, watched};
 
 /// A Deployment that nobody should roll out, for the curl command.
 const REVIEW: &str = r#"{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","request":{"uid":"try-it","kind":{"group":"apps","version":"v1","kind":"Deployment"},"namespace":"default","name":"web","operation":"CREATE","object":{"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"web"},"spec":{"replicas":2,"revisionHistoryLimit":0,"strategy":{"type":"Recreate"},"selector":{"matchLabels":{"app":"web"}},"template":{"metadata":{"labels":{"app":"web"}},"spec":{"containers":[{"name":"web","image":"registry.example/web:1.0","ports":[{"containerPort":8080}]}]}}}}}}"#;
@@ -37,17 +40,17 @@ pub fn run(arguments: &ServeArguments) -> anyhow::Result<ExitCode> {
     telemetry::start_log(arguments.log_format, &arguments.log)?;
     telemetry::log_panics_without_message();
     let (policy, config_file) = match &arguments.config {
-        Some(path) => WatchedFile::open(path).map(|(policy, file)| (policy, Some(file)))?,
+        Some(path) => WatchedConfig::open(path).map(|(policy, file)| (policy, Some(file)))?,
         None => (config::load(None)?, None),
     };
     let metrics = Arc::new(Metrics::new(&policy));
     let config = Arc::new(LiveConfig::from(policy));
     if let Some(file) = config_file {
-        let (config, metrics, interval) = (config.clone(), metrics.clone(), arguments.config_poll_interval);
-        thread::Builder::new().spawn(move || watch(file, interval, &config, &metrics))?;
+        follow_config(file, arguments.config_poll_interval, config.clone(), metrics.clone())?;
     }
-    let identity = Identity::obtain(arguments, &metrics)?;
-    let certificates = Arc::new(CertificateStore::new(identity.certificate));
+    let runtime = Runtime::new()?;
+    let certificates = Arc::new(CertificateStore::default());
+    let ca_file = provide_certificate(arguments, &runtime, &certificates, &metrics)?;
     let termination = Arc::new(Termination::default());
 
     let webhooks = Webhooks::new(config.clone(), metrics.clone(), arguments.max_in_flight);
@@ -58,17 +61,16 @@ pub fn run(arguments: &ServeArguments) -> anyhow::Result<ExitCode> {
     };
     let patience = Patience { shutdown_delay: arguments.shutdown_delay, drain_limit: arguments.drain_limit };
 
-    let runtime = Runtime::new()?;
     let end = runtime.block_on(async {
         let server = Server::bind(arguments.bind, arguments.ops_bind).await?;
         // Caught before anybody is told that gapless serves.
         let mut signals = Signals::catch()?;
-        announce(&server, identity.ca_file.as_deref())?;
+        announce(&server, ca_file.as_deref())?;
         server.run(services, &termination, &mut signals, patience).await
     });
     // What is still running then is not waited for.
     runtime.shutdown_background();
-    if let Some(path) = identity.ca_file {
+    if let Some(path) = ca_file {
         // Nothing hangs on it: it is of no use to anybody any more.
         let _ = std::fs::remove_file(path);
     }
@@ -80,51 +82,128 @@ pub fn run(arguments: &ServeArguments) -> anyhow::Result<ExitCode> {
 
 /// Puts each change of the configuration file into force, as far as it can be
 /// used.
-fn watch(mut file: WatchedFile, interval: Duration, config: &LiveConfig, metrics: &Metrics) -> ! {
-    loop {
-        thread::sleep(interval);
-        let Some(outcome) = file.look() else { continue };
-        metrics.record_config_reload(outcome.is_ok());
-        let path = file.path().display();
-        match &outcome {
-            Ok(policy) => {
-                let profiles = policy.profile_names().collect::<Vec<_>>().join(",");
-                let default_profile = policy.default_profile().map_or(Policy::OFF, |it| it.name.as_str());
-                tracing::info!(file = %path, default_profile, profiles, "the configuration has changed and is in force");
+fn follow_config(
+    mut file: WatchedConfig,
+    interval: Duration,
+    config: Arc<LiveConfig>,
+    metrics: Arc<Metrics>,
+) -> io::Result<()> {
+    let path = file.path().display().to_string();
+    watched::follow(
+        interval,
+        move || file.look(),
+        move |outcome| {
+            metrics.record_config_reload(outcome.is_ok());
+            match &outcome {
+                Ok(policy) => {
+                    let profiles = policy.profile_names().collect::<Vec<_>>().join(",");
+                    let default_profile = policy.default_profile().map_or(Policy::OFF, |it| it.name.as_str());
+                    tracing::info!(
+                        file = path,
+                        default_profile,
+                        profiles,
+                        "the configuration has changed and is in force"
+                    );
+                }
+                Err(error) => {
+                    let error = watched::describe(error);
+                    tracing::error!(
+                        file = path,
+                        error,
+                        "the configuration has changed and cannot be used, the older one stays in force"
+                    );
+                }
             }
-            Err(error) => {
-                let error = reload::describe(error);
-                tracing::error!(file = %path, error, "the configuration has changed and cannot be used, the older one stays in force");
+            config.apply(outcome);
+        },
+    )
+}
+
+/// Serves with each change of the certificate's files, as far as it can be used.
+fn follow_certificate(
+    mut pair: WatchedPair,
+    interval: Duration,
+    certificates: Arc<CertificateStore>,
+    metrics: Arc<Metrics>,
+) -> io::Result<()> {
+    let path = pair.path().display().to_string();
+    watched::follow(
+        interval,
+        move || pair.look(Timestamp::now()),
+        move |outcome| {
+            metrics.record_certificate_reload(outcome.is_ok());
+            match outcome {
+                Ok(certificate) => {
+                    let not_after = certificate.validity.not_after;
+                    metrics.set_certificate_not_after(Role::Leaf, not_after.as_second());
+                    certificates.replace(certificate);
+                    tracing::info!(file = path, %not_after, "the certificate has changed and is served");
+                }
+                Err(error) => {
+                    let error = watched::describe(&error);
+                    tracing::error!(
+                        file = path,
+                        error,
+                        "the certificate has changed and cannot be used, the older one is still served"
+                    );
+                }
             }
-        }
-        config.apply(outcome);
+        },
+    )
+}
+
+/// Fills the store, now or as soon as possible, and sees to it that what is in it
+/// follows its source. If gapless has made a CA for this process, the path of its
+/// file is returned.
+fn provide_certificate(
+    arguments: &ServeArguments,
+    runtime: &Runtime,
+    certificates: &Arc<CertificateStore>,
+    metrics: &Arc<Metrics>,
+) -> anyhow::Result<Option<PathBuf>> {
+    if let Some(settings) = settings(&arguments.self_managed) {
+        let nothing_named = Choice { kubeconfig: None, context: None };
+        let connection = runtime.block_on(kubeconfig::connect(nothing_named))?;
+        let keeper = Keeper::new(settings, connection, certificates.clone(), metrics.clone());
+        drop(runtime.spawn(keeper.run()));
+        return Ok(None);
     }
-}
-
-/// The serving certificate, and where its CA is if gapless made it.
-struct Identity {
-    certificate: ServingCertificate,
-    ca_file: Option<PathBuf>,
-}
-
-impl Identity {
-    fn obtain(arguments: &ServeArguments, metrics: &Metrics) -> Result<Self, CertificateError> {
-        let identity = if let (Some(certificate), Some(key)) = (&arguments.tls_cert, &arguments.tls_key) {
-            Identity { certificate: files::read(certificate, key)?, ca_file: None }
+    let (certificate, ca_file) =
+        if let (Some(certificate), Some(key)) = (&arguments.tls_cert, &arguments.tls_key) {
+            let (certificate, files) = WatchedPair::open(certificate, key)?;
+            follow_certificate(files, arguments.tls_poll_interval, certificates.clone(), metrics.clone())?;
+            (certificate, None)
         } else {
             let address = arguments.bind.ip();
             let ephemeral = Ephemeral::generate((!address.is_unspecified()).then_some(address))?;
             metrics.set_certificate_not_after(Role::Ca, ephemeral.ca_validity.not_after.as_second());
-            let ca_file = Some(ephemeral.write_ca()?);
-            Identity { certificate: ephemeral.certificate, ca_file }
+            let ca_file = ephemeral.write_ca()?;
+            (ephemeral.certificate, Some(ca_file))
         };
-        let validity = identity.certificate.validity;
-        metrics.set_certificate_not_after(Role::Leaf, validity.not_after.as_second());
-        if let Some(objection) = validity.objection(Timestamp::now()) {
-            tracing::warn!("{objection}");
-        }
-        Ok(identity)
+    let validity = certificate.validity;
+    metrics.set_certificate_not_after(Role::Leaf, validity.not_after.as_second());
+    if let Some(objection) = validity.objection(Timestamp::now()) {
+        tracing::warn!("{objection}");
     }
+    certificates.replace(certificate);
+    Ok(ca_file)
+}
+
+/// What to keep in the cluster, if gapless is to.
+fn settings(arguments: &SelfManagedArguments) -> Option<Settings> {
+    if !arguments.self_managed_certificates {
+        return None;
+    }
+    Some(Settings {
+        // The command line insists on both names.
+        secret: arguments.certificate_secret.clone()?,
+        configurations: arguments.webhook_configurations.clone()?,
+        namespace: arguments.certificate_secret_namespace.clone(),
+        hosts: arguments.certificate_host.clone(),
+        lifetimes: Lifetimes { ca: arguments.ca_lifetime, leaf: arguments.certificate_lifetime },
+        interval: arguments.certificate_poll_interval,
+        trust_delay: arguments.ca_trust_delay,
+    })
 }
 
 /// Says on standard output where everything is. Programs read the lines up to

@@ -10,19 +10,16 @@ pub mod schema;
 pub mod written;
 
 use std::fmt;
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde_saphyr::{Error as YamlError, MessageFormatter, UserMessageFormatter};
 
 use crate::offline::node::Node;
 use crate::policy::{Policy, UnknownProfile};
+use crate::watched::read;
 use compile::{DEFAULT_PROFILE, compile};
 use written::GaplessConfiguration;
-
-/// The largest file, in bytes. A ConfigMap holds no more.
-const SIZE_LIMIT: u64 = 1024 * 1024;
 
 /// What makes a word the nearest to another one, from 0 (nothing in common) to
 /// 1 (the same).
@@ -82,16 +79,6 @@ pub fn load(path: Option<&Path>) -> Result<Policy, ConfigError> {
         Some(path) => understand(path, read(path)),
         None => Ok(Policy::new(DEFAULT_PROFILE)?),
     }
-}
-
-/// The bytes of the file.
-fn read(path: &Path) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    File::open(path)?.take(SIZE_LIMIT + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > SIZE_LIMIT {
-        return Err(io::Error::other("it is larger than 1 MiB, and so than any ConfigMap"));
-    }
-    Ok(bytes)
 }
 
 /// The policy in the bytes of the file, if they could be read.
@@ -586,7 +573,7 @@ mod tests {
         fs::write(&path, " ".repeat(1024 * 1024 + 1)).expect("a file");
         assert_eq!(
             error(&path),
-            format!("{cannot_read}: it is larger than 1 MiB, and so than any ConfigMap")
+            format!("{cannot_read}: it is larger than 1 MiB, and so than any ConfigMap or Secret")
         );
     }
 

@@ -1,18 +1,13 @@
 //! The configuration in force, and its file, looked at again and again.
-//!
-//! The file is opened by its path and read each time. So it does not matter how
-//! it was changed: written in place, renamed, or by the kubelet, which exchanges
-//! the symbolic link `..data` in the directory of a ConfigMap.
 
-use std::error::Error;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 
-use super::{ConfigError, read, understand};
+use super::{ConfigError, understand};
 use crate::policy::Policy;
+use crate::watched::{WatchedFiles, describe};
 
 /// The configuration in force. It is exchanged as a whole.
 #[derive(Debug)]
@@ -51,67 +46,38 @@ impl From<Policy> for LiveConfig {
     }
 }
 
-/// The error and what caused it, in one line.
-pub fn describe(error: &ConfigError) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(&format!(": {error}"));
-        cause = error.source();
-    }
-    text
-}
-
 /// The configuration file, and what was in it at the last look.
 #[derive(Debug)]
-pub struct WatchedFile {
-    path: PathBuf,
-    seen: Content,
+pub struct WatchedConfig {
+    file: WatchedFiles<1>,
 }
 
-/// The content of a file, or why there is none.
-type Content = Result<Vec<u8>, String>;
-
-impl WatchedFile {
+impl WatchedConfig {
     /// Reads the file for the first time.
     ///
     /// # Errors
     /// If the file cannot be read or understood.
     pub fn open(path: &Path) -> Result<(Policy, Self), ConfigError> {
-        let content = read(path);
-        let seen = remember(&content);
-        let policy = understand(path, content)?;
-        Ok((policy, WatchedFile { path: path.to_owned(), seen }))
+        let ([content], file) = WatchedFiles::open([path]);
+        Ok((understand(path, content)?, WatchedConfig { file }))
     }
 
     /// The file.
     pub fn path(&self) -> &Path {
-        &self.path
+        let [path] = self.file.paths();
+        path
     }
 
     /// Looks at the file; `None` if it is as it was.
     pub fn look(&mut self) -> Option<Result<Policy, ConfigError>> {
-        let content = read(&self.path);
-        let now = remember(&content);
-        if now == self.seen {
-            return None;
-        }
-        self.seen = now;
-        Some(understand(&self.path, content))
-    }
-}
-
-fn remember(content: &io::Result<Vec<u8>>) -> Content {
-    match content {
-        Ok(content) => Ok(content.clone()),
-        Err(error) => Err(error.to_string()),
+        let [content] = self.file.look()?;
+        Some(understand(self.path(), content))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::os::unix::fs::symlink;
 
     use super::*;
 
@@ -126,7 +92,7 @@ mod tests {
     }
 
     /// What came of a look: the default profile, or the error.
-    fn look(file: &mut WatchedFile) -> Option<Result<String, String>> {
+    fn look(file: &mut WatchedConfig) -> Option<Result<String, String>> {
         file.look().map(|outcome| outcome.as_ref().map(default_profile).map_err(ToString::to_string))
     }
 
@@ -136,7 +102,7 @@ mod tests {
         let path = directory.path().join("config.yaml");
         let write = |text: &str| fs::write(&path, text).expect("a file");
         write(&with_default("production"));
-        let (policy, mut file) = WatchedFile::open(&path).expect("a configuration");
+        let (policy, mut file) = WatchedConfig::open(&path).expect("a configuration");
         assert_eq!(default_profile(&policy), "production");
         assert_eq!(look(&mut file), None);
         write(&with_default("production"));
@@ -159,24 +125,6 @@ mod tests {
 
         write(&with_default("advisory"));
         assert_eq!(look(&mut file), Some(Ok("advisory".to_owned())));
-    }
-
-    #[test]
-    fn a_mounted_configmap_is_followed() {
-        let directory = tempfile::tempdir().expect("a directory");
-        let at = |name: &str| directory.path().join(name);
-        let publish = |version: &str, profile: &str| {
-            fs::create_dir(at(version)).expect("a directory");
-            fs::write(at(version).join("config.yaml"), with_default(profile)).expect("a file");
-            symlink(version, at("..data_tmp")).expect("a link");
-            fs::rename(at("..data_tmp"), at("..data")).expect("an exchange");
-        };
-        publish("..1", "production");
-        symlink("..data/config.yaml", at("config.yaml")).expect("a link");
-        let (_, mut file) = WatchedFile::open(&at("config.yaml")).expect("a configuration");
-        publish("..2", "development");
-        fs::remove_dir_all(at("..1")).expect("a directory");
-        assert_eq!(look(&mut file), Some(Ok("development".to_owned())));
     }
 
     #[test]

@@ -11,11 +11,15 @@ use crate::support::Cluster;
 use crate::support::client::Output;
 
 /// The kinds of a release that runs in the cluster, and of one that does not.
-pub const INSIDE: [&str; 7] = [
+pub const INSIDE: [&str; 11] = [
+    "ClusterRole",
+    "ClusterRoleBinding",
     "ConfigMap",
     "Deployment",
     "MutatingWebhookConfiguration",
     "PodDisruptionBudget",
+    "Role",
+    "RoleBinding",
     "Service",
     "ServiceAccount",
     "ValidatingWebhookConfiguration",
@@ -57,18 +61,26 @@ impl Rendered {
         kinds
     }
 
+    /// The objects of a kind, in the order in which they are written.
+    pub fn all(&self, kind: &str) -> Vec<&Value> {
+        self.objects.iter().filter(|object| object["kind"] == kind).collect()
+    }
+
     #[track_caller]
     pub fn one(&self, kind: &str) -> &Value {
-        let mut of_kind = self.objects.iter().filter(|object| object["kind"] == kind);
-        let (Some(one), None) = (of_kind.next(), of_kind.next()) else {
-            panic!("not one {kind}:\n{}", self.yaml)
-        };
+        let [one] = self.all(kind)[..] else { panic!("not one {kind}:\n{}", self.yaml) };
         one
     }
 
     /// The name of the Service, by which everything is called.
     pub fn name(&self) -> &str {
         self.one("Service")["metadata"]["name"].as_str().unwrap()
+    }
+
+    /// The arguments of the container.
+    pub fn arguments(&self) -> Vec<&str> {
+        let arguments = self.container()["args"].as_array().unwrap().iter();
+        arguments.map(|argument| argument.as_str().unwrap()).collect()
     }
 
     pub fn pod(&self) -> &Value {

@@ -11,6 +11,7 @@ use jiff::civil::Date;
 use serde_json::{Value, json};
 
 use crate::rendered::{INSIDE, OUTSIDE, Rendered};
+use crate::support::control_plane::repository_file;
 use crate::support::{self, Gapless};
 use crate::with_chart;
 
@@ -232,7 +233,7 @@ const RENDERED: &[Case] = &[
             podAnnotations: {example.com/note: hello}
             podLabels: {team: platform, version: other, app.kubernetes.io/name: other}
             resources: {}
-            certificates: {secretName: tls.example.com}
+            certificates: {mode: existingSecret, secretName: tls.example.com}
             global: {unused: 1}
         ",
         holds: |chart| {
@@ -247,6 +248,106 @@ const RENDERED: &[Case] = &[
             assert_eq!(pod["spec"]["tolerations"], json!([{"operator": "Exists"}]));
             assert_eq!(pod["spec"]["priorityClassName"], "system-cluster-critical");
             assert_eq!(pod["spec"]["volumes"][1]["secret"]["secretName"], "tls.example.com");
+        },
+        ..CASE
+    },
+    // A certificate that somebody else keeps: no permission, no token.
+    Case {
+        values: "certificates: {mode: existingSecret}",
+        holds: |chart| {
+            let without_rbac: Vec<_> = INSIDE.into_iter().filter(|kind| !kind.contains("Role")).collect();
+            assert_eq!(chart.kinds(), without_rbac);
+            assert_eq!(chart.pod()["spec"]["automountServiceAccountToken"], false);
+            assert_eq!(chart.one("ServiceAccount")["automountServiceAccountToken"], false);
+            assert_eq!(chart.pod()["spec"]["volumes"][1]["secret"]["secretName"], "gapless-tls");
+            assert!(!chart.arguments().contains(&"--self-managed-certificates"));
+        },
+        ..CASE
+    },
+    // Certificates that cert-manager keeps, with a CA for gapless alone.
+    Case {
+        values: "certificates: {mode: certManager, secretName: serving}",
+        holds: |chart| {
+            let certificates = chart.all("Certificate");
+            let names = |objects: &[&Value]| -> Vec<Value> {
+                objects.iter().map(|object| object["metadata"]["name"].clone()).collect()
+            };
+            assert_eq!(names(&certificates), ["gapless-ca", "gapless"]);
+            assert_eq!(names(&chart.all("Issuer")), ["gapless-self-signed", "gapless-ca"]);
+            let [ca, serving] = certificates[..] else { panic!("{certificates:#?}") };
+            assert_eq!(ca["spec"]["isCA"], true);
+            assert_eq!(chart.all("Issuer")[1]["spec"]["ca"]["secretName"], ca["spec"]["secretName"]);
+            // Of another key, the CA would have to be in the bundle beside the old one.
+            assert_eq!(ca["spec"]["privateKey"]["rotationPolicy"], "Never");
+            assert_eq!(serving["spec"]["dnsNames"], json!(["gapless.platform.svc"]));
+            let issuer = json!({"name": "gapless-ca", "kind": "Issuer", "group": "cert-manager.io"});
+            assert_eq!(serving["spec"]["issuerRef"], issuer);
+            let volume = &chart.pod()["spec"]["volumes"][1]["secret"]["secretName"];
+            assert_eq!((&serving["spec"]["secretName"], volume), (&json!("serving"), &json!("serving")));
+            for kind in OUTSIDE {
+                let source = &chart.one(kind)["metadata"]["annotations"]["cert-manager.io/inject-ca-from"];
+                assert_eq!(source, "platform/gapless");
+            }
+            assert!(chart.all("Role").is_empty(), "gapless itself changes nothing");
+            assert_eq!(chart.pod()["spec"]["automountServiceAccountToken"], false);
+        },
+        ..CASE
+    },
+    // By an issuer that is there.
+    Case {
+        values: "certificates: {mode: certManager, certManager: {issuerRef: {name: house, kind: ClusterIssuer}}}",
+        holds: |chart| {
+            assert!(chart.all("Issuer").is_empty());
+            let issuer = json!({"name": "house", "kind": "ClusterIssuer", "group": "cert-manager.io"});
+            assert_eq!(chart.one("Certificate")["spec"]["issuerRef"], issuer);
+        },
+        ..CASE
+    },
+    // Certificates that gapless keeps, under whatever names.
+    Case {
+        release: "a.b",
+        values: "certificates: {secretName: tls.example.com}",
+        holds: |chart| {
+            let name = "a-b-gapless.platform";
+            let rules = |kind: &str| chart.one(kind)["rules"].clone();
+            assert_eq!(
+                rules("Role"),
+                json!([
+                    {"apiGroups": [""], "resources": ["secrets"], "resourceNames": ["tls.example.com"],
+                     "verbs": ["get", "update"]},
+                    {"apiGroups": [""], "resources": ["secrets"], "verbs": ["create"]},
+                ])
+            );
+            assert_eq!(
+                rules("ClusterRole"),
+                json!([{
+                    "apiGroups": ["admissionregistration.k8s.io"],
+                    "resources": ["mutatingwebhookconfigurations", "validatingwebhookconfigurations"],
+                    "resourceNames": [name],
+                    "verbs": ["get", "patch"],
+                }])
+            );
+            for kind in OUTSIDE {
+                assert_eq!(chart.one(kind)["metadata"]["name"], name);
+            }
+            let account = json!([{"kind": "ServiceAccount", "name": "a-b-gapless", "namespace": "platform"}]);
+            for (binding, kind, role) in
+                [("RoleBinding", "Role", "a-b-gapless"), ("ClusterRoleBinding", "ClusterRole", name)]
+            {
+                assert_eq!(chart.one(binding)["subjects"], account);
+                let group = "rbac.authorization.k8s.io";
+                assert_eq!(
+                    chart.one(binding)["roleRef"],
+                    json!({"apiGroup": group, "kind": kind, "name": role})
+                );
+                assert_eq!(chart.one(kind)["metadata"]["name"], role);
+            }
+            let pod = &chart.pod()["spec"];
+            assert_eq!(pod["serviceAccountName"], "a-b-gapless");
+            assert_eq!(pod["automountServiceAccountToken"], true);
+            let volumes: Vec<_> = pod["volumes"].as_array().unwrap().iter().map(|it| &it["name"]).collect();
+            assert_eq!(volumes, ["config"]);
+            assert!(!chart.kinds().contains(&"Secret"));
         },
         ..CASE
     },
@@ -282,6 +383,9 @@ const RENDERED: &[Case] = &[
 #[test]
 fn renders_what_the_api_server_and_gapless_itself_accept() {
     let Some(cluster) = support::cluster() else { return };
+    let crds = repository_file("tests/fixtures/crds");
+    cluster.kubectl(["apply", "--server-side", "-f"]).args([&crds]).ok();
+    cluster.kubectl(["wait", "--for=condition=Established", "--timeout=30s", "-f"]).args([&crds]).ok();
     for case in RENDERED {
         let arguments = ["template", case.release, "--namespace", case.namespace];
         let chart = Rendered::new(&with_chart(cluster.helm(arguments), case.values).ok());
@@ -321,19 +425,35 @@ fn fits_the_program() {
     };
     let chart = render("");
     let (pod, container) = (&chart.pod()["spec"], chart.container());
-
-    let written = container["args"].as_array().unwrap().iter().map(|argument| argument.as_str().unwrap());
-    let Command::Serve(arguments) = Cli::parse_from(["gapless"].into_iter().chain(written)).command else {
-        panic!("the container does not serve: {container:#}")
+    let arguments_of = |chart: &Rendered| {
+        let written = ["gapless"].into_iter().chain(chart.arguments());
+        let Command::Serve(arguments) = Cli::parse_from(written).command else {
+            panic!("the container does not serve: {:#}", chart.container())
+        };
+        arguments
     };
+    let arguments = arguments_of(&chart);
+    let kept = &arguments.self_managed;
+    assert!(kept.self_managed_certificates);
+    assert_eq!(kept.certificate_secret.as_deref(), Some("gapless-tls"));
+    assert_eq!(kept.certificate_secret_namespace, None, "that of the pod");
+    assert_eq!(kept.certificate_host, [format!("{}.{NAMESPACE}.svc", chart.name()).parse().unwrap()]);
+    for kind in OUTSIDE {
+        let name = chart.one(kind)["metadata"]["name"].as_str();
+        assert_eq!(kept.webhook_configurations.as_deref(), name);
+    }
     let ports = [("webhooks", arguments.bind), ("ops", arguments.ops_bind)];
     for (port, (name, address)) in container["ports"].as_array().unwrap().iter().zip(ports) {
         assert_eq!((&port["name"], &port["containerPort"]), (&json!(name), &json!(address.port())));
     }
-    let mounts = container["volumeMounts"].as_array().unwrap();
-    for (mount, file) in mounts.iter().zip([&arguments.config, &arguments.tls_cert]) {
+    let with_secret = render("certificates: {mode: existingSecret}");
+    let mounts = with_secret.container()["volumeMounts"].as_array().unwrap();
+    let read = arguments_of(&with_secret);
+    for (mount, file) in mounts.iter().zip([&read.config, &read.tls_cert]) {
         assert_eq!(file.as_ref().unwrap().parent().unwrap(), Path::new(mount["mountPath"].as_str().unwrap()));
     }
+    assert_eq!(arguments.config, read.config);
+    assert_eq!(container["volumeMounts"].as_array().unwrap()[..], mounts[..1]);
     let sleep = Duration::from_secs(container["lifecycle"]["preStop"]["sleep"]["seconds"].as_u64().unwrap());
     let leave = sleep + arguments.shutdown_delay + arguments.drain_limit;
     let grace = Duration::from_secs(pod["terminationGracePeriodSeconds"].as_u64().unwrap());
@@ -356,7 +476,12 @@ fn fits_the_program() {
 #[test]
 fn helm_finds_nothing_to_criticise() {
     let Some(cluster) = support::cluster() else { return };
-    for values in ["", "webhooks: {url: https://gapless.example.com}"] {
+    for values in [
+        "",
+        "certificates: {mode: existingSecret}",
+        "certificates: {mode: certManager}",
+        "webhooks: {url: https://gapless.example.com}",
+    ] {
         let lint = with_chart(cluster.helm(["lint", "--strict"]), values).ok();
         assert!(!lint.stdout.contains("[WARNING]") && !lint.stdout.contains("[ERROR]"), "{lint}");
     }
@@ -412,6 +537,10 @@ const REFUSED: &[(&str, &str)] = &[
     ("webhooks: {url: 'https://me:secret@gapless.example.com'}", "without user, query and fragment"),
     ("webhooks: {url: 'https://gapless.example.com/?a=b'}", "without user, query and fragment"),
     ("webhooks: {caBundle: ca.crt}", "webhooks.caBundle holds no certificate: give PEM text"),
+    ("webhooks: {caBundle: '-----BEGIN CERTIFICATE-----'}", "webhooks.caBundle is set, but with certificates.mode selfManaged gapless keeps"),
+    ("certificates: {mode: certManager}\nwebhooks: {caBundle: '-----BEGIN CERTIFICATE-----'}", "the CA injector of cert-manager keeps the caBundle"),
+    ("certificates: {certManager: {issuerRef: {kind: ClusterIssuer}}}", "at '/certificates/certManager/issuerRef'"),
+    ("certificates: {certManager: {issuer: house}}", "at '/certificates/certManager': additional properties 'issuer' not allowed"),
     ("certificates: {mode: selfSigned}", "at '/certificates/mode': value must be"),
     ("certificates: {secretName: Gapless_TLS}", "at '/certificates/secretName': 'Gapless_TLS' does not match"),
     ("podDisruptionBudget: {enabled: 'yes'}", "at '/podDisruptionBudget/enabled': got string, want boolean"),
@@ -445,13 +574,18 @@ fn every_entry_carries_the_ca() {
     let template = |values: Value| {
         with_chart(namespace.helm(["template", "gapless", "--dry-run=server"]), &values.to_string())
     };
-    for webhooks in [json!({"caBundle": both}), json!({"caBundle": both, "url": "https://127.0.0.1:9443"})] {
-        let chart = Rendered::new(&template(json!({"webhooks": webhooks})).ok());
+    let existing = json!({"mode": "existingSecret"});
+    for (webhooks, certificates) in [
+        (json!({"caBundle": both}), existing.clone()),
+        (json!({"caBundle": both, "url": "https://127.0.0.1:9443"}), json!({})),
+    ] {
+        let chart =
+            Rendered::new(&template(json!({"webhooks": webhooks, "certificates": certificates})).ok());
         assert!(chart.ca_bundles().all(|bundle| bundle.as_deref() == Some(both.as_str())));
         chart.is_accepted(cluster, &namespace.name);
     }
     let with_key = format!("{old}{}", generated[0].signing_key.serialize_pem());
-    let refusal = template(json!({"webhooks": {"caBundle": with_key}})).fails();
+    let refusal = template(json!({"webhooks": {"caBundle": with_key}, "certificates": existing})).fails();
     assert!(refusal.stderr.contains("webhooks.caBundle contains a private key"), "{refusal}");
 
     // Without the value, it is that of the Secret.
@@ -461,8 +595,48 @@ fn every_entry_carries_the_ca() {
     };
     create("gapless-tls", &new);
     create("with-key", &with_key);
-    let chart = Rendered::new(&template(json!({})).ok());
+    let chart = Rendered::new(&template(json!({"certificates": existing})).ok());
     assert!(chart.ca_bundles().all(|bundle| bundle.as_deref() == Some(new.as_str())));
-    let refusal = template(json!({"certificates": {"secretName": "with-key"}})).fails();
+    let with_key = json!({"mode": "existingSecret", "secretName": "with-key"});
+    let refusal = template(json!({"certificates": with_key})).fails();
     assert!(refusal.stderr.contains("ca.crt of Secret with-key contains a private key"), "{refusal}");
+
+    // Where gapless keeps its certificates, the bundles are its own, and so is the Secret.
+    let refusal = template(json!({})).fails();
+    let theirs = format!("Secret gapless-tls in namespace {} was not made by gapless", namespace.name);
+    assert!(refusal.stderr.contains(&theirs), "{refusal}");
+    namespace.kubectl(["label", "secret", "gapless-tls", "app.kubernetes.io/managed-by=gapless"]).ok();
+    let chart = Rendered::new(&template(json!({})).ok());
+    assert!(chart.ca_bundles().all(|bundle| bundle.is_none()));
+}
+
+/// What the notes say about certificates, for each way to get them.
+#[test]
+fn the_notes_tell_about_certificates() {
+    let Some(cluster) = support::cluster() else { return };
+    let notes = |values: &str| {
+        let install = cluster.helm(["install", "gapless", "--dry-run=client", "--namespace", NAMESPACE]);
+        let output = with_chart(install, values).ok().stdout;
+        output.split_once("NOTES:").expect("notes").1.to_owned()
+    };
+    let kept = notes("certificates: {secretName: kept}");
+    assert!(kept.contains("gapless makes and renews its certificate for gapless.platform.svc"), "{kept}");
+    assert!(kept.contains("kubectl --namespace platform delete secret kept"), "{kept}");
+    assert!(!kept.contains("CAUTION"), "{kept}");
+
+    let existing = notes("certificates: {mode: existingSecret}");
+    assert!(existing.contains("The pods wait for Secret gapless-tls (tls.crt, tls.key)"), "{existing}");
+    assert!(existing.contains("CAUTION: the webhook configurations carry no CA certificate"), "{existing}");
+    assert!(!existing.contains("delete secret"), "{existing}");
+
+    let by_cert_manager = notes("certificates: {mode: certManager}");
+    let describe = "kubectl --namespace platform describe certificate gapless";
+    assert!(by_cert_manager.contains(describe), "{by_cert_manager}");
+    assert!(!by_cert_manager.contains("CAUTION"), "{by_cert_manager}");
+
+    let outside = notes("webhooks: {url: https://gapless.example.com}");
+    for notes in [&kept, &existing, &by_cert_manager, &outside] {
+        assert!(!notes.contains("rollout restart"), "no pod has to be replaced for a certificate: {notes}");
+    }
+    assert!(!outside.contains("Secret"), "{outside}");
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -14,15 +13,10 @@ import (
 	"gapless.dev/tests/lab/node"
 )
 
-// namespace is where gapless is installed: README.md of the project says so.
-const namespace = "gapless-system"
-
 // cluster is the node that this process runs in, as the measurement wants it. Its
 // PATH has kubectl and helm.
 type cluster struct {
 	repository string
-	// gapless is the program whose image the node has.
-	gapless string
 }
 
 func (c cluster) Kubectl(ctx context.Context, stdin string, arguments ...string) (string, error) {
@@ -36,22 +30,9 @@ func (c cluster) Fixtures() string { return filepath.Join(c.repository, "tests",
 // InstallGapless does what the project's README.md tells users to do, and waits
 // until the API server asks gapless.
 func (c cluster) InstallGapless(ctx context.Context) error {
-	certificates, err := os.MkdirTemp("", "gapless-certificates-")
-	if err != nil {
+	chart := filepath.Join(c.repository, "charts", "gapless")
+	if _, err := output(ctx, "", "helm", "install", "gapless", chart, "--namespace", "gapless-system", "--create-namespace", "--wait"); err != nil {
 		return err
-	}
-	defer os.RemoveAll(certificates)
-	file := func(name string) string { return filepath.Join(certificates, name) }
-	for _, line := range [][]string{
-		{c.gapless, "certs", "--out", certificates},
-		{"kubectl", "create", "namespace", namespace},
-		{"kubectl", "create", "secret", "tls", "gapless-tls", "--namespace", namespace, "--cert", file("tls.crt"), "--key", file("tls.key")},
-		{"helm", "install", "gapless", filepath.Join(c.repository, "charts", "gapless"), "--namespace", namespace,
-			"--set-file", "webhooks.caBundle=" + file("ca.crt"), "--wait"},
-	} {
-		if _, err := output(ctx, "", line[0], line[1:]...); err != nil {
-			return err
-		}
 	}
 	for {
 		err := asksGapless(ctx)

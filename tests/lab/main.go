@@ -80,8 +80,8 @@ func bringUpAndMeasure(arguments []string) int {
 
 // measureHere measures in the node that this process runs in.
 func measureHere(arguments []string) int {
-	target, repository, options := measureArguments(arguments)
-	return measure.Main(options, cluster{repository, filepath.Join(target, "lab", "gapless")})
+	_, repository, options := measureArguments(arguments)
+	return measure.Main(options, cluster{repository})
 }
 
 // measureArguments are the two directories; all after "--" is for the measurement.

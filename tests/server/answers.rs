@@ -472,6 +472,9 @@ async fn metrics_exist_before_anything_happens() {
         servers.assert_metric(&format!(r#"gapless_waivers_total{{id="{}"}} 0"#, default.id));
     }
     servers.assert_metric(r#"gapless_skips_total{reason="owned"} 0"#);
+    for result in ["success", "failure"] {
+        servers.assert_metric(&format!(r#"gapless_certificate_reloads_total{{result="{result}"}} 0"#));
+    }
     servers.assert_metric("gapless_panics_total 0");
     servers.assert_metric(&format!(r#"gapless_build_info{{version="{}"}} 1"#, env!("CARGO_PKG_VERSION")));
     servers.assert_metric(r#"gapless_certificate_not_after_timestamp_seconds{role="ca"} 4102444800"#);

@@ -220,6 +220,13 @@ impl Connection {
         self.stream.get_ref().conn.alpn_protocol()
     }
 
+    /// The certificate that the server has shown, without the rest of its chain.
+    #[track_caller]
+    pub fn peer(&self) -> CertificateDer<'static> {
+        let chain = self.stream.get_ref().conn.peer_certificates().expect("a handshake");
+        chain.first().expect("a certificate").clone()
+    }
+
     /// The version of TLS.
     pub fn tls_version(&self) -> Option<rustls::ProtocolVersion> {
         self.stream.get_ref().conn.protocol_version()

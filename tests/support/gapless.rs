@@ -69,6 +69,16 @@ impl Gapless {
         I: IntoIterator,
         I::Item: AsRef<OsStr>,
     {
+        Gapless::start_as(cluster, "admin", arguments)
+    }
+
+    /// The same with another user's `KUBECONFIG`.
+    #[track_caller]
+    pub fn start_as<I>(cluster: &Cluster, user: &str, arguments: I) -> Gapless
+    where
+        I: IntoIterator,
+        I::Item: AsRef<OsStr>,
+    {
         static NUMBER: AtomicUsize = AtomicUsize::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let log = cluster.file(&format!("gapless-{number}.log"));
@@ -77,7 +87,7 @@ impl Gapless {
         let mut command = tied(cluster.bench(), &cluster.home(), None, program);
         command.args(["serve", "--bind", "127.0.0.1:0", "--ops-bind", "127.0.0.1:0"]);
         command.args(arguments);
-        command.env("KUBECONFIG", cluster.kubeconfig("admin"));
+        command.env("KUBECONFIG", cluster.kubeconfig(user));
         command.stdout(Stdio::piped());
         let has_certificate = command
             .get_args()

@@ -22,6 +22,25 @@ one of the release is part of their name. The dot keeps "a-b" in "c" apart from
 {{ include "gapless.fullname" . }}.{{ .Release.Namespace }}
 {{- end -}}
 
+{{/* What the API server calls gapless by: what its certificate has to be valid for. */}}
+{{- define "gapless.host" -}}
+{{ include "gapless.fullname" . }}.{{ .Release.Namespace }}.svc
+{{- end -}}
+
+{{/* Not empty if cert-manager keeps the certificates. */}}
+{{- define "gapless.certManager" -}}
+{{- if and (eq .Values.certificates.mode "certManager") (not (include "gapless.url" .)) -}}
+true
+{{- end -}}
+{{- end -}}
+
+{{/* Not empty if gapless keeps its certificates itself. One outside the cluster is told so by its own arguments. */}}
+{{- define "gapless.selfManaged" -}}
+{{- if and (eq .Values.certificates.mode "selfManaged") (not (include "gapless.url" .)) -}}
+true
+{{- end -}}
+{{- end -}}
+
 {{/* Tag of the image. */}}
 {{- define "gapless.tag" -}}
 {{- .Values.image.tag | default .Chart.AppVersion -}}

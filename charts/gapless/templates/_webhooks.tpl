@@ -29,13 +29,13 @@ array: every other profile, and "off".
 
 {{/*
 The CA certificates in base64, or nothing. The key caBundle must then be left out:
-an empty one would wipe what another controller filled in.
+an empty one would wipe what another controller filled in, or gapless itself.
 */}}
 {{- define "gapless.caBundle" -}}
 {{- $given := .Values.webhooks.caBundle | default "" | trim -}}
 {{- if $given -}}
 {{- printf "%s\n" $given | b64enc -}}
-{{- else if not (include "gapless.url" .) -}}
+{{- else if not (or (include "gapless.url" .) (include "gapless.selfManaged" .) (include "gapless.certManager" .)) -}}
 {{- /* Empty without access to the cluster: helm template, --dry-run=client, Argo CD. */ -}}
 {{- $secret := lookup "v1" "Secret" .Release.Namespace .Values.certificates.secretName | default dict -}}
 {{- get ($secret.data | default dict) "ca.crt" -}}
@@ -121,4 +121,7 @@ https://learn.microsoft.com/azure/aks/faq#can-admission-controller-webhooks-impa
 */}}
 {{- define "gapless.webhookConfigurationAnnotations" -}}
 admissions.enforcer/disabled: "true"
+{{- if include "gapless.certManager" . }}
+cert-manager.io/inject-ca-from: {{ .Release.Namespace }}/{{ include "gapless.fullname" . }}
+{{- end }}
 {{- end -}}
