@@ -151,6 +151,22 @@ pub enum Command {
     #[command(verbatim_doc_comment)]
     Certs(CertsArguments),
 
+    /// Call the webhooks of a cluster as its API server does
+    ///
+    /// Each webhook of the MutatingWebhookConfiguration and of the
+    /// ValidatingWebhookConfiguration is sent a Deployment, as a dry run: through its
+    /// Service, trusting its caBundle only. It says what each answers. This is what
+    /// helm test does.
+    ///
+    /// It has to run where cluster IPs can be reached, as in a pod. The cluster is
+    /// found as kubectl finds it. Needed are the permissions to get both objects, and
+    /// their Service.
+    ///
+    /// Exit code: 0 if all answer, 1 if one does not, 2 if it is not known what to
+    /// call.
+    #[command(verbatim_doc_comment)]
+    Ping(PingArguments),
+
     /// List the rules and defaults, or explain one
     Rules(RulesArguments),
 
@@ -280,6 +296,27 @@ pub struct CertsArguments {
     pub dns: Vec<Host>,
 }
 
+/// The arguments of `gapless ping`.
+#[derive(Debug, Args)]
+pub struct PingArguments {
+    /// Name of the MutatingWebhookConfiguration and of the
+    /// ValidatingWebhookConfiguration
+    #[arg(long, value_name = "NAME", value_parser = object_name)]
+    pub webhook_configurations: String,
+
+    /// How long to try again if one does not answer
+    #[arg(long, value_name = "DURATION", default_value = "0", value_parser = duration::parse)]
+    pub wait: Duration,
+
+    /// Context of the kubeconfig; without it, the current one
+    #[arg(long, value_name = "CONTEXT")]
+    pub context: Option<String>,
+
+    /// Kubeconfig file, instead of those that kubectl would read
+    #[arg(long, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+}
+
 /// The arguments of `gapless rules`.
 #[derive(Debug, Args)]
 pub struct RulesArguments {
@@ -330,6 +367,23 @@ pub struct ServeArguments {
     #[command(flatten)]
     /// Certificates that gapless makes and renews by itself.
     pub self_managed: SelfManagedArguments,
+
+    /// Answer only clients that show a certificate of these CAs, a PEM file. An API
+    /// server does so if it has been told to (--admission-control-config-file). The
+    /// file is looked at again as often as the two above
+    #[arg(long, value_name = "FILE", env = "GAPLESS_CLIENT_CA")]
+    pub client_ca: Option<PathBuf>,
+
+    /// Of these clients, answer only the one whose certificate has this common name
+    /// or DNS name; for several, repeat it
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "GAPLESS_CLIENT_NAME",
+        value_delimiter = ',',
+        requires = "client_ca"
+    )]
+    pub client_name: Vec<String>,
 
     /// Address of the webhooks, HTTPS; the default is every address of the host,
     /// IPv4 too, and port 0 is any free port

@@ -24,7 +24,7 @@ use serde_json::Value;
 use support::gapless::{RELEASE_NAMESPACE, uninstall, wait_for_webhooks};
 use support::lab::is_populated;
 use support::process::signal;
-use support::{Lab, eventually};
+use support::{Lab, eventually, notice};
 
 /// The manifests that the product was conceived for.
 fn scenario(name: &str) -> String {
@@ -36,15 +36,18 @@ fn scenario(name: &str) -> String {
 fn gapless_in_the_cluster_from_installation_to_its_end() {
     let Some(lab) = support::lab() else { return };
     install(&lab);
+    helm_test_calls_every_webhook(&lab);
     a_denied_and_a_completed_deployment(&lab);
     a_pod_that_hangs_gets_no_calls(&lab);
     a_killed_process_is_no_verdict(&lab);
     fail_closed(&lab);
     an_evicted_pod_loses_no_call(&lab);
     a_restarted_deployment_loses_no_call(&lab);
+    an_upgrade_loses_no_call(&lab);
     a_deleted_secret_is_made_again(&lab);
     the_end(&lab);
     certificates_of_ones_own(&lab);
+    helm_test_calls_every_webhook(&lab);
     the_end(&lab);
 }
 
@@ -53,6 +56,21 @@ fn install(lab: &Lab) {
     helm(lab, "install").args(["--create-namespace", "--wait"]).ok();
     wait_for_webhooks(&lab.cluster);
     assert_eq!(running_pods(lab).len(), 2, "the chart's default");
+}
+
+fn helm_test_calls_every_webhook(lab: &Lab) {
+    let tested = lab
+        .cluster
+        .helm(["test", "gapless", "--logs", "--timeout=90s", "--namespace", RELEASE_NAMESPACE])
+        .ok();
+    for (webhook, expected) in [
+        ("production.mutate.gapless.dev", "completes the Deployment"),
+        ("production.validate.gapless.dev", "denies the Deployment"),
+        ("development.validate.gapless.dev", "allows the Deployment"),
+    ] {
+        let line = tested.stdout.lines().find(|line| line.starts_with(webhook));
+        assert!(line.is_some_and(|line| line.ends_with(expected)), "{webhook} {expected}: {tested}");
+    }
 }
 
 /// As README.md says for certificates of one's own; `gapless certs` makes them.
@@ -192,20 +210,11 @@ fn an_evicted_pod_loses_no_call(lab: &Lab) {
 }
 
 fn a_restarted_deployment_loses_no_call(lab: &Lab) {
-    let old: Vec<String> = running_pods(lab).iter().map(|pod| pod_name(pod).to_owned()).collect();
-    let load = Load::start(&lab.cluster);
-    thread::sleep(Duration::from_secs(1));
-    lab.cluster.kubectl(["rollout", "restart", "deployment/gapless", "--namespace", RELEASE_NAMESPACE]).ok();
-    rollout_status(lab);
-    for name in &old {
+    let old = replace_all_pods(lab, || {
         lab.cluster
-            .kubectl(["wait", "--for=delete", "--timeout=60s", "--namespace", RELEASE_NAMESPACE])
-            .args([format!("pod/{name}")])
+            .kubectl(["rollout", "restart", "deployment/gapless", "--namespace", RELEASE_NAMESPACE])
             .ok();
-    }
-    thread::sleep(Duration::from_secs(1));
-    load.stop().assert_no_call_was_lost(200);
-
+    });
     // Both of the new pods were asked, so the calls went through the Service.
     for pod in running_pods(lab) {
         let name = pod_name(&pod);
@@ -219,6 +228,39 @@ fn a_restarted_deployment_loses_no_call(lab: &Lab) {
             .sum();
         assert!(answered > 0, "{name} was not asked:\n{metrics}");
     }
+}
+
+/// `helm upgrade` with another pod template, once; or as many times as the
+/// environment variable `GAPLESS_TEST_UPGRADES` says.
+fn an_upgrade_loses_no_call(lab: &Lab) {
+    let upgrades = std::env::var("GAPLESS_TEST_UPGRADES").map_or(1, |number| number.parse().unwrap());
+    for number in 1..=upgrades {
+        let annotation = format!("podAnnotations.upgrade=number-{number}");
+        replace_all_pods(lab, || {
+            helm(lab, "upgrade").args(["--reuse-values", "--set", &annotation]).ok();
+        });
+    }
+}
+
+/// Does something that replaces all pods, and returns the names of the old ones when
+/// they are gone. No call is lost to it.
+fn replace_all_pods(lab: &Lab, replace: impl FnOnce()) -> Vec<String> {
+    let old: Vec<String> = running_pods(lab).iter().map(|pod| pod_name(pod).to_owned()).collect();
+    let load = Load::start(&lab.cluster);
+    thread::sleep(Duration::from_secs(1));
+    replace();
+    rollout_status(lab);
+    for name in &old {
+        lab.cluster
+            .kubectl(["wait", "--for=delete", "--timeout=60s", "--namespace", RELEASE_NAMESPACE])
+            .args([format!("pod/{name}")])
+            .ok();
+    }
+    thread::sleep(Duration::from_secs(1));
+    let outcome = load.stop();
+    notice(&format!("all pods replaced: {} calls answered", outcome.judged));
+    outcome.assert_no_call_was_lost(200);
+    old
 }
 
 /// With a new CA, which every API server trusts before it is used.

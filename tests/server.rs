@@ -10,6 +10,8 @@
 
 #[path = "server/answers.rs"]
 mod answers;
+#[path = "server/clients.rs"]
+mod clients;
 #[path = "server/process.rs"]
 mod process;
 #[path = "server/program.rs"]

@@ -71,11 +71,14 @@ fn understand(
     })
 }
 
-fn readable(path: &Path, content: io::Result<Vec<u8>>) -> Result<Vec<u8>, CertificateError> {
+pub(super) fn readable(path: &Path, content: io::Result<Vec<u8>>) -> Result<Vec<u8>, CertificateError> {
     content.map_err(|source| CertificateError::Unreadable { path: path.to_owned(), source })
 }
 
-fn parse_chain(path: &Path, text: &[u8]) -> Result<Vec<CertificateDer<'static>>, CertificateError> {
+pub(super) fn parse_chain(
+    path: &Path,
+    text: &[u8],
+) -> Result<Vec<CertificateDer<'static>>, CertificateError> {
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text).collect();
     let chain =
         chain.map_err(|error| malformed(path, format!("this is no PEM file of certificates: {error}")))?;
@@ -109,7 +112,7 @@ fn text_holds(text: &[u8], part: &str) -> bool {
     text.windows(part.len()).any(|window| window == part.as_bytes())
 }
 
-fn malformed(path: &Path, problem: String) -> CertificateError {
+pub(super) fn malformed(path: &Path, problem: String) -> CertificateError {
     CertificateError::Malformed { path: path.to_owned(), problem }
 }
 

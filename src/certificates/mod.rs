@@ -1,7 +1,8 @@
 //! The serving certificate: where it comes from, and the one place that the
-//! TLS listener reads it from.
+//! TLS listener reads it from. And the certificates of clients.
 
 pub mod authority;
+pub mod clients;
 pub mod ephemeral;
 pub mod files;
 pub mod host;

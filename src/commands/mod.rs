@@ -5,7 +5,9 @@ mod certs;
 mod check;
 mod fix;
 mod output;
+mod ping;
 mod rules;
+mod sample;
 mod schema;
 mod serve;
 
@@ -24,6 +26,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Fix(arguments) => fix::run(&arguments),
         Command::Audit(arguments) => audit::run(&arguments),
         Command::Certs(arguments) => certs::run(&arguments),
+        Command::Ping(arguments) => ping::run(&arguments),
         Command::Rules(arguments) => rules::run(&arguments),
         Command::Schema => schema::run(),
     }

@@ -9,9 +9,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use rustls::server::danger::ClientCertVerifier;
 use tokio::runtime::Runtime;
 
 use super::output::shell_word;
+use super::sample::REVIEW;
+use crate::certificates::clients::{ClientVerifier, WatchedClientCa};
 use crate::certificates::ephemeral::Ephemeral;
 use crate::certificates::files::WatchedPair;
 use crate::certificates::self_managed::plan::Lifetimes;
@@ -28,9 +31,6 @@ use crate::server::shutdown::{Signals, Termination};
 use crate::server::webhooks::{self, Webhooks};
 use crate::server::{End, Patience, Server, ServerError, Services};
 use crate::{telemetry, watched};
-
-/// A Deployment that nobody should roll out, for the curl command.
-const REVIEW: &str = r#"{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","request":{"uid":"try-it","kind":{"group":"apps","version":"v1","kind":"Deployment"},"namespace":"default","name":"web","operation":"CREATE","object":{"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"web"},"spec":{"replicas":2,"revisionHistoryLimit":0,"strategy":{"type":"Recreate"},"selector":{"matchLabels":{"app":"web"}},"template":{"metadata":{"labels":{"app":"web"}},"spec":{"containers":[{"name":"web","image":"registry.example/web:1.0","ports":[{"containerPort":8080}]}]}}}}}}"#;
 
 /// Serves until a signal ends it.
 ///
@@ -51,12 +51,14 @@ pub fn run(arguments: &ServeArguments) -> anyhow::Result<ExitCode> {
     let runtime = Runtime::new()?;
     let certificates = Arc::new(CertificateStore::default());
     let ca_file = provide_certificate(arguments, &runtime, &certificates, &metrics)?;
+    let clients = known_clients(arguments, &metrics)?;
     let termination = Arc::new(Termination::default());
 
     let webhooks = Webhooks::new(config.clone(), metrics.clone(), arguments.max_in_flight);
     let services = Services {
         webhooks: webhooks::router(webhooks, termination.clone()),
         certificates: certificates.clone(),
+        clients,
         ops: ops::router(Ops { metrics, certificates, termination: termination.clone(), config }),
     };
     let patience = Patience { shutdown_delay: arguments.shutdown_delay, drain_limit: arguments.drain_limit };
@@ -187,6 +189,39 @@ fn provide_certificate(
     }
     certificates.replace(certificate);
     Ok(ca_file)
+}
+
+/// Who may call, if that is not everybody. Follows the file of the CA.
+fn known_clients(
+    arguments: &ServeArguments,
+    metrics: &Arc<Metrics>,
+) -> anyhow::Result<Option<Arc<dyn ClientCertVerifier>>> {
+    let Some(path) = &arguments.client_ca else { return Ok(None) };
+    let (ca, mut file) = WatchedClientCa::open(path)?;
+    let clients = Arc::new(ClientVerifier::new(ca, arguments.client_name.clone()));
+    let (path, metrics, followed) = (path.display().to_string(), metrics.clone(), clients.clone());
+    watched::follow(
+        arguments.tls_poll_interval,
+        move || file.look(),
+        move |outcome| {
+            metrics.record_certificate_reload(outcome.is_ok());
+            match outcome {
+                Ok(ca) => {
+                    followed.replace(ca);
+                    tracing::info!(file = path, "the CA of clients has changed and is trusted");
+                }
+                Err(error) => {
+                    let error = watched::describe(&error);
+                    tracing::error!(
+                        file = path,
+                        error,
+                        "the CA of clients has changed and cannot be used, the older one is still trusted"
+                    );
+                }
+            }
+        },
+    )?;
+    Ok(Some(clients))
 }
 
 /// What to keep in the cluster, if gapless is to.

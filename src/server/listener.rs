@@ -10,7 +10,8 @@ use axum_server::accept::NoDelayAcceptor;
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use axum_server::{Handle, Server};
 use rustls::ServerConfig;
-use rustls::server::ResolvesServerCert;
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{NoServerSessionStorage, ResolvesServerCert};
 use tokio::net::TcpListener;
 
 use super::ServerError;
@@ -50,11 +51,25 @@ fn is_refusal(error: &io::Error) -> bool {
 
 /// TLS 1.2 and 1.3. The API server speaks HTTP/1.1 to Services and HTTP/2 to
 /// loopback URLs (kubernetes, apiserver/pkg/util/webhook/client.go).
-pub fn tls_config(certificates: Arc<dyn ResolvesServerCert>) -> Result<Arc<ServerConfig>, rustls::Error> {
-    let mut config = ServerConfig::builder_with_provider(crypto_provider())
-        .with_safe_default_protocol_versions()?
-        .with_no_client_auth()
-        .with_cert_resolver(certificates);
+///
+/// With `clients`, only those that it lets in are talked to.
+pub fn tls_config(
+    certificates: Arc<dyn ResolvesServerCert>,
+    clients: Option<Arc<dyn ClientCertVerifier>>,
+) -> Result<Arc<ServerConfig>, rustls::Error> {
+    let config =
+        ServerConfig::builder_with_provider(crypto_provider()).with_safe_default_protocol_versions()?;
+    let mut config = match clients {
+        None => config.with_no_client_auth().with_cert_resolver(certificates),
+        Some(clients) => {
+            let mut config = config.with_client_cert_verifier(clients).with_cert_resolver(certificates);
+            // A resumed session would not be asked for its certificate again, which
+            // may have expired by then, or its CA may be trusted no more.
+            config.session_storage = Arc::new(NoServerSessionStorage {});
+            config.send_tls13_tickets = 0;
+            config
+        }
+    };
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(Arc::new(config))
 }
@@ -94,11 +109,16 @@ fn log_accept_error(client: Option<&SocketAddr>, error: &io::Error) {
         return;
     };
     let tls_error = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
-    if matches!(tls_error, Some(rustls::Error::AlertReceived(_))) {
+    match tls_error {
         // Such as a webhook configuration with another CA in its caBundle.
-        tracing::warn!(%client, %error, "a client refuses the TLS handshake");
-    } else {
+        Some(rustls::Error::AlertReceived(_)) => {
+            tracing::warn!(%client, %error, "a client refuses the TLS handshake");
+        }
+        // Such as an API server that has not been told to show one.
+        Some(rustls::Error::NoCertificatesPresented | rustls::Error::InvalidCertificate(_)) => {
+            tracing::warn!(%client, %error, "a client is turned away: it has to show a certificate of --client-ca");
+        }
         // Such as a probe that connects and goes.
-        tracing::debug!(%client, %error, "a connection ends before its first request");
+        _ => tracing::debug!(%client, %error, "a connection ends before its first request"),
     }
 }

@@ -16,6 +16,7 @@ use std::time::Duration;
 use axum::Router;
 use axum_server::Handle;
 use rustls::server::ResolvesServerCert;
+use rustls::server::danger::ClientCertVerifier;
 use tokio::net::TcpListener;
 use tokio::time::sleep;
 
@@ -34,6 +35,8 @@ pub struct Services {
     pub webhooks: Router,
     /// The certificate that they are served with.
     pub certificates: Arc<dyn ResolvesServerCert>,
+    /// Who may call the webhooks; `None`: everybody.
+    pub clients: Option<Arc<dyn ClientCertVerifier>>,
     /// Probes and metrics.
     pub ops: Router,
 }
@@ -117,7 +120,7 @@ impl Server {
         patience: Patience,
     ) -> Result<End, ServerError> {
         let handle = Handle::new();
-        let tls = listener::tls_config(services.certificates)?;
+        let tls = listener::tls_config(services.certificates, services.clients)?;
         let mut webhooks =
             tokio::spawn(listener::serve_tls(self.webhooks, tls, handle.clone(), services.webhooks));
         // Until the very end: probes and the last scrape still want answers.

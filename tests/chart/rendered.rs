@@ -4,6 +4,8 @@ use std::fs;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use clap::Parser;
+use gapless::cli::{Cli, Command, ServeArguments};
 use gapless::config;
 use serde_json::{Value, json};
 
@@ -30,14 +32,18 @@ pub const OUTSIDE: [&str; 2] = ["MutatingWebhookConfiguration", "ValidatingWebho
 pub struct Rendered {
     yaml: String,
     objects: Vec<Value>,
+    /// The objects of `helm test`.
+    pub tests: Vec<Value>,
 }
 
 impl Rendered {
     pub fn new(output: &Output) -> Rendered {
         let yaml = output.stdout.clone();
         let options = serde_saphyr::options! { legacy_octal_numbers: true };
-        let objects = serde_saphyr::from_multiple_with_options(&yaml, options).unwrap();
-        Rendered { yaml, objects }
+        let all: Vec<Value> = serde_saphyr::from_multiple_with_options(&yaml, options).unwrap();
+        let is_test = |object: &Value| object["metadata"]["annotations"]["helm.sh/hook"] == "test";
+        let (tests, objects) = all.into_iter().partition(is_test);
+        Rendered { yaml, objects, tests }
     }
 
     /// A dry run with everything that the API server checks; unknown fields are
@@ -50,7 +56,7 @@ impl Rendered {
         let apply =
             cluster.kubectl(["apply", "--server-side", "--dry-run=server", "--validate=strict", "-f", "-"]);
         let accepted = apply.stdin(&self.yaml).ok();
-        assert_eq!(accepted.stdout.lines().count(), self.objects.len(), "{accepted}");
+        assert_eq!(accepted.stdout.lines().count(), self.objects.len() + self.tests.len(), "{accepted}");
         assert_eq!(accepted.stderr, "", "no warning either");
     }
 
@@ -81,6 +87,16 @@ impl Rendered {
     pub fn arguments(&self) -> Vec<&str> {
         let arguments = self.container()["args"].as_array().unwrap().iter();
         arguments.map(|argument| argument.as_str().unwrap()).collect()
+    }
+
+    /// The arguments of the container, as the program reads them.
+    #[track_caller]
+    pub fn serve_arguments(&self) -> Box<ServeArguments> {
+        let written = ["gapless"].into_iter().chain(self.arguments());
+        match Cli::parse_from(written).command {
+            Command::Serve(arguments) => arguments,
+            other => panic!("the container does not serve: {other:?}"),
+        }
     }
 
     pub fn pod(&self) -> &Value {

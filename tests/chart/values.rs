@@ -3,9 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use clap::Parser;
 use gapless::admission;
-use gapless::cli::{Cli, Command};
 use gapless::policy::Profile;
 use jiff::civil::Date;
 use serde_json::{Value, json};
@@ -351,6 +349,116 @@ const RENDERED: &[Case] = &[
         },
         ..CASE
     },
+    // Only clients that a CA vouches for.
+    Case {
+        values: r#"
+            webhooks:
+              clientCA: |
+                -----BEGIN CERTIFICATE-----
+                AAAA
+                -----END CERTIFICATE-----
+              clientNames: [kube-apiserver, front-proxy-client]
+        "#,
+        holds: |chart| {
+            let ca = &chart.one("ConfigMap")["data"]["client-ca.crt"];
+            assert_eq!(ca, "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
+            let arguments = chart.serve_arguments();
+            assert_eq!(arguments.client_ca.as_deref(), Some(Path::new("/etc/gapless/client-ca.crt")));
+            assert_eq!(arguments.client_name, ["kube-apiserver", "front-proxy-client"]);
+        },
+        ..CASE
+    },
+    // For control planes that reach pods on few ports only.
+    Case {
+        values: "{webhooks: {port: 10250}, metrics: {port: 9090}}",
+        holds: |chart| {
+            let arguments = chart.serve_arguments();
+            assert_eq!((arguments.bind.port(), arguments.ops_bind.port()), (10250, 9090));
+            let ports = &chart.container()["ports"];
+            assert_eq!(
+                (&ports[0]["containerPort"], &ports[1]["containerPort"]),
+                (&json!(10250), &json!(9090))
+            );
+            let ports = &chart.one("Service")["spec"]["ports"];
+            assert_eq!((&ports[0]["port"], &ports[0]["targetPort"]), (&json!(443), &json!("webhooks")));
+        },
+        ..CASE
+    },
+    // For control planes that do not reach pods at all. A further node may not be there.
+    Case {
+        values: "{hostNetwork: true, replicaCount: 3}",
+        holds: |chart| {
+            assert_eq!(chart.pod()["spec"]["hostNetwork"], true);
+            assert_eq!(chart.pod()["spec"]["dnsPolicy"], "ClusterFirstWithHostNet");
+            let rolling = &chart.one("Deployment")["spec"]["strategy"]["rollingUpdate"];
+            assert_eq!(rolling, &json!({"maxUnavailable": 1, "maxSurge": 0}));
+        },
+        ..CASE
+    },
+    // One pod alone must not go first: then nobody would answer.
+    Case {
+        values: "{hostNetwork: true, replicaCount: 1}",
+        findings: &["single-replica", "surge-deadlock"],
+        holds: |chart| {
+            let rolling = &chart.one("Deployment")["spec"]["strategy"]["rollingUpdate"];
+            assert_eq!(rolling, &json!({"maxUnavailable": 0, "maxSurge": 1}));
+        },
+        ..CASE
+    },
+    Case {
+        values: "networkPolicy: {enabled: true}",
+        holds: |chart| {
+            let spec = &chart.one("NetworkPolicy")["spec"];
+            assert_eq!(spec["policyTypes"], json!(["Ingress", "Egress"]));
+            assert_eq!(
+                spec["ingress"],
+                json!([
+                    {"ports": [{"port": "webhooks", "protocol": "TCP"}]},
+                    {"ports": [{"port": "ops", "protocol": "TCP"}]},
+                ])
+            );
+            let ports = json!([{"port": 443, "protocol": "TCP"}, {"port": 6443, "protocol": "TCP"}]);
+            assert_eq!(spec["egress"], json!([{"ports": ports}]));
+            let selected = &chart.one("Deployment")["spec"]["selector"];
+            assert_eq!(&spec["podSelector"], selected);
+        },
+        ..CASE
+    },
+    // Who keeps no certificates has nobody to talk to.
+    Case {
+        values: "
+            certificates: {mode: existingSecret}
+            networkPolicy:
+              enabled: true
+              webhookFrom: [{ipBlock: {cidr: 10.0.0.0/28}}]
+              metricsFrom: [{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: monitoring}}}]
+        ",
+        holds: |chart| {
+            let spec = &chart.one("NetworkPolicy")["spec"];
+            let test =
+                &chart.tests.iter().find(|object| object["kind"] == "Pod").unwrap()["metadata"]["labels"];
+            let test = json!({"podSelector": {"matchLabels": test}});
+            assert_eq!(spec["ingress"][0]["from"], json!([{"ipBlock": {"cidr": "10.0.0.0/28"}}, test]));
+            let monitoring = json!({"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}});
+            assert_eq!(spec["ingress"][1]["from"], json!([{"namespaceSelector": monitoring}]));
+            assert_eq!(spec["egress"], json!([]));
+        },
+        ..CASE
+    },
+    Case {
+        values: "
+            networkPolicy:
+              enabled: true
+              apiServerTo: [{ipBlock: {cidr: 10.0.0.1/32}}]
+              apiServerPorts: [8443]
+        ",
+        holds: |chart| {
+            let to = json!([{"ipBlock": {"cidr": "10.0.0.1/32"}}]);
+            let ports = json!([{"port": 8443, "protocol": "TCP"}]);
+            assert_eq!(chart.one("NetworkPolicy")["spec"]["egress"], json!([{"ports": ports, "to": to}]));
+        },
+        ..CASE
+    },
     // `null` takes a value of the chart away.
     Case {
         values: "
@@ -425,14 +533,7 @@ fn fits_the_program() {
     };
     let chart = render("");
     let (pod, container) = (&chart.pod()["spec"], chart.container());
-    let arguments_of = |chart: &Rendered| {
-        let written = ["gapless"].into_iter().chain(chart.arguments());
-        let Command::Serve(arguments) = Cli::parse_from(written).command else {
-            panic!("the container does not serve: {:#}", chart.container())
-        };
-        arguments
-    };
-    let arguments = arguments_of(&chart);
+    let arguments = chart.serve_arguments();
     let kept = &arguments.self_managed;
     assert!(kept.self_managed_certificates);
     assert_eq!(kept.certificate_secret.as_deref(), Some("gapless-tls"));
@@ -448,7 +549,7 @@ fn fits_the_program() {
     }
     let with_secret = render("certificates: {mode: existingSecret}");
     let mounts = with_secret.container()["volumeMounts"].as_array().unwrap();
-    let read = arguments_of(&with_secret);
+    let read = with_secret.serve_arguments();
     for (mount, file) in mounts.iter().zip([&read.config, &read.tls_cert]) {
         assert_eq!(file.as_ref().unwrap().parent().unwrap(), Path::new(mount["mountPath"].as_str().unwrap()));
     }
@@ -543,6 +644,11 @@ const REFUSED: &[(&str, &str)] = &[
     ("certificates: {certManager: {issuer: house}}", "at '/certificates/certManager': additional properties 'issuer' not allowed"),
     ("certificates: {mode: selfSigned}", "at '/certificates/mode': value must be"),
     ("certificates: {secretName: Gapless_TLS}", "at '/certificates/secretName': 'Gapless_TLS' does not match"),
+    ("webhooks: {clientCA: ca.crt}", "webhooks.clientCA holds no certificate: give PEM text"),
+    ("webhooks: {clientNames: [kube-apiserver]}", "webhooks.clientNames is set without webhooks.clientCA"),
+    ("webhooks: {port: 8080}", "webhooks.port and metrics.port are both 8080"),
+    ("webhooks: {port: 65536}", "at '/webhooks/port': maximum: got 65,536, want 65,535"),
+    ("networkPolicy: {webhookFrom: [{cidr: 10.0.0.0/8}]}", "at '/networkPolicy/webhookFrom/0'"),
     ("podDisruptionBudget: {enabled: 'yes'}", "at '/podDisruptionBudget/enabled': got string, want boolean"),
     ("resources: {request: {cpu: 1}}", "at '/resources': additional properties 'request' not allowed"),
     ("nodeSelector: {fast: true}", "at '/nodeSelector/fast': got boolean, want string"),

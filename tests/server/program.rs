@@ -240,13 +240,19 @@ impl Connection {
         self.read().expect("an answer").expect("an open connection")
     }
 
+    /// Sends a review, and reads the answer if there is one: `None` if the server has
+    /// closed the connection.
+    pub fn try_post(&mut self, path: &str, body: &[u8]) -> io::Result<Option<Response>> {
+        let stream = self.stream.get_mut();
+        stream.write_all(&[head(path, body.len()).as_bytes(), body].concat())?;
+        stream.flush()?;
+        self.read()
+    }
+
     /// Sends the head of a request only.
     #[track_caller]
     pub fn begin_post(&mut self, path: &str, length: usize) {
-        let head = format!(
-            "POST {path} HTTP/1.1\r\nHost: gapless\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
-        );
-        self.write(head.as_bytes());
+        self.write(head(path, length).as_bytes());
     }
 
     /// Sends a part of a body.
@@ -268,6 +274,12 @@ impl Connection {
         self.stream.get_ref().sock.set_read_timeout(Some(LIMIT)).expect("a timeout");
         matches!(read, Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut))
     }
+}
+
+fn head(path: &str, length: usize) -> String {
+    format!(
+        "POST {path} HTTP/1.1\r\nHost: gapless\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
+    )
 }
 
 /// An HTTP answer.

@@ -45,6 +45,8 @@ const CONTROLLERS: &str = "deployment,replicaset,namespace,garbagecollector,clus
 pub struct Cluster {
     bench: Bench,
     server: String,
+    /// Further arguments of the API server.
+    apiserver_arguments: Vec<String>,
     // Dropped in this order: the processes before their directory.
     processes: Vec<Tied>,
     directory: TempDir,
@@ -54,14 +56,16 @@ pub struct Cluster {
 impl Cluster {
     /// Boots a control plane. A port that somebody else took in the meantime is no
     /// reason to fail: it is tried again with other ports, once.
-    pub fn boot(bench: Bench) -> Result<Cluster, String> {
-        match Cluster::try_boot(bench.clone()) {
-            Err(why) if why.contains("address already in use") => Cluster::try_boot(bench),
+    pub fn boot(bench: Bench, apiserver_arguments: &[String]) -> Result<Cluster, String> {
+        match Cluster::try_boot(bench.clone(), apiserver_arguments) {
+            Err(why) if why.contains("address already in use") => {
+                Cluster::try_boot(bench, apiserver_arguments)
+            }
             outcome => outcome,
         }
     }
 
-    fn try_boot(bench: Bench) -> Result<Cluster, String> {
+    fn try_boot(bench: Bench, apiserver_arguments: &[String]) -> Result<Cluster, String> {
         let io = |error: io::Error| format!("cannot prepare the control plane: {error}");
         let [etcd_port, peer_port, port] = free_ports().map_err(io)?;
         let mut directory = tempfile::Builder::new().prefix("gapless-cluster-").tempdir().map_err(io)?;
@@ -72,6 +76,7 @@ impl Cluster {
         let mut cluster = Cluster {
             bench,
             server: format!("https://127.0.0.1:{port}"),
+            apiserver_arguments: apiserver_arguments.to_vec(),
             processes: Vec::new(),
             directory,
             namespaces: AtomicUsize::new(0),
@@ -104,8 +109,14 @@ impl Cluster {
         let kubeconfig: Value = serde_saphyr::from_str(&fs::read_to_string(admin_kubeconfig)?)
             .map_err(|error| io::Error::other(format!("{}: {error}", admin_kubeconfig.display())))?;
         let server = kubeconfig["clusters"][0]["cluster"]["server"].as_str().unwrap_or_default().to_owned();
-        let cluster =
-            Cluster { bench, server, processes: vec![node], directory, namespaces: AtomicUsize::new(0) };
+        let cluster = Cluster {
+            bench,
+            server,
+            apiserver_arguments: Vec::new(),
+            processes: vec![node],
+            directory,
+            namespaces: AtomicUsize::new(0),
+        };
         fs::create_dir(cluster.home())?;
         fs::copy(admin_kubeconfig, cluster.kubeconfig("admin"))?;
         Ok(cluster)
@@ -159,6 +170,7 @@ impl Cluster {
         apiserver.arg("--audit-log-path").arg(self.file("audit.log"));
         // In MiB: never rotated, so that it has everything.
         apiserver.args(["--audit-log-maxsize", "100000"]);
+        apiserver.args(&self.apiserver_arguments);
         self.start("kube-apiserver", apiserver)
     }
 

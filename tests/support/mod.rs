@@ -48,9 +48,17 @@ pub fn cluster() -> Option<&'static Cluster> {
     static CLUSTER: OnceLock<Result<Cluster, Unavailable>> = OnceLock::new();
     let cluster = CLUSTER.get_or_init(|| {
         let bench = Bench::build()?;
-        Cluster::boot(bench).map_err(Unavailable::Failed)
+        Cluster::boot(bench, &[]).map_err(Unavailable::Failed)
     });
     cluster.as_ref().map_err(skip).ok()
+}
+
+/// A control plane of one's own, whose API server gets further arguments. `None` as
+/// for [`cluster`].
+pub fn cluster_with(apiserver_arguments: &[String]) -> Option<Cluster> {
+    let cluster = Bench::build()
+        .and_then(|bench| Cluster::boot(bench, apiserver_arguments).map_err(Unavailable::Failed));
+    cluster.map_err(|why| skip(&why)).ok()
 }
 
 /// The control plane of this test binary with a running gapless and its chart

@@ -83,6 +83,35 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- merge $labels (.Values.podLabels | default dict) | toYaml -}}
 {{- end -}}
 
+{{/* What every pod runs as: the nobody of an image without users. */}}
+{{- define "gapless.podSecurityContext" -}}
+runAsNonRoot: true
+runAsUser: 65532
+runAsGroup: 65532
+seccompProfile:
+  type: RuntimeDefault
+{{- end -}}
+
+{{/* What every container may do: nothing. */}}
+{{- define "gapless.containerSecurityContext" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities:
+  drop: [ALL]
+{{- end -}}
+
+{{/* Labels of the objects of helm test. With those of the pods, the Service would send calls there. */}}
+{{- define "gapless.testLabels" -}}
+app.kubernetes.io/name: {{ .Chart.Name }}-test
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
+{{- end -}}
+
+{{/* Annotations of the objects of helm test: after a failure they stay until the next one, with the log. */}}
+{{- define "gapless.testAnnotations" -}}
+helm.sh/hook: test
+helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
+{{- end -}}
+
 {{/*
 Name of the default profile. Helm reads YAML 1.1, where a bare off (or Off) is the
 boolean false.

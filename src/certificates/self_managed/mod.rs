@@ -29,6 +29,7 @@ use super::{CertificateError, CertificateStore, Role, Validity};
 use crate::cluster::failure::RequestError;
 use crate::cluster::kubeconfig::Connection;
 use crate::cluster::object::{Place, Written};
+use crate::cluster::webhook::CONFIGURATIONS;
 use crate::metrics::Metrics;
 use configuration::Configuration;
 use plan::{BACKDATED, Bundle, Change, Lifetimes, Merge, Origin, Settling, View, Which, is_everywhere, plan};
@@ -41,20 +42,6 @@ const CA: &str = "gapless self-managed CA";
 /// next one, so this only protects the API server from a replica that is refused
 /// for ever.
 const ROUNDS: usize = 10;
-
-/// The kinds of webhook configurations with their resources.
-const KINDS: [(&str, &str, &str); 2] = [
-    (
-        "MutatingWebhookConfiguration",
-        "mutatingwebhookconfigurations.admissionregistration.k8s.io",
-        "mutatingwebhookconfigurations",
-    ),
-    (
-        "ValidatingWebhookConfiguration",
-        "validatingwebhookconfigurations.admissionregistration.k8s.io",
-        "validatingwebhookconfigurations",
-    ),
-];
 
 /// What to keep, and how.
 #[derive(Clone, Debug)]
@@ -203,16 +190,6 @@ impl Keeper {
         }
     }
 
-    fn configuration(&self, resource: &'static str, plural: &'static str) -> Place<'_> {
-        Place {
-            resource,
-            root: "/apis/admissionregistration.k8s.io/v1",
-            plural,
-            namespace: None,
-            name: &self.settings.configurations,
-        }
-    }
-
     /// The Secret, if there is one; what it holds is in `read` then.
     async fn read_secret(&mut self) -> Result<Option<Value>, KeepError> {
         let Some(secret) = self.secret().get(&self.connection).await? else {
@@ -239,7 +216,8 @@ impl Keeper {
     }
 
     async fn read_configurations(&self) -> Result<[Option<Configuration>; 2], KeepError> {
-        let [mutating, validating] = KINDS.map(|(_, resource, plural)| self.configuration(resource, plural));
+        let name = &self.settings.configurations;
+        let [mutating, validating] = CONFIGURATIONS.map(|it| it.place(name));
         let mutating = mutating.get(&self.connection).await?;
         let validating = validating.get(&self.connection).await?;
         Ok([mutating, validating].map(|object| object.as_ref().map(Configuration::read)))
@@ -272,9 +250,10 @@ impl Keeper {
             return;
         }
         let name = &self.settings.configurations;
-        let missing = KINDS.iter().zip(configurations).find(|(_, configuration)| configuration.is_none());
+        let missing =
+            CONFIGURATIONS.iter().zip(configurations).find(|(_, configuration)| configuration.is_none());
         let obstacle = match (missing, &self.served) {
-            (Some(((kind, ..), _)), _) => Some(format!("there is no {kind} {name} yet")),
+            (Some((missing, _)), _) => Some(format!("there is no {} {name} yet", missing.kind)),
             (None, Some(served)) if is_everywhere(bundles, &served.generation.ca) => None,
             (None, _) => Some(format!(
                 "the CA of the serving certificate is not yet in every caBundle of the webhook configurations {name}"
@@ -290,12 +269,12 @@ impl Keeper {
         merge: &Merge,
     ) -> Result<bool, KeepError> {
         let mut outcome = Ok(false);
-        for ((kind, resource, plural), configuration) in KINDS.iter().zip(configurations) {
+        for (its, configuration) in CONFIGURATIONS.iter().zip(configurations) {
             let Some(patch) = configuration.as_ref().and_then(|it| it.patch(merge)) else { continue };
-            let written = self.configuration(resource, plural).patch(&self.connection, &patch).await;
+            let written = its.place(&self.settings.configurations).patch(&self.connection, &patch).await;
             if matches!(written, Ok(Written::Done)) {
                 let name = &self.settings.configurations;
-                tracing::info!(kind, name, "the CAs in the webhook configuration have changed");
+                tracing::info!(kind = its.kind, name, "the CAs in the webhook configuration have changed");
             }
             outcome = match (outcome, written) {
                 (Ok(_), Ok(_)) => Ok(true),
