@@ -7,7 +7,9 @@ use std::io::{self, IsTerminal};
 use std::time::Duration;
 
 use clap::ValueEnum;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::prelude::*;
+use tracing_subscriber::{fmt, registry};
 
 use crate::admission::{Phase, Review, Skip};
 use crate::server::failure::Failure;
@@ -37,14 +39,20 @@ pub struct InvalidFilter {
 /// # Errors
 /// If the filter cannot be read.
 pub fn start_log(format: LogFormat, filter: &str) -> Result<(), InvalidFilter> {
-    let filter = EnvFilter::builder()
-        .parse(filter)
-        .map_err(|error| InvalidFilter { filter: filter.to_owned(), problem: error.to_string() })?;
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    let targets = filter.parse::<Targets>();
+    let targets =
+        targets.map_err(|error| InvalidFilter { filter: filter.to_owned(), problem: error.to_string() })?;
+    let lines = fmt::layer().with_writer(io::stderr);
     // An error means that there is a log already.
     let _ = match format {
-        LogFormat::Text => subscriber.with_ansi(io::stderr().is_terminal()).try_init(),
-        LogFormat::Json => subscriber.json().flatten_event(true).with_current_span(false).try_init(),
+        LogFormat::Text => {
+            let text = lines.with_ansi(io::stderr().is_terminal());
+            registry().with(text.with_filter(targets)).try_init()
+        }
+        LogFormat::Json => {
+            let json = lines.json().flatten_event(true).with_current_span(false);
+            registry().with(json.with_filter(targets)).try_init()
+        }
     };
     Ok(())
 }
