@@ -2,17 +2,37 @@
 #
 #   docker buildx build --platform linux/amd64,linux/arm64 --tag REGISTRY/gapless:VERSION --push .
 #
-# tests/lab/build packs the same without a container engine.
-FROM rust:1.95-bookworm AS build
+# The program carries the list of the crates that it is made of, its software bill
+# of materials: syft, trivy, grype and `cargo audit bin` read it from the image.
+#
+# tests/lab/build packs the same for one architecture without a container engine.
+FROM --platform=$BUILDPLATFORM rust:1.95-bookworm AS build
+RUN cargo install --locked cargo-auditable@0.7.5
+ARG TARGETARCH
+# Rust's name of the architecture; for another one than this machine's also a
+# linker, and a C library.
+RUN case "$TARGETARCH" in \
+      amd64) target=x86_64-unknown-linux-gnu; gcc=gcc-x86-64-linux-gnu ;; \
+      arm64) target=aarch64-unknown-linux-gnu; gcc=gcc-aarch64-linux-gnu ;; \
+      *) echo "there is no recipe for $TARGETARCH" >&2; exit 1 ;; \
+    esac \
+ && echo "$target" >/target \
+ && if [ "$target" != "$(rustc -vV | sed -n 's/^host: //p')" ]; then \
+      rustup target add "$target" \
+      && apt-get update \
+      && apt-get install --yes --no-install-recommends "$gcc" "libc6-dev-$TARGETARCH-cross"; \
+    fi
+ENV CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_LINKER=x86_64-linux-gnu-gcc \
+    CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc
 WORKDIR /source
 COPY Cargo.toml Cargo.lock ./
 COPY src src
 COPY benches benches
-# A target of its own is named so that build scripts and macros are not linked
-# statically, too, which they cannot be.
-RUN host=$(rustc -vV | sed -n 's/^host: //p') \
- && RUSTFLAGS='-C target-feature=+crt-static' cargo build --release --locked --target "$host" \
- && mv "target/$host/release/gapless" /gapless
+# The target is named even if it is this machine's own, so that build scripts and
+# macros are not linked statically, too, which they cannot be.
+RUN RUSTFLAGS='-C target-feature=+crt-static' \
+    cargo auditable build --release --locked --target "$(cat /target)" \
+ && mv "target/$(cat /target)/release/gapless" /gapless
 
 FROM scratch
 COPY --from=build /gapless /gapless
