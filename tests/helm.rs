@@ -139,7 +139,10 @@ fn nothing_is_lost_or_restarted_from_the_installation_to_the_end() {
     let after = team.get_json("deployment", "after");
     assert_eq!(after["metadata"]["annotations"]["gapless.dev/injected"], Value::Null, "{after:#}");
     is_as_before(&team, &stored);
-    only_the_secret_is_left(cluster);
+    only_what_the_notes_say_is_left(cluster);
+    helm(cluster, "install", INSTALLED.values).ok();
+    cluster.helm(["uninstall", "gapless", "--namespace", RELEASE_NAMESPACE]).ok();
+    only_what_the_notes_say_is_left(cluster);
 }
 
 /// Helm with this chart and these values.
@@ -320,9 +323,6 @@ fn uninstall_under_load(cluster: &Cluster, kube_proxy: &KubeProxy, pods: &[Gaple
     let connections = kube_proxy.connections();
     let load = Load::start(cluster);
     thread::sleep(Duration::from_secs(1));
-    if cluster.helm(["version", "--short"]).ok().stdout.starts_with("v3") {
-        do_what_the_notes_say(cluster);
-    }
     cluster.helm(["uninstall", "gapless", "--namespace", RELEASE_NAMESPACE]).ok();
     thread::sleep(Duration::from_secs(2));
     let outcome = load.stop();
@@ -339,18 +339,9 @@ fn uninstall_under_load(cluster: &Cluster, kube_proxy: &KubeProxy, pods: &[Gaple
     assert!(outcome.unjudged > 0, "and is not asked any more");
 }
 
-/// Helm 3 does not know the kinds of the webhook configurations, and so deletes them
-/// last. The bench's own Helm deletes them first.
-/// <https://github.com/helm/helm/blob/v3.22.0/pkg/releaseutil/kind_sorter.go>
-fn do_what_the_notes_say(cluster: &Cluster) {
-    let notes = cluster.helm(["get", "notes", "gapless", "--namespace", RELEASE_NAMESPACE]).ok().stdout;
-    assert!(notes.contains("With Helm 3, do that before helm uninstall"), "{notes}");
-    let command = notes.lines().map(str::trim).find(|line| line.starts_with("kubectl delete mutating"));
-    cluster.kubectl(command.expect("a command").split(' ').skip(1)).ok();
-}
-
-/// Helm neither makes nor deletes it, as the notes say.
-fn only_the_secret_is_left(cluster: &Cluster) {
+/// The Secret, which Helm neither makes nor deletes, and the Service, without which
+/// requests would have failed.
+fn only_what_the_notes_say_is_left(cluster: &Cluster) {
     for kind in [
         "mutatingwebhookconfigurations",
         "validatingwebhookconfigurations",
@@ -365,6 +356,6 @@ fn only_the_secret_is_left(cluster: &Cluster) {
     eventually("the end of all that the chart installed", || {
         let left =
             cluster.kubectl(["get", kinds, "--namespace", RELEASE_NAMESPACE, "-o", "name"]).ok().stdout;
-        if left == "secret/gapless-tls\n" { Ok(()) } else { Err(left) }
+        if left == "service/gapless\nsecret/gapless-tls\n" { Ok(()) } else { Err(left) }
     });
 }

@@ -695,28 +695,30 @@ fn every_entry_carries_the_ca() {
     assert!(chart.ca_bundles().all(|bundle| bundle.is_none()));
 }
 
-/// What Helm 3 does at the end, for those whose requests would fail.
+/// The Service stays where requests would fail without it, and the notes say so.
 #[test]
-fn the_notes_tell_about_uninstalling() {
+fn the_service_outlives_webhooks_that_fail_closed() {
     let Some(cluster) = support::cluster() else { return };
     for (webhooks, expected) in [
         ("{}", false),
         ("{failurePolicy: Fail}", true),
+        ("{mutating: {failurePolicy: Fail}}", true),
         ("{validating: {failurePolicy: Fail}}", true),
+        ("{failurePolicy: Fail, validating: {failurePolicy: Ignore}}", true),
         (
             "{failurePolicy: Fail, mutating: {failurePolicy: Ignore}, validating: {failurePolicy: Ignore}}",
             false,
         ),
-        // Then there is no Service.
-        ("{failurePolicy: Fail, url: https://gapless.example.com}", false),
     ] {
-        let install = cluster.helm(["install", "gapless", "--dry-run=client", "--namespace", NAMESPACE]);
-        let output = with_chart(install, &format!("webhooks: {webhooks}")).ok();
-        assert_eq!(
-            output.stdout.contains("With Helm 3, do that before helm uninstall"),
-            expected,
-            "{output}"
-        );
+        let with_helm = |verb: &[&str]| {
+            let helm = cluster.helm(verb).args(["gapless", "--namespace", NAMESPACE]);
+            with_chart(helm, &format!("webhooks: {webhooks}")).ok()
+        };
+        let chart = Rendered::new(&with_helm(&["template"]));
+        let policy = &chart.one("Service")["metadata"]["annotations"]["helm.sh/resource-policy"];
+        assert_eq!(*policy == "keep", expected, "{webhooks}");
+        let notes = with_helm(&["install", "--dry-run=client"]).stdout;
+        assert_eq!(notes.contains("--namespace platform delete service gapless"), expected, "{notes}");
     }
 }
 
