@@ -266,9 +266,11 @@ const RENDERED: &[Case] = &[
                 requiredDuringSchedulingIgnoredDuringExecution:
                   nodeSelectorTerms: [{matchExpressions: [{key: disk, operator: In, values: [fast]}]}]
               podAntiAffinity:
-                requiredDuringSchedulingIgnoredDuringExecution:
-                  - topologyKey: kubernetes.io/hostname
-                    labelSelector: {matchLabels: {app.kubernetes.io/name: gapless}}
+                preferredDuringSchedulingIgnoredDuringExecution:
+                  - weight: 100
+                    podAffinityTerm:
+                      topologyKey: kubernetes.io/hostname
+                      labelSelector: {matchLabels: {app.kubernetes.io/name: gapless}}
             priorityClassName: system-cluster-critical
             podAnnotations: {example.com/note: hello, example.com/number: "1"}
             podLabels: {team: platform}
