@@ -218,6 +218,72 @@ const RENDERED: &[Case] = &[
         },
         ..CASE
     },
+    // Everything that there is to set, at once.
+    Case {
+        values: r#"
+            replicaCount: 5
+            image:
+              repository: registry.example.com/team/gapless
+              tag: "1.2.3"
+              digest: sha256:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb
+              pullPolicy: Never
+            imagePullSecrets: [{name: pull}, {name: mirror}]
+            config:
+              defaultProfile: payments
+              workloads: [Deployment]
+              exemptions: {usernames: [admin], groups: ["system:masters"], namespaces: [legacy]}
+              profiles:
+                payments:
+                  extends: production
+                  mode: Enforce
+                  rules: {single-replica: Deny}
+                  settings: {max-capacity-loss: 25%, min-drain-seconds: 5, mutable-tags: [latest]}
+                  defaults:
+                    readiness-probe: {enabled: true, periodSeconds: 5, failureThreshold: 3}
+                    pre-stop-sleep: {enabled: true, seconds: 10, raiseGracePeriod: true}
+                    rolling-update: {enabled: true, maxUnavailable: 0, maxSurge: 25%, minReadySeconds: 10}
+                    version-label: {enabled: true, keys: [version]}
+                  waivers: Forbidden
+                batch: {extends: development, mode: Warn}
+                batch-at-night: {extends: batch, mode: Audit}
+            webhooks:
+              failurePolicy: Fail
+              timeoutSeconds: 30
+              mutating: {failurePolicy: Ignore, timeoutSeconds: 1}
+              validating: {failurePolicy: Fail, timeoutSeconds: 10}
+              excludedNamespaces: [kube-system, flux-system]
+            certificates: {mode: selfManaged, secretName: tls}
+            podDisruptionBudget: {enabled: true}
+            resources:
+              requests: {cpu: 100m, memory: 64Mi, ephemeral-storage: 1Mi}
+              limits: {cpu: "1", memory: 256Mi}
+            nodeSelector: {kubernetes.io/os: linux, disk: fast}
+            tolerations: [{key: role, operator: Equal, value: system, effect: NoExecute, tolerationSeconds: 60}]
+            affinity:
+              nodeAffinity:
+                requiredDuringSchedulingIgnoredDuringExecution:
+                  nodeSelectorTerms: [{matchExpressions: [{key: disk, operator: In, values: [fast]}]}]
+              podAntiAffinity:
+                preferredDuringSchedulingIgnoredDuringExecution:
+                  - weight: 100
+                    podAffinityTerm:
+                      topologyKey: kubernetes.io/hostname
+                      labelSelector: {matchLabels: {app.kubernetes.io/name: gapless}}
+            priorityClassName: system-cluster-critical
+            podAnnotations: {example.com/note: hello, example.com/number: "1"}
+            podLabels: {team: platform}
+        "#,
+        holds: |chart| {
+            assert_eq!(chart.kinds(), INSIDE);
+            assert_eq!(chart.one("Deployment")["spec"]["replicas"], 5);
+            let profiles = ["advisory", "batch", "batch-at-night", "development", "payments", "production"];
+            assert_eq!(chart.profiles(), profiles);
+            assert_eq!(chart.answers_for("payments").0, "NotIn");
+            assert_eq!(chart.answers_for("production"), ("In", vec!["production"]));
+            assert_eq!(chart.default_profile().as_deref(), Some("payments"));
+        },
+        ..CASE
+    },
     // What users set for their cluster; the labels that select the pods stay the chart's own.
     Case {
         values: "
@@ -671,6 +737,27 @@ fn refuses_values_that_cannot_work_and_names_them() {
     }
 }
 
+/// Helm says why, and the cluster stays as it was.
+#[test]
+fn an_installation_with_wrong_values_leaves_nothing_behind() {
+    let Some(cluster) = support::cluster() else { return };
+    let namespace = cluster.namespace();
+    for (values, message) in [
+        ("replicas: 3", "additional properties 'replicas' not allowed"),
+        ("replicaCount: two", "at '/replicaCount': got string, want integer"),
+        (
+            "config: {defaultProfile: prodution}",
+            r#"config.defaultProfile is "prodution": there is no such profile"#,
+        ),
+    ] {
+        let refusal = with_chart(namespace.helm(["install", "gapless"]), values).fails();
+        assert!(refusal.stderr.contains(message), "{values}\n{refusal}");
+        // At most what Helm calls a failed release would be a Secret.
+        let kinds = "all,secrets,configmaps,serviceaccounts,roles,rolebindings,poddisruptionbudgets";
+        assert_eq!(namespace.kubectl(["get", kinds, "-o", "name"]).ok().stdout, "", "{refusal}");
+    }
+}
+
 #[test]
 fn every_entry_carries_the_ca() {
     let Some(cluster) = support::cluster() else { return };
@@ -716,6 +803,33 @@ fn every_entry_carries_the_ca() {
     namespace.kubectl(["label", "secret", "gapless-tls", "app.kubernetes.io/managed-by=gapless"]).ok();
     let chart = Rendered::new(&template(json!({})).ok());
     assert!(chart.ca_bundles().all(|bundle| bundle.is_none()));
+}
+
+/// The Service stays where requests would fail without it, and the notes say so.
+#[test]
+fn the_service_outlives_webhooks_that_fail_closed() {
+    let Some(cluster) = support::cluster() else { return };
+    for (webhooks, expected) in [
+        ("{}", false),
+        ("{failurePolicy: Fail}", true),
+        ("{mutating: {failurePolicy: Fail}}", true),
+        ("{validating: {failurePolicy: Fail}}", true),
+        ("{failurePolicy: Fail, validating: {failurePolicy: Ignore}}", true),
+        (
+            "{failurePolicy: Fail, mutating: {failurePolicy: Ignore}, validating: {failurePolicy: Ignore}}",
+            false,
+        ),
+    ] {
+        let with_helm = |verb: &[&str]| {
+            let helm = cluster.helm(verb).args(["gapless", "--namespace", NAMESPACE]);
+            with_chart(helm, &format!("webhooks: {webhooks}")).ok()
+        };
+        let chart = Rendered::new(&with_helm(&["template"]));
+        let policy = &chart.one("Service")["metadata"]["annotations"]["helm.sh/resource-policy"];
+        assert_eq!(*policy == "keep", expected, "{webhooks}");
+        let notes = with_helm(&["install", "--dry-run=client"]).stdout;
+        assert_eq!(notes.contains("--namespace platform delete service gapless"), expected, "{notes}");
+    }
 }
 
 /// What the notes say about certificates, for each way to get them.

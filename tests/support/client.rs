@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::fmt;
 use std::io::{Seek, Write};
+use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::thread;
@@ -26,10 +27,15 @@ pub struct Invocation<'a> {
 }
 
 impl<'a> Invocation<'a> {
-    /// `tool` is `kubectl` or `helm`. The user is `admin` unless [`Invocation::user`] says otherwise.
+    /// `tool` is `kubectl` or `helm`: the bench's own, or the `GAPLESS_TEST_HELM` of
+    /// whoever wants to see another Helm do the same. The user is `admin` unless [`Invocation::user`] says otherwise.
     pub(super) fn new(cluster: &'a Cluster, tool: &str) -> Invocation<'a> {
-        let mut command = isolated(&cluster.bench().program, &cluster.home());
-        command.arg(tool);
+        let other = if tool == "helm" { std::env::var_os("GAPLESS_TEST_HELM") } else { None };
+        let program = other.as_ref().map_or(cluster.bench().program.as_path(), Path::new);
+        let mut command = isolated(program, &cluster.home());
+        if other.is_none() {
+            command.arg(tool);
+        }
         let invocation = Invocation { cluster, command, shown: format!("$ {tool}"), input: None };
         invocation.user("admin")
     }

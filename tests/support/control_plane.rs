@@ -37,6 +37,9 @@ rules:
   - level: Metadata
 ";
 
+/// The socket that the API server asks for connections to Services.
+const SERVICES: &str = "services.sock";
+
 /// Rollouts, deletion, and what fills the ClusterRoles `view`, `edit` and `admin`.
 const CONTROLLERS: &str = "deployment,replicaset,namespace,garbagecollector,clusterrole-aggregation";
 
@@ -126,6 +129,7 @@ impl Cluster {
         fs::create_dir(self.home())?;
         fs::write(self.file("users.csv"), USERS)?;
         fs::write(self.file("audit-policy.yaml"), AUDIT_POLICY)?;
+        fs::write(self.file("egress.json"), self.egress().to_string())?;
         let key = rcgen::KeyPair::generate().map_err(io::Error::other)?;
         fs::write(self.file("service-account.key"), key.serialize_pem())?;
         fs::write(self.file("service-account.pub"), key.public_key_pem())?;
@@ -136,6 +140,20 @@ impl Cluster {
             }
         }
         Ok(())
+    }
+
+    /// Without kube-proxy nobody is behind the ClusterIP of a Service. Webhooks with a
+    /// URL are called directly all the same: they do not count as `cluster`.
+    /// <https://kubernetes.io/docs/tasks/extend-kubernetes/setup-konnectivity/>
+    fn egress(&self) -> Value {
+        json!({
+            "apiVersion": "apiserver.k8s.io/v1beta1",
+            "kind": "EgressSelectorConfiguration",
+            "egressSelections": [{"name": "cluster", "connection": {
+                "proxyProtocol": "HTTPConnect",
+                "transport": {"uds": {"udsName": self.services()}},
+            }}],
+        })
     }
 
     fn start_etcd(&mut self, port: u16, peer_port: u16) -> io::Result<()> {
@@ -168,6 +186,7 @@ impl Cluster {
         apiserver.args(["--disable-admission-plugins", "ServiceAccount"]);
         apiserver.arg("--audit-policy-file").arg(self.file("audit-policy.yaml"));
         apiserver.arg("--audit-log-path").arg(self.file("audit.log"));
+        apiserver.arg("--egress-selector-config-file").arg(self.file("egress.json"));
         // In MiB: never rotated, so that it has everything.
         apiserver.args(["--audit-log-maxsize", "100000"]);
         apiserver.args(&self.apiserver_arguments);
@@ -238,6 +257,12 @@ impl Cluster {
     /// It is removed with everything else.
     pub fn file(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
+    }
+
+    /// The socket at which the API server asks for a connection to the ClusterIP of a
+    /// Service, by HTTP CONNECT. A test that wants it to get one listens there.
+    pub fn services(&self) -> PathBuf {
+        self.file(SERVICES)
     }
 
     /// The home directory of every program that is started here.

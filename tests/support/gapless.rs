@@ -118,6 +118,12 @@ impl Gapless {
         self.process.log()
     }
 
+    /// Sends SIGTERM and does not wait: for its `--shutdown-delay` it serves on, and
+    /// closes each connection with its next answer.
+    pub fn begin_to_terminate(&self) {
+        signal("TERM", self.process.id());
+    }
+
     /// Sends SIGTERM, as the kubelet does, and waits for the end.
     ///
     /// # Panics

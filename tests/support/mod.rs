@@ -13,7 +13,9 @@
 //! `None` means that Go is not installed; with `CI` set in the environment that is
 //! a failure. Everything here panics when it cannot do its work: in a test that is
 //! the clearest answer. With `GAPLESS_TEST_KEEP` set, logs and data of the control
-//! plane stay on disk after the run, and their directory is printed.
+//! plane stay on disk after the run, and their directory is printed. With
+//! `GAPLESS_TEST_HELM`, another Helm, such as one of version 3, is used in place of the
+//! bench's own.
 
 #![allow(dead_code, reason = "each test file compiles this module for itself and uses a part of it")]
 #![allow(

@@ -42,6 +42,15 @@ an empty one would wipe what another controller filled in, or gapless itself.
 {{- end -}}
 {{- end -}}
 
+{{/* Not empty if the API server rejects requests when it cannot reach gapless. */}}
+{{- define "gapless.failsClosed" -}}
+{{- range list .Values.webhooks.mutating .Values.webhooks.validating -}}
+{{- if eq (.failurePolicy | default $.Values.webhooks.failurePolicy) "Fail" -}}
+true
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
 {{/*
 One webhook entry. Takes a dict:
   root      the root context
