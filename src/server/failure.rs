@@ -8,7 +8,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-use super::webhooks::BODY_LIMIT;
+use super::bodies::BODY_LIMIT;
 use crate::admission::ReviewError;
 
 /// Why there is no decision.
@@ -58,6 +58,14 @@ impl Failure {
     /// 405: only POST is served.
     pub fn not_post() -> Self {
         Failure::new(StatusCode::METHOD_NOT_ALLOWED, "the webhooks answer POST only")
+    }
+
+    /// 408: the body did not arrive in time, and others needed the memory.
+    pub fn too_slow() -> Self {
+        Failure::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "the body came so slowly that it had to give way to those of others",
+        )
     }
 
     /// 413: the body is too large.
@@ -120,7 +128,7 @@ impl Failure {
             StatusCode::PAYLOAD_TOO_LARGE => "RequestEntityTooLarge",
             StatusCode::UNSUPPORTED_MEDIA_TYPE => "UnsupportedMediaType",
             StatusCode::TOO_MANY_REQUESTS => "TooManyRequests",
-            StatusCode::GATEWAY_TIMEOUT => "Timeout",
+            StatusCode::REQUEST_TIMEOUT | StatusCode::GATEWAY_TIMEOUT => "Timeout",
             _ => "InternalError",
         }
     }

@@ -1,5 +1,6 @@
 //! The HTTP servers: the webhooks over TLS, and plain HTTP for operations.
 
+pub mod bodies;
 mod connections;
 pub mod duration;
 pub mod failure;
