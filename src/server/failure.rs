@@ -74,6 +74,14 @@ impl Failure {
         Failure::new(StatusCode::PAYLOAD_TOO_LARGE, format!("the body is larger than {limit} MiB"))
     }
 
+    /// 413: parsed, the body would take too much memory.
+    pub fn too_heavy() -> Self {
+        Failure::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "the body has so many fields that there is not enough memory to judge it",
+        )
+    }
+
     /// 415: the body says that it is not JSON.
     pub fn not_json() -> Self {
         Failure::new(

@@ -8,6 +8,7 @@ mod listener;
 pub mod ops;
 pub mod shutdown;
 pub mod webhooks;
+mod weight;
 
 use std::io;
 use std::net::SocketAddr;

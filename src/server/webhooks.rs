@@ -27,6 +27,7 @@ use tokio::time::timeout;
 use super::bodies::{Bodies, ReceivedBody};
 use super::failure::Failure;
 use super::shutdown::Termination;
+use super::weight::weight;
 use super::{connections, duration};
 use crate::admission::{self, Phase, Review, ReviewError, Terms};
 use crate::config::reload::LiveConfig;
@@ -43,6 +44,12 @@ const LONGEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// same thread: up to this size that takes a few milliseconds at most. The usual
 /// review of a few kilobytes is over sooner than it could be handed over.
 const LARGE_BODY: usize = 128 * 1024;
+
+/// Large bodies beyond this are refused, by the bytes that they take once parsed. A
+/// review needs twice as much at its peak, and with all else that must fit into the
+/// memory that the chart gives a pod. Two Deployments of 1.5 MiB, the most that etcd
+/// stores, weigh less, even if made of nothing but small variables.
+const WEIGHT_LIMIT: usize = 80 * 1024 * 1024;
 
 type ReviewFunction = fn(Terms, Phase, &[u8]) -> Result<Review, ReviewError>;
 
@@ -179,10 +186,13 @@ impl Webhooks {
         let profile = profile.map(str::to_owned);
         let review = spawn_blocking(move || {
             let _slot = slot;
-            review(Terms { policy: &policy, profile: profile.as_deref(), today }, phase, body.as_ref())
+            if weight(body.as_ref()) > WEIGHT_LIMIT {
+                return Err(Failure::too_heavy());
+            }
+            Ok(review(Terms { policy: &policy, profile: profile.as_deref(), today }, phase, body.as_ref())?)
         });
         match review.await {
-            Ok(review) => Ok(review?),
+            Ok(review) => review,
             Err(error) if error.is_panic() => resume_unwind(error.into_panic()),
             Err(error) => Err(Failure::internal(error.to_string())),
         }
@@ -308,6 +318,25 @@ mod tests {
             assert_eq!(answer.status(), StatusCode::BAD_REQUEST);
         }
         assert_eq!(call(1).await.expect("an answer").status(), StatusCode::BAD_REQUEST);
+    }
+
+    #[tokio::test]
+    async fn what_does_not_fit_into_memory_is_not_parsed() {
+        let accept: ReviewFunction =
+            |_, _, _| Err(ReviewError::Malformed { uid: None, message: "it was parsed".to_owned() });
+        let policy = Policy::new("production").expect("a profile");
+        let metrics = Arc::new(Metrics::new(&policy));
+        let webhooks = Webhooks::new(Arc::new(LiveConfig::from(policy)), metrics, NonZeroUsize::MIN);
+        let router = router(Webhooks { review: accept, ..webhooks }, Arc::default());
+        let code = async |body: Vec<u8>| {
+            let request = Request::post("/mutate").body(Body::from(body)).expect("a request");
+            router.clone().oneshot(request).await.expect("an answer").status()
+        };
+        let maps = |count: usize| b"{},".repeat(count);
+        assert_eq!(code(maps(WEIGHT_LIMIT / 1000)).await, StatusCode::BAD_REQUEST);
+        assert_eq!(code(maps(WEIGHT_LIMIT / 500)).await, StatusCode::PAYLOAD_TOO_LARGE);
+        // Much text weighs no more than that.
+        assert_eq!(code(vec![b' '; BODY_LIMIT]).await, StatusCode::BAD_REQUEST);
     }
 
     #[test]

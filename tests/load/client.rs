@@ -112,7 +112,7 @@ impl Traffic {
         self.answered.load(Ordering::Relaxed)
     }
 
-    /// Waits for so many more answers, and for a second at least; then lets the
+    /// Waits for so many more answers; then lets the
     /// clients finish what they have begun.
     ///
     /// # Panics

@@ -5,7 +5,7 @@ use std::thread;
 
 use crate::calls;
 use crate::client::{Client, tls};
-use crate::memory::{Memory, POD_LIMIT};
+use crate::memory::{Memory, USUAL_LIMIT};
 use crate::program::Program;
 use crate::{alone, report};
 
@@ -44,5 +44,5 @@ fn five_hundred_connections_at_once_lose_no_call() {
         failed.len()
     ));
     assert_eq!(failed, [""; 0]);
-    assert!(peak < POD_LIMIT, "{peak}");
+    assert!(peak < USUAL_LIMIT, "{peak}");
 }

@@ -2,9 +2,13 @@
 
 use std::fmt;
 use std::fs;
+use std::path::Path;
 
-/// What counts for the limit of a pod, and what the chart says that it is.
-pub const POD_LIMIT: Memory = Memory { kib: 128 * 1024 };
+use serde_json::Value;
+
+/// What gapless may take at most while it reviews nothing larger than 60 KB, whatever
+/// else happens to it. That is half of what the chart gives it.
+pub const USUAL_LIMIT: Memory = Memory::mib(128);
 
 /// An amount of memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -15,6 +19,15 @@ pub struct Memory {
 impl Memory {
     pub const fn mib(mib: usize) -> Memory {
         Memory { kib: mib * 1024 }
+    }
+
+    /// The memory limit of a pod by the chart's default.
+    pub fn of_pod() -> Memory {
+        let values = Path::new(env!("CARGO_MANIFEST_DIR")).join("charts/gapless/values.yaml");
+        let values = fs::read_to_string(values).expect("the chart's values");
+        let values: Value = serde_saphyr::from_str(&values).expect("YAML");
+        let limit = values["resources"]["limits"]["memory"].as_str().expect("a limit");
+        Memory::mib(limit.strip_suffix("Mi").and_then(|mib| mib.parse().ok()).expect("a limit in MiB"))
     }
 
     /// What the process has now, without the pages of its file: in a debug build
