@@ -19,7 +19,6 @@ mod memory;
 #[path = "load/overload.rs"]
 mod overload;
 #[path = "server/program.rs"]
-#[allow(dead_code, reason = "shared with other tests, each of which uses a part of it")]
 mod program;
 #[path = "load/soak.rs"]
 mod soak;

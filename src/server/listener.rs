@@ -112,7 +112,7 @@ mod tests {
     use axum::routing::get;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpStream;
-    use tokio::time::Instant;
+    use tokio::time::{Instant, timeout};
 
     use super::*;
 
@@ -133,7 +133,8 @@ mod tests {
     async fn read_to_end(connection: &mut TcpStream) -> (String, Duration) {
         let started = Instant::now();
         let mut text = String::new();
-        connection.read_to_string(&mut text).await.expect("text");
+        let read = timeout(10 * IDLE_TIMEOUT, connection.read_to_string(&mut text)).await;
+        read.expect("an end").expect("text");
         (text, started.elapsed())
     }
 

@@ -48,7 +48,7 @@ fn memory_does_not_grow_with_the_number_of_calls() {
     let thirds: Vec<Memory> = samples.chunks_exact(samples.len() / 3).map(median).collect();
     let [first, second, last] = thirds[..3] else { panic!("{thirds:?}") };
     report(&format!("memory {start} at the start, median {first}, {second}, {last} in each third"));
-    assert!(answered as u64 > 20 * time.as_secs(), "only {answered} calls: that was no load");
+    assert!(answered as u64 > 5 * time.as_secs(), "only {answered} calls: that was no load");
     assert!(last < second.plus(NOISE), "it grows: {first}, {second}, {last}");
 }
 

@@ -209,5 +209,7 @@ fn more_connections_than_the_usual_soft_limit() {
     let connections = many(200, || TcpStream::connect(program.webhooks()).expect("a connection"));
     // The kernel has accepted them; has gapless?
     eventually("an answer", || program.connect().try_post("/mutate", b"{").is_ok_and(|it| it.status == 400));
+    // Nor did it have to wait until it could.
+    assert!(!program.log().contains("cannot accept a connection"), "{}", program.log());
     drop(connections);
 }

@@ -287,8 +287,8 @@ fn the_limit_on_reviews_is_an_argument() {
         (0..300_000).map(|number| number.to_string()).collect();
     let large = reviews::body(&large);
     let has_ended = AtomicBool::new(false);
+    let mut busy = program.connect();
     thread::scope(|scope| {
-        let mut busy = program.connect();
         scope.spawn(|| {
             while !has_ended.load(Ordering::Relaxed) {
                 assert_eq!(busy.post("/mutate", &large).status, 200);

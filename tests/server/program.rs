@@ -1,6 +1,8 @@
 //! A running `gapless serve`, and a client that shows what happens to its
 //! connections.
 
+#![allow(dead_code, reason = "each test file compiles this module for itself and uses a part of it")]
+
 use std::collections::HashMap;
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
