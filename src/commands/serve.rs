@@ -3,14 +3,17 @@
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::thread::available_parallelism;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use rustls::server::danger::ClientCertVerifier;
-use tokio::runtime::Runtime;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::runtime::{Builder, Runtime};
 
 use super::output::shell_word;
 use super::sample::REVIEW;
@@ -39,6 +42,7 @@ use crate::{telemetry, watched};
 pub fn run(arguments: &ServeArguments) -> anyhow::Result<ExitCode> {
     telemetry::start_log(arguments.log_format, &arguments.log)?;
     telemetry::log_panics_without_message();
+    allow_many_connections();
     let (policy, config_file) = match &arguments.config {
         Some(path) => WatchedConfig::open(path).map(|(policy, file)| (policy, Some(file)))?,
         None => (config::load(None)?, None),
@@ -48,7 +52,7 @@ pub fn run(arguments: &ServeArguments) -> anyhow::Result<ExitCode> {
     if let Some(file) = config_file {
         follow_config(file, arguments.config_poll_interval, config.clone(), metrics.clone())?;
     }
-    let runtime = Runtime::new()?;
+    let runtime = runtime()?;
     let certificates = Arc::new(CertificateStore::default());
     let ca_file = provide_certificate(arguments, &runtime, &certificates, &metrics)?;
     let clients = known_clients(arguments, &metrics)?;
@@ -79,6 +83,28 @@ pub fn run(arguments: &ServeArguments) -> anyhow::Result<ExitCode> {
     match end? {
         End::Drained => Ok(ExitCode::SUCCESS),
         End::Interrupted(signal) => Ok(ExitCode::from(signal.exit_code())),
+    }
+}
+
+/// Threads for connections and small reviews, and one for large reviews: glibc gives
+/// each thread a heap of its own, and a heap stays as large as it once was. The pod's
+/// memory has a limit, whereas the node may have any number of processors.
+fn runtime() -> io::Result<Runtime> {
+    const MOST_WORKERS: usize = 4;
+    let workers = available_parallelism().map_or(1, NonZeroUsize::get).min(MOST_WORKERS);
+    Builder::new_multi_thread().worker_threads(workers).max_blocking_threads(1).enable_all().build()
+}
+
+/// Lets this process open as many files as it may: each connection is one.
+///
+/// It begins with the soft limit, 1,024 under systemd and in containers of
+/// containerd 2, for the sake of programs that use select(2). gapless does not, and
+/// does what Go does at each start (golang/go, src/os/rlimit.go): else a thousand idle
+/// connections would keep out all others.
+fn allow_many_connections() {
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
+        tracing::warn!(%error, files = limit.current, "cannot raise the limit on open files");
     }
 }
 

@@ -37,9 +37,9 @@ fn leaves_body_unread(status: StatusCode) -> bool {
         status,
         StatusCode::NOT_FOUND
             | StatusCode::METHOD_NOT_ALLOWED
+            | StatusCode::REQUEST_TIMEOUT
             | StatusCode::PAYLOAD_TOO_LARGE
             | StatusCode::UNSUPPORTED_MEDIA_TYPE
-            | StatusCode::TOO_MANY_REQUESTS
             | StatusCode::GATEWAY_TIMEOUT
     )
 }

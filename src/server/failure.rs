@@ -8,7 +8,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-use super::webhooks::BODY_LIMIT;
+use super::bodies::BODY_LIMIT;
 use crate::admission::ReviewError;
 
 /// Why there is no decision.
@@ -60,10 +60,26 @@ impl Failure {
         Failure::new(StatusCode::METHOD_NOT_ALLOWED, "the webhooks answer POST only")
     }
 
+    /// 408: the body did not arrive in time, and others needed the memory.
+    pub fn too_slow() -> Self {
+        Failure::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "the body came so slowly that it had to give way to those of others",
+        )
+    }
+
     /// 413: the body is too large.
     pub fn too_large() -> Self {
         let limit = BODY_LIMIT / (1024 * 1024);
         Failure::new(StatusCode::PAYLOAD_TOO_LARGE, format!("the body is larger than {limit} MiB"))
+    }
+
+    /// 413: parsed, the body would take too much memory.
+    pub fn too_heavy() -> Self {
+        Failure::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "the body has so many fields that there is not enough memory to judge it",
+        )
     }
 
     /// 415: the body says that it is not JSON.
@@ -120,7 +136,7 @@ impl Failure {
             StatusCode::PAYLOAD_TOO_LARGE => "RequestEntityTooLarge",
             StatusCode::UNSUPPORTED_MEDIA_TYPE => "UnsupportedMediaType",
             StatusCode::TOO_MANY_REQUESTS => "TooManyRequests",
-            StatusCode::GATEWAY_TIMEOUT => "Timeout",
+            StatusCode::REQUEST_TIMEOUT | StatusCode::GATEWAY_TIMEOUT => "Timeout",
             _ => "InternalError",
         }
     }

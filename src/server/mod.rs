@@ -1,5 +1,6 @@
 //! The HTTP servers: the webhooks over TLS, and plain HTTP for operations.
 
+pub mod bodies;
 mod connections;
 pub mod duration;
 pub mod failure;
@@ -7,6 +8,7 @@ mod listener;
 pub mod ops;
 pub mod shutdown;
 pub mod webhooks;
+mod weight;
 
 use std::io;
 use std::net::SocketAddr;

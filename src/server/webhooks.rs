@@ -9,14 +9,13 @@ use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::body::Bytes;
-use axum::extract::rejection::{BytesRejection, FailedToBufferBody, PathRejection};
-use axum::extract::{DefaultBodyLimit, Path, Query, Request, State};
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, Query, Request, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
-use axum::{RequestExt, Router, middleware};
+use axum::{Router, middleware};
 use futures_util::FutureExt;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -25,8 +24,10 @@ use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
+use super::bodies::{Bodies, ReceivedBody};
 use super::failure::Failure;
 use super::shutdown::Termination;
+use super::weight::weight;
 use super::{connections, duration};
 use crate::admission::{self, Phase, Review, ReviewError, Terms};
 use crate::config::reload::LiveConfig;
@@ -34,10 +35,6 @@ use crate::config::scalars::is_dns_label;
 use crate::metrics::Metrics;
 use crate::policy::Policy;
 use crate::telemetry;
-
-/// The largest body, in bytes. The API server accepts objects of 3 MiB, and a
-/// review holds up to two.
-pub const BODY_LIMIT: usize = 8 * 1024 * 1024;
 
 /// The longest that the API server waits for a webhook (`timeoutSeconds`), and
 /// how long a review may take if it does not say.
@@ -48,6 +45,12 @@ const LONGEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// review of a few kilobytes is over sooner than it could be handed over.
 const LARGE_BODY: usize = 128 * 1024;
 
+/// Large bodies beyond this are refused, by the bytes that they take once parsed. A
+/// review needs twice as much at its peak, and with all else that must fit into the
+/// memory that the chart gives a pod. Two Deployments of 1.5 MiB, the most that etcd
+/// stores, weigh less, even if made of nothing but small variables.
+const WEIGHT_LIMIT: usize = 80 * 1024 * 1024;
+
 type ReviewFunction = fn(Terms, Phase, &[u8]) -> Result<Review, ReviewError>;
 
 /// What the webhooks decide by.
@@ -56,6 +59,7 @@ pub struct Webhooks {
     config: Arc<LiveConfig>,
     metrics: Arc<Metrics>,
     review: ReviewFunction,
+    bodies: Arc<Bodies>,
     in_flight: Semaphore,
     /// Of large bodies only one is reviewed at a time: parsed, it takes many
     /// times its size, and the pod's memory has a limit.
@@ -75,7 +79,6 @@ pub fn router(webhooks: Webhooks, termination: Arc<Termination>) -> Router {
         .merge(routes(Phase::Validate))
         .fallback(|| async { Failure::unknown_path() })
         .method_not_allowed_fallback(|| async { Failure::not_post() })
-        .layer(DefaultBodyLimit::max(BODY_LIMIT))
         .layer(middleware::from_fn_with_state(termination, connections::announce_end))
         .with_state(Arc::new(webhooks))
 }
@@ -106,6 +109,7 @@ impl Webhooks {
             config,
             metrics,
             review: admission::review,
+            bodies: Arc::default(),
             in_flight: Semaphore::new(max_in_flight.get().min(Semaphore::MAX_PERMITS)),
             large: Arc::new(Semaphore::new(1)),
         }
@@ -150,10 +154,12 @@ impl Webhooks {
         if !is_json(request.headers()) {
             return Err(Failure::not_json());
         }
-        let _slot = self.in_flight.try_acquire().map_err(|_| Failure::overloaded())?;
         let limit = time_limit(request.uri());
         let answer = async {
-            let body = read_body(request).await?;
+            let body = self.bodies.receive(request.into_body()).await?;
+            // Not before: else whoever begins many bodies and ends none would take
+            // the place of all others.
+            let _slot = self.in_flight.try_acquire().map_err(|_| Failure::overloaded())?;
             let review = self.review(policy, phase, profile, body).await?;
             let body = serde_json::to_vec(&review.response)
                 .map_err(|error| Failure::internal(format!("the answer cannot be written: {error}")))?;
@@ -167,12 +173,12 @@ impl Webhooks {
         policy: &Arc<Policy>,
         phase: Phase,
         profile: Option<&str>,
-        body: Bytes,
+        body: ReceivedBody,
     ) -> Result<Review, Failure> {
         let today = Timestamp::now().to_zoned(TimeZone::UTC).date();
         let review = self.review;
-        if body.len() <= LARGE_BODY {
-            return Ok(review(Terms { policy, profile, today }, phase, &body)?);
+        if body.as_ref().len() <= LARGE_BODY {
+            return Ok(review(Terms { policy, profile, today }, phase, body.as_ref())?);
         }
         let slot =
             self.large.clone().acquire_owned().await.map_err(|error| Failure::internal(error.to_string()))?;
@@ -180,10 +186,13 @@ impl Webhooks {
         let profile = profile.map(str::to_owned);
         let review = spawn_blocking(move || {
             let _slot = slot;
-            review(Terms { policy: &policy, profile: profile.as_deref(), today }, phase, &body)
+            if weight(body.as_ref()) > WEIGHT_LIMIT {
+                return Err(Failure::too_heavy());
+            }
+            Ok(review(Terms { policy: &policy, profile: profile.as_deref(), today }, phase, body.as_ref())?)
         });
         match review.await {
-            Ok(review) => Ok(review?),
+            Ok(review) => review,
             Err(error) if error.is_panic() => resume_unwind(error.into_panic()),
             Err(error) => Err(Failure::internal(error.to_string())),
         }
@@ -216,20 +225,16 @@ fn time_limit(uri: &Uri) -> Duration {
     limit.unwrap_or(LONGEST_TIMEOUT).min(LONGEST_TIMEOUT)
 }
 
-async fn read_body(request: Request) -> Result<Bytes, Failure> {
-    request.extract().await.map_err(|rejection| match rejection {
-        BytesRejection::FailedToBufferBody(FailedToBufferBody::LengthLimitError(_)) => Failure::too_large(),
-        other => Failure::unreadable(&other),
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use axum::body::{Body, to_bytes};
     use axum::http::StatusCode;
+    use axum::http::header::CONNECTION;
     use serde_json::Value;
+    use std::sync::Mutex;
     use tower::ServiceExt;
 
+    use super::super::bodies::BODY_LIMIT;
     use super::*;
 
     /// Answers a review of `size` bytes with a function that takes the place of
@@ -274,6 +279,64 @@ mod tests {
         assert_eq!(body["reason"], "InternalError");
         assert_eq!(body["message"], "the patch does not apply");
         assert!(metrics.contains("gapless_panics_total 0\n"), "{metrics}");
+    }
+
+    /// While a large review is under way, and another waits for its turn.
+    #[tokio::test]
+    async fn one_review_too_many_is_429_at_once() {
+        static GATE: Mutex<()> = Mutex::new(());
+        let closed = GATE.lock().expect("a gate");
+        let wait: ReviewFunction = |_, _, body| {
+            if body.len() > LARGE_BODY {
+                drop(GATE.lock());
+            }
+            Err(ReviewError::Malformed { uid: None, message: "it was reviewed".to_owned() })
+        };
+        let policy = Policy::new("production").expect("a profile");
+        let metrics = Arc::new(Metrics::new(&policy));
+        let limit = NonZeroUsize::new(2).expect("a limit");
+        let webhooks = Webhooks::new(Arc::new(LiveConfig::from(policy)), metrics, limit);
+        let router = router(Webhooks { review: wait, ..webhooks }, Arc::default());
+        let call = |size: usize| {
+            let request = Request::post("/mutate").body(Body::from(vec![b' '; size])).expect("a request");
+            router.clone().oneshot(request)
+        };
+        let under_way = [tokio::spawn(call(LARGE_BODY + 1)), tokio::spawn(call(LARGE_BODY + 1))];
+        tokio::task::yield_now().await;
+        for size in [1, LARGE_BODY + 1] {
+            let answer = call(size).await.expect("an answer");
+            assert_eq!(answer.status(), StatusCode::TOO_MANY_REQUESTS);
+            assert!(!answer.headers().contains_key(CONNECTION), "the body has been read");
+        }
+        // What is wrong in itself takes no place.
+        let wrong = Request::post("/mutate/NO").body(Body::empty()).expect("a request");
+        assert_eq!(router.clone().oneshot(wrong).await.expect("an answer").status(), StatusCode::NOT_FOUND);
+
+        drop(closed);
+        for call in under_way {
+            let answer = call.await.expect("no panic").expect("an answer");
+            assert_eq!(answer.status(), StatusCode::BAD_REQUEST);
+        }
+        assert_eq!(call(1).await.expect("an answer").status(), StatusCode::BAD_REQUEST);
+    }
+
+    #[tokio::test]
+    async fn what_does_not_fit_into_memory_is_not_parsed() {
+        let accept: ReviewFunction =
+            |_, _, _| Err(ReviewError::Malformed { uid: None, message: "it was parsed".to_owned() });
+        let policy = Policy::new("production").expect("a profile");
+        let metrics = Arc::new(Metrics::new(&policy));
+        let webhooks = Webhooks::new(Arc::new(LiveConfig::from(policy)), metrics, NonZeroUsize::MIN);
+        let router = router(Webhooks { review: accept, ..webhooks }, Arc::default());
+        let code = async |body: Vec<u8>| {
+            let request = Request::post("/mutate").body(Body::from(body)).expect("a request");
+            router.clone().oneshot(request).await.expect("an answer").status()
+        };
+        let maps = |count: usize| b"{},".repeat(count);
+        assert_eq!(code(maps(WEIGHT_LIMIT / 1000)).await, StatusCode::BAD_REQUEST);
+        assert_eq!(code(maps(WEIGHT_LIMIT / 500)).await, StatusCode::PAYLOAD_TOO_LARGE);
+        // Much text weighs no more than that.
+        assert_eq!(code(vec![b' '; BODY_LIMIT]).await, StatusCode::BAD_REQUEST);
     }
 
     #[test]

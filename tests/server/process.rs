@@ -4,6 +4,8 @@ use std::fs;
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
@@ -279,11 +281,27 @@ fn draining_has_a_limit() {
 fn the_limit_on_reviews_is_an_argument() {
     let program = Program::start(&["--max-in-flight", "1"]);
     let sound = reviews::body(&reviews::sound());
+    // Large, and so under way for a while.
+    let mut large = reviews::sound();
+    large["request"]["object"]["spec"]["template"]["spec"]["containers"][0]["args"] =
+        (0..300_000).map(|number| number.to_string()).collect();
+    let large = reviews::body(&large);
+    let has_ended = AtomicBool::new(false);
     let mut busy = program.connect();
-    busy.begin_post("/mutate", sound.len());
-    eventually("429", || program.connect().post("/mutate", &sound).status == 429);
-    busy.write(&sound);
-    assert_eq!(busy.read().expect("an answer").expect("not the end").status, 200);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !has_ended.load(Ordering::Relaxed) {
+                assert_eq!(busy.post("/mutate", &large).status, 200);
+            }
+        });
+        let mut other = program.connect();
+        eventually("429", || {
+            let answer = other.post("/mutate", &sound);
+            assert!(!answer.closes(), "the body has been read");
+            answer.status == 429
+        });
+        has_ended.store(true, Ordering::Relaxed);
+    });
     assert_eq!(program.connect().post("/mutate", &sound).status, 200);
 }
 

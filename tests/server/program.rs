@@ -1,6 +1,8 @@
 //! A running `gapless serve`, and a client that shows what happens to its
 //! connections.
 
+#![allow(dead_code, reason = "each test file compiles this module for itself and uses a part of it")]
+
 use std::collections::HashMap;
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -65,16 +67,30 @@ impl Program {
     #[track_caller]
     pub fn start(arguments: &[&str]) -> Program {
         let directory = tempfile::tempdir().expect("a directory");
+        let command = command(directory.path(), arguments);
+        Program::start_command(command, directory, arguments.contains(&"--tls-cert"))
+    }
+
+    /// The same with a soft limit on open files, which the program may raise.
+    #[track_caller]
+    pub fn start_with_soft_limit(files: usize) -> Program {
+        let directory = tempfile::tempdir().expect("a directory");
+        let gapless = command(directory.path(), &[]);
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("ulimit -S -n {files} && exec \"$0\" \"$@\"")]);
+        shell.arg(gapless.get_program()).args(gapless.get_args());
+        shell.env_clear().envs(gapless.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        shell.current_dir(directory.path());
+        Program::start_command(shell, directory, false)
+    }
+
+    #[track_caller]
+    fn start_command(mut command: Command, directory: TempDir, own_certificate: bool) -> Program {
         let log = fs::File::create(directory.path().join("log")).expect("a file for the log");
-        let mut child = command(directory.path(), arguments)
-            .stdout(Stdio::piped())
-            .stderr(log)
-            .spawn()
-            .expect("gapless can be started");
+        let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().expect("gapless can be started");
         let stdout = child.stdout.take().expect("standard output is a pipe");
         // Dropped, and so ended, should the rest of this panic.
         let mut program = Program { child, directory, lines: Vec::new() };
-        let own_certificate = arguments.contains(&"--tls-cert");
         let count = if own_certificate { 2 } else { 4 };
         let mut lines = BufReader::new(stdout).lines();
         while program.lines.len() < count {
@@ -104,6 +120,11 @@ impl Program {
     pub fn ca(&self) -> Vec<CertificateDer<'static>> {
         let pem = fs::read(self.line("ca")).expect("the CA can be read");
         CertificateDer::pem_slice_iter(&pem).collect::<Result<_, _>>().expect("the CA is PEM")
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// What it has logged so far.
@@ -201,13 +222,13 @@ pub struct Connection {
 
 impl Connection {
     /// Opens it and finishes the handshake.
-    pub fn open(address: &str, config: ClientConfig) -> io::Result<Connection> {
+    pub fn open(address: &str, config: impl Into<Arc<ClientConfig>>) -> io::Result<Connection> {
         let host = address.rsplit_once(':').expect("host and port").0.trim_matches(['[', ']']).to_owned();
         let name = ServerName::try_from(host).expect("a host");
         let socket = TcpStream::connect(address)?;
         socket.set_nodelay(true)?;
         socket.set_read_timeout(Some(LIMIT))?;
-        let mut tls = ClientConnection::new(Arc::new(config), name).map_err(io::Error::other)?;
+        let mut tls = ClientConnection::new(config.into(), name).map_err(io::Error::other)?;
         let mut socket_for_handshake = &socket;
         while tls.is_handshaking() {
             tls.complete_io(&mut socket_for_handshake)?;
@@ -240,26 +261,29 @@ impl Connection {
         self.read().expect("an answer").expect("an open connection")
     }
 
-    /// Sends a review, and reads the answer if there is one: `None` if the server has
-    /// closed the connection.
-    pub fn try_post(&mut self, path: &str, body: &[u8]) -> io::Result<Option<Response>> {
-        let stream = self.stream.get_mut();
-        stream.write_all(&[head(path, body.len()).as_bytes(), body].concat())?;
-        stream.flush()?;
-        self.read()
+    /// The same for a server that may have closed the connection.
+    pub fn try_post(&mut self, path: &str, body: &[u8]) -> io::Result<Response> {
+        self.try_write(&head(path, body.len()))?;
+        self.try_write(body)?;
+        self.read()?.ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
     }
 
     /// Sends the head of a request only.
     #[track_caller]
     pub fn begin_post(&mut self, path: &str, length: usize) {
-        self.write(head(path, length).as_bytes());
+        self.write(&head(path, length));
     }
 
-    /// Sends a part of a body.
+    /// Sends a part of a request.
     #[track_caller]
     pub fn write(&mut self, bytes: &[u8]) {
+        self.try_write(bytes).expect("the server reads");
+    }
+
+    /// The same for a server that may have closed the connection.
+    pub fn try_write(&mut self, bytes: &[u8]) -> io::Result<()> {
         let stream = self.stream.get_mut();
-        stream.write_all(bytes).and_then(|()| stream.flush()).expect("the server reads");
+        stream.write_all(bytes).and_then(|()| stream.flush())
     }
 
     /// Reads an answer; `None` if the server has closed the connection.
@@ -276,10 +300,11 @@ impl Connection {
     }
 }
 
-fn head(path: &str, length: usize) -> String {
+fn head(path: &str, length: usize) -> Vec<u8> {
     format!(
         "POST {path} HTTP/1.1\r\nHost: gapless\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
     )
+    .into_bytes()
 }
 
 /// An HTTP answer.
