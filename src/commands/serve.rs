@@ -11,8 +11,8 @@ use std::thread::available_parallelism;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use rustls::server::danger::ClientCertVerifier;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustls::server::danger::ClientCertVerifier;
 use tokio::runtime::{Builder, Runtime};
 
 use super::output::shell_word;
