@@ -8,7 +8,6 @@
     reason = "a test fails by panicking, in its helper functions too"
 )]
 
-#[allow(dead_code, reason = "it is for the tests of the server, and a part of it is enough here")]
 #[path = "server/program.rs"]
 mod program;
 

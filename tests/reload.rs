@@ -7,7 +7,6 @@
     reason = "a helper of tests fails the test by panicking"
 )]
 
-#[allow(dead_code, reason = "shared with tests/server.rs, which uses the rest")]
 #[path = "server/program.rs"]
 mod program;
 #[path = "server/reviews.rs"]

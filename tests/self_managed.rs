@@ -13,7 +13,6 @@
 mod load;
 #[path = "self_managed/prober.rs"]
 mod prober;
-#[allow(dead_code, reason = "shared with tests/server.rs, which uses the rest")]
 #[path = "server/program.rs"]
 mod program;
 #[path = "self_managed/service.rs"]

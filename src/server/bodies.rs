@@ -313,7 +313,7 @@ mod tests {
         assert_eq!(code(bodies.receive(whole(MIB)).await), StatusCode::TOO_MANY_REQUESTS);
         sleep(PATIENCE).await;
         let body = bodies.receive(whole(MIB)).await.expect("a body");
-        assert_eq!(code(oldest.await), StatusCode::REQUEST_TIMEOUT);
+        assert_eq!(code(oldest.await), StatusCode::GATEWAY_TIMEOUT);
         assert_eq!(free(&bodies), BODY_LIMIT - MIB);
         for other in &mut others {
             assert!(timeout(Duration::ZERO, other).await.is_err(), "there was room without it");

@@ -37,7 +37,6 @@ fn leaves_body_unread(status: StatusCode) -> bool {
         status,
         StatusCode::NOT_FOUND
             | StatusCode::METHOD_NOT_ALLOWED
-            | StatusCode::REQUEST_TIMEOUT
             | StatusCode::PAYLOAD_TOO_LARGE
             | StatusCode::UNSUPPORTED_MEDIA_TYPE
             | StatusCode::GATEWAY_TIMEOUT

@@ -60,14 +60,6 @@ impl Failure {
         Failure::new(StatusCode::METHOD_NOT_ALLOWED, "the webhooks answer POST only")
     }
 
-    /// 408: the body did not arrive in time, and others needed the memory.
-    pub fn too_slow() -> Self {
-        Failure::new(
-            StatusCode::REQUEST_TIMEOUT,
-            "the body came so slowly that it had to give way to those of others",
-        )
-    }
-
     /// 413: the body is too large.
     pub fn too_large() -> Self {
         let limit = BODY_LIMIT / (1024 * 1024);
@@ -123,6 +115,14 @@ impl Failure {
         Failure::new(StatusCode::GATEWAY_TIMEOUT, format!("there was no decision within {limit:?}"))
     }
 
+    /// 504: the body did not arrive in time, and others needed the memory.
+    pub fn too_slow() -> Self {
+        Failure::new(
+            StatusCode::GATEWAY_TIMEOUT,
+            "the body came so slowly that it had to give way to those of others",
+        )
+    }
+
     fn new(code: StatusCode, message: impl Into<String>) -> Self {
         Failure { code, message: message.into(), uid: None }
     }
@@ -136,7 +136,7 @@ impl Failure {
             StatusCode::PAYLOAD_TOO_LARGE => "RequestEntityTooLarge",
             StatusCode::UNSUPPORTED_MEDIA_TYPE => "UnsupportedMediaType",
             StatusCode::TOO_MANY_REQUESTS => "TooManyRequests",
-            StatusCode::REQUEST_TIMEOUT | StatusCode::GATEWAY_TIMEOUT => "Timeout",
+            StatusCode::GATEWAY_TIMEOUT => "Timeout",
             _ => "InternalError",
         }
     }

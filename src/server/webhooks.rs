@@ -231,7 +231,7 @@ mod tests {
     use axum::http::StatusCode;
     use axum::http::header::CONNECTION;
     use serde_json::Value;
-    use std::sync::Mutex;
+    use std::sync::{Condvar, Mutex};
     use tower::ServiceExt;
 
     use super::super::bodies::BODY_LIMIT;
@@ -284,11 +284,12 @@ mod tests {
     /// While a large review is under way, and another waits for its turn.
     #[tokio::test]
     async fn one_review_too_many_is_429_at_once() {
-        static GATE: Mutex<()> = Mutex::new(());
-        let closed = GATE.lock().expect("a gate");
+        static IS_OPEN: Mutex<bool> = Mutex::new(false);
+        static OPENED: Condvar = Condvar::new();
         let wait: ReviewFunction = |_, _, body| {
             if body.len() > LARGE_BODY {
-                drop(GATE.lock());
+                let is_open = IS_OPEN.lock().expect("a gate");
+                drop(OPENED.wait_while(is_open, |is_open| !*is_open));
             }
             Err(ReviewError::Malformed { uid: None, message: "it was reviewed".to_owned() })
         };
@@ -312,7 +313,8 @@ mod tests {
         let wrong = Request::post("/mutate/NO").body(Body::empty()).expect("a request");
         assert_eq!(router.clone().oneshot(wrong).await.expect("an answer").status(), StatusCode::NOT_FOUND);
 
-        drop(closed);
+        *IS_OPEN.lock().expect("a gate") = true;
+        OPENED.notify_all();
         for call in under_way {
             let answer = call.await.expect("no panic").expect("an answer");
             assert_eq!(answer.status(), StatusCode::BAD_REQUEST);
