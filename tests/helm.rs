@@ -46,37 +46,38 @@ struct Revision {
 }
 
 const INSTALLED: Revision = Revision {
-    values: "webhooks: {failurePolicy: Fail}",
+    // More patience than usual, for the machine may be busy with other tests.
+    values: "webhooks: {failurePolicy: Fail, timeoutSeconds: 20}",
     profiles: &["advisory", "development", "production"],
-    timeout_seconds: 3,
+    timeout_seconds: 20,
     sleep_seconds: 10,
 };
 
 /// One more profile, and another default.
 const ANOTHER_CONFIGURATION: Revision = Revision {
     values: "
-        webhooks: {failurePolicy: Fail}
+        webhooks: {failurePolicy: Fail, timeoutSeconds: 20}
         config:
           profiles:
             payments: {extends: production}
             production: {defaults: {pre-stop-sleep: {seconds: 20}}}
     ",
     profiles: &["advisory", "development", "payments", "production"],
-    timeout_seconds: 3,
+    timeout_seconds: 20,
     sleep_seconds: 20,
 };
 
 /// One profile goes, one comes, and every entry changes.
 const OTHER_WEBHOOKS: Revision = Revision {
     values: "
-        webhooks: {failurePolicy: Fail, timeoutSeconds: 5}
+        webhooks: {failurePolicy: Fail, timeoutSeconds: 30}
         config:
           profiles:
             batch: {extends: development}
             production: {defaults: {pre-stop-sleep: {seconds: 20}}}
     ",
     profiles: &["advisory", "batch", "development", "production"],
-    timeout_seconds: 5,
+    timeout_seconds: 30,
     sleep_seconds: 20,
 };
 
