@@ -419,10 +419,7 @@ const RENDERED: &[Case] = &[
     Case {
         values: r#"
             webhooks:
-              clientCA: |
-                -----BEGIN CERTIFICATE-----
-                AAAA
-                -----END CERTIFICATE-----
+              clientCA: "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
               clientNames: [kube-apiserver, front-proxy-client]
         "#,
         holds: |chart| {
