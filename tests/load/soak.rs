@@ -11,7 +11,7 @@ use crate::program::Program;
 use crate::{alone, report};
 
 /// How long it takes: so many minutes, instead of half of one.
-const MINUTES: &str = "GAPLESS_SOAK_MINUTES";
+const MINUTES: &str = "GAPLESS_TEST_SOAK_MINUTES";
 
 /// Eight clients that pause for so long after each answer make some 200 calls per second.
 const PAUSE: Duration = Duration::from_millis(36);
