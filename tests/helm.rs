@@ -187,7 +187,14 @@ fn start_pods(cluster: &Cluster) -> [Gapless; 2] {
     let arguments = arguments.iter().map(|argument| argument.as_str().unwrap());
     // "serve" is there already.
     let arguments = arguments.skip(1).map(|it| it.replace("/etc/gapless/config.yaml", &mounted));
+    let mut arguments: Vec<_> = arguments.collect();
+    // Pods have addresses of their own; here free ports are.
+    for option in ["--bind", "--ops-bind"] {
+        let at = arguments.iter().position(|argument| argument == option).expect("the chart says the ports");
+        arguments.drain(at..at + 2);
+    }
     let arguments: Vec<_> = arguments
+        .into_iter()
         .chain(["--certificate-secret-namespace", RELEASE_NAMESPACE].map(str::to_owned))
         // More often than usual, so that the test need not wait.
         .chain(["--certificate-poll-interval", "500ms", "--ca-trust-delay", "2s"].map(str::to_owned))
