@@ -16,6 +16,7 @@ mod support;
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -31,9 +32,18 @@ fn scenario(name: &str) -> String {
     fs::read_to_string(format!("{}/tests/fixtures/scenarios/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap()
 }
 
+/// Lets one test after another have a node. The kernel gives the number of a namespace
+/// that is gone to the next one, and then a node that is running would look like what
+/// another one has left behind.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// One node, one release: what changes it goes through in order, in one test.
 #[test]
 fn gapless_in_the_cluster_from_installation_to_its_end() {
+    let _alone = alone();
     let Some(lab) = support::lab() else { return };
     install(&lab);
     helm_test_calls_every_webhook(&lab);
@@ -381,6 +391,7 @@ fn is_ready_endpoint(lab: &Lab, pod: &str, expected: bool) -> Result<(), String>
 
 #[test]
 fn a_node_leaves_nothing_behind() {
+    let _alone = alone();
     for _ in 0..3 {
         let Some(lab) = support::lab() else { return };
         let name = name_with_traces(&lab);
