@@ -22,7 +22,7 @@ use crate::certificates::ephemeral::Ephemeral;
 use crate::certificates::files::WatchedPair;
 use crate::certificates::self_managed::plan::Lifetimes;
 use crate::certificates::self_managed::{Keeper, Settings};
-use crate::certificates::{CertificateStore, Role};
+use crate::certificates::{CertificateError, CertificateStore, Role, ServingCertificate};
 use crate::cli::{SelfManagedArguments, ServeArguments};
 use crate::cluster::kubeconfig::{self, Choice};
 use crate::config;
@@ -154,30 +154,41 @@ fn follow_certificate(
     certificates: Arc<CertificateStore>,
     metrics: Arc<Metrics>,
 ) -> io::Result<()> {
-    let path = pair.path().display().to_string();
-    watched::follow(
-        interval,
-        move || pair.look(Timestamp::now()),
-        move |outcome| {
-            metrics.record_certificate_reload(outcome.is_ok());
-            match outcome {
-                Ok(certificate) => {
-                    let not_after = certificate.validity.not_after;
-                    metrics.set_certificate_not_after(Role::Leaf, not_after.as_second());
-                    certificates.replace(certificate);
-                    tracing::info!(file = path, %not_after, "the certificate has changed and is served");
-                }
-                Err(error) => {
-                    let error = watched::describe(&error);
-                    tracing::error!(
-                        file = path,
-                        error,
-                        "the certificate has changed and cannot be used, the older one is still served"
-                    );
-                }
+    let file = pair.path().display().to_string();
+    let look = move || pair.look(Timestamp::now());
+    let use_it = {
+        let (file, metrics) = (file.clone(), metrics.clone());
+        move |certificate: ServingCertificate| {
+            let not_after = certificate.validity.not_after;
+            metrics.set_certificate_not_after(Role::Leaf, not_after.as_second());
+            certificates.replace(certificate);
+            tracing::info!(file, %not_after, "the certificate has changed and is served");
+        }
+    };
+    let refused = "the certificate has changed and cannot be used, the older one is still served";
+    follow_pem(file, interval, metrics, refused, look, use_it)
+}
+
+/// Uses each change of a file that TLS depends on, as far as it can be used; if not,
+/// `refused` is logged. Both are counted.
+fn follow_pem<T>(
+    file: String,
+    interval: Duration,
+    metrics: Arc<Metrics>,
+    refused: &'static str,
+    look: impl FnMut() -> Option<Result<T, CertificateError>> + Send + 'static,
+    mut use_it: impl FnMut(T) + Send + 'static,
+) -> io::Result<()> {
+    watched::follow(interval, look, move |outcome| {
+        metrics.record_certificate_reload(outcome.is_ok());
+        match outcome {
+            Ok(changed) => use_it(changed),
+            Err(error) => {
+                let error = watched::describe(&error);
+                tracing::error!(file, error, "{refused}");
             }
-        },
-    )
+        }
+    })
 }
 
 /// Fills the store, now or as soon as possible, and sees to it that what is in it
@@ -223,30 +234,18 @@ fn known_clients(
     metrics: &Arc<Metrics>,
 ) -> anyhow::Result<Option<Arc<dyn ClientCertVerifier>>> {
     let Some(path) = &arguments.client_ca else { return Ok(None) };
-    let (ca, mut file) = WatchedClientCa::open(path)?;
+    let (ca, mut watched) = WatchedClientCa::open(path)?;
     let clients = Arc::new(ClientVerifier::new(ca, arguments.client_name.clone()));
-    let (path, metrics, followed) = (path.display().to_string(), metrics.clone(), clients.clone());
-    watched::follow(
-        arguments.tls_poll_interval,
-        move || file.look(),
-        move |outcome| {
-            metrics.record_certificate_reload(outcome.is_ok());
-            match outcome {
-                Ok(ca) => {
-                    followed.replace(ca);
-                    tracing::info!(file = path, "the CA of clients has changed and is trusted");
-                }
-                Err(error) => {
-                    let error = watched::describe(&error);
-                    tracing::error!(
-                        file = path,
-                        error,
-                        "the CA of clients has changed and cannot be used, the older one is still trusted"
-                    );
-                }
-            }
-        },
-    )?;
+    let file = path.display().to_string();
+    let use_it = {
+        let (file, clients) = (file.clone(), clients.clone());
+        move |ca| {
+            clients.replace(ca);
+            tracing::info!(file, "the CA of clients has changed and is trusted");
+        }
+    };
+    let refused = "the CA of clients has changed and cannot be used, the older one is still trusted";
+    follow_pem(file, arguments.tls_poll_interval, metrics.clone(), refused, move || watched.look(), use_it)?;
     Ok(Some(clients))
 }
 
