@@ -246,3 +246,6 @@ pub fn same_to_the_api(left: &Value, right: &Value) -> bool {
         _ => left == right,
     }
 }
+
+#[cfg(test)]
+mod tests;
