@@ -189,6 +189,15 @@ fn outside_the_template_an_undo_takes_no_entry_away_and_brings_none_back() {
     assert_eq!((at(&object, AMOUNT), entry(&object, amount)), (&json!(0), Value::Null));
     assert_eq!(object["spec"]["template"], first["spec"]["template"]);
 
+    // Or has written the API server's default instead.
+    let says_25 = json!({"spec": {"strategy": {"rollingUpdate": {"maxUnavailable": "25%"}}}});
+    let users = with(&applied(&first, says_25), &[(IMAGE, json!("app:v2")), (AMOUNT, json!("25%"))]);
+    let users = update(&first, &users).object;
+    let mut undone = with(&users, &[("/spec/template", first["spec"]["template"].clone())]);
+    undone["metadata"]["annotations"][ANNOTATION] = first["metadata"]["annotations"][ANNOTATION].clone();
+    let object = injected(&undone, Some(&users), true, &profile).object;
+    assert_eq!((at(&object, AMOUNT), entry(&object, amount)), (&json!("25%"), Value::Null));
+
     // gapless filled it since.
     let mut undone =
         with(&first, &[("/spec/template", naive()["spec"]["template"].clone()), (IMAGE, json!("app:v0"))]);
@@ -392,6 +401,20 @@ fn a_value_taken_out_of_the_manifest_that_is_filled_again_starts_no_rollout() {
     assert_eq!(object["spec"]["template"], old["spec"]["template"], "nothing else is touched");
     assert_eq!(entry(&object, "spec.template.metadata.labels[version]"), "v1");
     assert_eq!(probe_entry(&object), Value::Null, "what was the user's stays so");
+}
+
+#[test]
+fn a_second_call_knows_what_the_first_one_filled_beside_the_template() {
+    let old = {
+        let mut users = stored();
+        users["metadata"]["annotations"] = json!({});
+        users
+    };
+    // A PUT of the bare manifest: all of it is filled again, as it was.
+    let object = update(&old, &naive()).object;
+    assert_eq!(object["spec"]["template"], old["spec"]["template"]);
+    assert_eq!(entry(&object, "metadata.labels[version]"), "v1");
+    assert_eq!(entry(&object, "spec.strategy.rollingUpdate.maxUnavailable"), 0);
 }
 
 #[test]

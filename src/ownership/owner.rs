@@ -250,6 +250,8 @@ impl<'a> Owners<'a> {
 
     fn presence(&self, field: &InjectedField, live: Option<&Value>) -> Presence {
         match live {
+            // The API server fills it in, if it has not yet done so.
+            None if field.api_default().is_some() => Presence::ApiDefault,
             None => Presence::Absent,
             Some(live) if self.is_remainder(field, live) => Presence::Absent,
             Some(live) if field.api_default().as_ref() == Some(live) => Presence::ApiDefault,
@@ -352,13 +354,13 @@ impl<'a> Owners<'a> {
 
     fn proofs(&self, field: &InjectedField, path: &PartPath, live: &Value) -> Vec<Proof<'a>> {
         let stored_entry = self.old.as_ref().and_then(|old| old.entry(field));
-        let new_entry = self.new.entry(field);
+        let entry = self.entry(field, Some(live));
         // An undo brings no proof. The first of its two calls may have written the
         // entry of a value that the stored object's proofs speak of by chance.
-        if self.is_undo && stored_entry.is_none() && new_entry.is_some() {
+        if self.is_undo && stored_entry.is_none() && entry.is_some() {
             return Vec::new();
         }
-        let is_recorded = stored_entry.is_some() || self.entry(field, Some(live)).is_some();
+        let is_recorded = stored_entry.is_some() || entry.is_some();
         self.new.intent.proofs(field, path, live, is_recorded)
     }
 
