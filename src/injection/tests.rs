@@ -123,6 +123,8 @@ fn what_changes_only_managed_fields_counts_from_the_next_request_on() {
         "f:periodSeconds": {}, "f:failureThreshold": {}}})),
     );
     assert_eq!(update(&old, &claimed).operations, []);
+    let stamped = with_annotation(&claimed, "example.com/stamp", "1");
+    assert_eq!(update(&old, &stamped).operations, [], "the second call, after another webhook");
     let labelled = with(&claimed, &[("/metadata/labels/team", json!("shop"))]);
     let object = update(&claimed, &labelled).object;
     assert_eq!(probe_entry(&object), Value::Null);
@@ -252,6 +254,26 @@ fn a_value_that_somebody_took_over_is_left_alone_without_a_proof() {
     let object = update(&old, &edited).object;
     assert_eq!(at(&object, PROBE), at(&edited, PROBE));
     assert_eq!(probe_entry(&object), Value::Null);
+}
+
+#[test]
+fn a_handler_of_gapless_goes_whole() {
+    let annotated = with_annotation(&naive(), "gapless.dev/readiness-path", "/live");
+    let old = injected(&annotated, None, false, &Profile::production()).object;
+    let both = json!({"httpGet": {"path": "/live", "port": 80, "scheme": "HTTP"}, "periodSeconds": 5,
+        "failureThreshold": 3, "tcpSocket": {"port": 80}});
+    let object = update(&old, &with(&old, &[(PROBE, both)])).object;
+    assert_eq!(at(&object, PROBE), &json!({"tcpSocket": {"port": 80}, "failureThreshold": 3}));
+}
+
+#[test]
+fn an_explicit_zero_is_not_in_the_json() {
+    let unprobed = with(&naive(), &[("/spec/template/spec/hostNetwork", json!(true))]);
+    let zero = applied(&unprobed, json!({"spec": {"minReadySeconds": 0}}));
+    for (object, expected) in [(unprobed, json!(10)), (zero, Value::Null)] {
+        let object = injected(&object, None, false, &Profile::production()).object;
+        assert_eq!(object["spec"]["minReadySeconds"], expected);
+    }
 }
 
 #[test]
