@@ -15,6 +15,8 @@ mod load;
 mod prober;
 #[path = "server/program.rs"]
 mod program;
+#[path = "self_managed/rotation.rs"]
+mod rotation;
 #[path = "self_managed/service.rs"]
 mod service;
 mod support;
