@@ -83,6 +83,19 @@ fn no_call_is_lost_from_the_first_ca_to_the_end() {
     the_end(cluster, &replicas);
 }
 
+#[test]
+fn lifetimes_that_cannot_be_met_are_refused() {
+    let required =
+        "--self-managed-certificates --certificate-secret s --certificate-host h --webhook-configurations w";
+    let mut arguments: Vec<_> = required.split(' ').collect();
+    arguments.extend(["--certificate-lifetime", "2h", "--ca-lifetime", "1h"]);
+    let output = program::refusal(&arguments);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{stderr}");
+    let why = "error: --certificate-lifetime 7200s is longer than --ca-lifetime 3600s: ";
+    assert!(stderr.contains(why), "{stderr}");
+}
+
 /// The objects of the chart that say what its pods may do, as it renders them for a
 /// gapless in the cluster. Only the pods are missing: there is no node.
 fn grant_what_the_chart_grants(cluster: &Cluster) {

@@ -324,8 +324,7 @@ mod tests {
             let token = auth_info.token.map(|token| token.expose_secret().to_owned());
             Ok((auth_info.token_file.is_some(), token))
         };
-        let on_one_line =
-            "cannot use the kubeconfig: the token has line breaks or control characters in it; write it on one line";
+        let on_one_line = "cannot use the kubeconfig: the token has line breaks or control characters in it; write it on one line";
         for (text, expected) in [
             ("token", Ok((true, None))),
             ("token\n", Ok((false, Some("token".to_owned())))),

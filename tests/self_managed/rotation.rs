@@ -77,7 +77,8 @@ impl Server {
 
 /// Answers all requests of a connection.
 fn answer(mut connection: &TcpStream, kept: &Mutex<String>) {
-    let body = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "NotFound", "code": 404});
+    let body =
+        json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "NotFound", "code": 404});
     let body = body.to_string();
     let mut lines = BufReader::new(connection).lines().map_while(Result::ok);
     loop {
