@@ -140,3 +140,33 @@ fn all_ways_agree_and_every_rule_is_seen_to_fire_and_not_to_fire() {
     }
     assert_eq!(fired.len(), RULES.len());
 }
+
+/// The API server takes percentages of any length.
+#[test]
+fn a_surge_of_any_size_is_judged() {
+    let Some(installed) = support::installed() else { return };
+    let namespace = installed.cluster.namespace();
+    for (number, surge) in ["4294967296%", "99999999999999999999%"].into_iter().enumerate() {
+        let name = format!("huge-{number}");
+        let object = json!({
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": {"name": name},
+            "spec": {
+                "replicas": 1,
+                "strategy": {"rollingUpdate": {"maxSurge": surge, "maxUnavailable": 0}},
+                "selector": {"matchLabels": {"app": name}},
+                "template": {
+                    "metadata": {"labels": {"app": name}},
+                    "spec": {"containers": [
+                        {"name": "app", "image": "registry.example/app:1.2.3", "ports": [{"containerPort": 8080}]},
+                    ]},
+                },
+            },
+        });
+        let expected = Findings::from([("single-replica".to_owned(), "warn".to_owned())]);
+        assert_eq!(by_check(&object), expected, "{surge}");
+        assert_eq!(by_review(&object), expected, "{surge}");
+        assert_eq!(by_kubectl(&namespace, &object), expected, "{surge}");
+    }
+}
