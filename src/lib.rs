@@ -32,6 +32,7 @@ pub mod metrics;
 pub mod offline;
 pub mod patch;
 pub mod policy;
+pub mod printable;
 pub mod report;
 pub mod rules;
 pub mod server;

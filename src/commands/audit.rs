@@ -18,6 +18,7 @@ use crate::cluster::list::{self, List, Page};
 use crate::cluster::webhook::CONFIGURATIONS;
 use crate::config;
 use crate::policy::Policy;
+use crate::printable::printable;
 
 /// Something would be denied.
 const DENIED: u8 = 1;
@@ -154,7 +155,7 @@ fn restarted(resource: &str) {
 
 fn note(text: &str) {
     // Nothing can be done about a closed standard error.
-    let _ = writeln!(io::stderr(), "note: {text}");
+    let _ = writeln!(io::stderr(), "note: {}", printable(text));
 }
 
 /// One line on a terminal that says how far it is.
