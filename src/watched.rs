@@ -14,6 +14,8 @@ use std::thread;
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use tokio::time::sleep;
 
 use crate::metrics::Metrics;
 
@@ -148,9 +150,17 @@ impl Supervisor {
         self.outcome(catch_unwind(AssertUnwindSafe(turn)))
     }
 
-    /// The same for a task.
-    pub async fn watch_task<T>(&self, turn: impl Future<Output = T>) -> Option<T> {
-        self.outcome(AssertUnwindSafe(turn).catch_unwind().await)
+    /// One turn of a task after the other, for good, with this pause after each.
+    pub async fn repeat<T>(
+        &self,
+        pause: Duration,
+        mut follower: T,
+        mut turn: impl FnMut(&mut T) -> BoxFuture<'_, ()>,
+    ) -> ! {
+        loop {
+            self.outcome(AssertUnwindSafe(turn(&mut follower)).catch_unwind().await);
+            sleep(pause).await;
+        }
     }
 
     fn outcome<T>(&self, outcome: thread::Result<T>) -> Option<T> {
@@ -178,6 +188,8 @@ mod tests {
     use std::fs;
     use std::os::unix::fs::symlink;
     use std::sync::mpsc;
+
+    use tokio::sync::mpsc::UnboundedSender;
 
     use super::*;
 
@@ -290,13 +302,25 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_task_that_panics_is_counted() {
+    async fn a_task_that_panics_is_counted_and_goes_on() {
         let metrics = metrics();
         let supervisor = Supervisor::new("a Secret", metrics.clone());
-        assert_eq!(supervisor.watch_task(async { 1 }).await, Some(1));
-        assert_eq!(panics(&metrics), "gapless_panics_total 0");
-        assert_eq!(supervisor.watch_task(async { panic!("a bug") }).await, None::<()>);
-        assert_eq!(panics(&metrics), "gapless_panics_total 1");
+        let (sender, mut turns) = tokio::sync::mpsc::unbounded_channel();
+        async fn turn((number, sender): &mut (i32, UnboundedSender<i32>)) {
+            *number += 1;
+            tokio::task::yield_now().await;
+            sender.send(*number).expect("a receiver");
+            assert!(*number > 2, "a bug");
+        }
+        let task = tokio::spawn(async move {
+            supervisor.repeat(Duration::from_millis(1), (0, sender), |it| turn(it).boxed()).await
+        });
+        for expected in 1..=4 {
+            let turn = tokio::time::timeout(Duration::from_secs(30), turns.recv());
+            assert_eq!(turn.await.expect("a turn"), Some(expected));
+        }
+        assert_eq!(panics(&metrics), "gapless_panics_total 2");
+        task.abort();
     }
 
     #[test]

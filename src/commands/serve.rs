@@ -165,7 +165,7 @@ fn follow_certificate(
         }
     };
     let refused = "the certificate has changed and cannot be used, the older one is still served";
-    follow_pem(pair, interval, supervisor, metrics, (file, refused), use_it)
+    follow_pem(pair, interval, supervisor, metrics, file, refused, use_it)
 }
 
 /// Uses each change of a file that TLS depends on, as far as it can be used; if not,
@@ -175,7 +175,8 @@ fn follow_pem<T, W: Watched<Change = Result<T, CertificateError>>>(
     interval: Duration,
     supervisor: Supervisor,
     metrics: Arc<Metrics>,
-    (file, refused): (String, &'static str),
+    file: String,
+    refused: &'static str,
     mut use_it: impl FnMut(T) + Send + 'static,
 ) -> io::Result<()> {
     watched::follow(watched, interval, supervisor, move |outcome| {
@@ -247,7 +248,7 @@ fn known_clients(
     let refused = "the CA of clients has changed and cannot be used, the older one is still trusted";
     let supervisor = Supervisor::new("the CA of clients", metrics.clone());
     let interval = arguments.tls_poll_interval;
-    follow_pem(watched, interval, supervisor, metrics.clone(), (file, refused), use_it)?;
+    follow_pem(watched, interval, supervisor, metrics.clone(), file, refused, use_it)?;
     Ok(Some(clients))
 }
 

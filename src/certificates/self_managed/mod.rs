@@ -19,9 +19,9 @@ mod simulation;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
-use tokio::time::sleep;
 
 use super::authority::{Authority, Issued};
 use super::host::Host;
@@ -206,13 +206,11 @@ impl Keeper {
     ///
     /// It sleeps by a monotonic clock, which stands still during suspend, but not
     /// for long; whether something has expired, the wall clock says.
-    pub async fn run(mut self) -> ! {
+    pub async fn run(self) -> ! {
         let supervisor = Supervisor::new("the Secret of the certificates", self.metrics.clone());
-        loop {
-            // After a panic all three objects are read again, as always.
-            supervisor.watch_task(self.look()).await;
-            sleep(self.settings.interval).await;
-        }
+        let interval = self.settings.interval;
+        // After a panic all three objects are read again, as always.
+        supervisor.repeat(interval, self, |keeper| keeper.look().boxed()).await
     }
 
     /// Does what is to do, until nothing is.
