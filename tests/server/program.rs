@@ -84,6 +84,15 @@ impl Program {
         Program::start_command(shell, directory, false)
     }
 
+    /// The same with certificates that it keeps in the cluster of this kubeconfig.
+    #[track_caller]
+    pub fn start_self_managed(kubeconfig: &Path, arguments: &[&str]) -> Program {
+        let directory = tempfile::tempdir().expect("a directory");
+        let mut command = command(directory.path(), &["--self-managed-certificates"]);
+        command.args(arguments).env("KUBECONFIG", kubeconfig);
+        Program::start_command(command, directory, true)
+    }
+
     #[track_caller]
     fn start_command(mut command: Command, directory: TempDir, own_certificate: bool) -> Program {
         let log = fs::File::create(directory.path().join("log")).expect("a file for the log");
