@@ -26,6 +26,7 @@ use tokio::time::timeout;
 
 use super::bodies::{Bodies, ReceivedBody};
 use super::failure::Failure;
+use super::limits::{LARGE_BODY, REVIEW_TIME, WEIGHT};
 use super::shutdown::Termination;
 use super::weight::weight;
 use super::{connections, duration};
@@ -35,21 +36,6 @@ use crate::config::scalars::is_dns_label;
 use crate::metrics::Metrics;
 use crate::policy::Policy;
 use crate::telemetry;
-
-/// The longest that the API server waits for a webhook (`timeoutSeconds`), and
-/// how long a review may take if it does not say.
-const LONGEST_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// Bodies beyond this are reviewed apart, so that others do not wait for the
-/// same thread: up to this size that takes a few milliseconds at most. The usual
-/// review of a few kilobytes is over sooner than it could be handed over.
-const LARGE_BODY: usize = 128 * 1024;
-
-/// Large bodies beyond this are refused, by the bytes that they take once parsed. A
-/// review needs twice as much at its peak, and with all else that must fit into the
-/// memory that the chart gives a pod. Two Deployments of 1.5 MiB, the most that etcd
-/// stores, weigh less, even if made of nothing but small variables.
-const WEIGHT_LIMIT: usize = 80 * 1024 * 1024;
 
 type ReviewFunction = fn(Terms, Phase, &[u8]) -> Result<Review, ReviewError>;
 
@@ -186,7 +172,7 @@ impl Webhooks {
         let profile = profile.map(str::to_owned);
         let review = spawn_blocking(move || {
             let _slot = slot;
-            if weight(body.as_ref()) > WEIGHT_LIMIT {
+            if weight(body.as_ref()) > WEIGHT {
                 return Err(Failure::too_heavy());
             }
             Ok(review(Terms { policy: &policy, profile: profile.as_deref(), today }, phase, body.as_ref())?)
@@ -222,7 +208,7 @@ fn time_limit(uri: &Uri) -> Duration {
     }
     let parameters = Query::<Parameters>::try_from_uri(uri).ok();
     let limit = parameters.and_then(|parameters| duration::parse(&parameters.timeout).ok());
-    limit.unwrap_or(LONGEST_TIMEOUT).min(LONGEST_TIMEOUT)
+    limit.unwrap_or(REVIEW_TIME).min(REVIEW_TIME)
 }
 
 #[cfg(test)]
@@ -234,7 +220,7 @@ mod tests {
     use std::sync::{Condvar, Mutex};
     use tower::ServiceExt;
 
-    use super::super::bodies::BODY_LIMIT;
+    use super::super::limits::BODY_SIZE;
     use super::*;
 
     /// Answers a review of `size` bytes with a function that takes the place of
@@ -249,7 +235,7 @@ mod tests {
             Request::post("/validate/advisory").body(Body::from(vec![b' '; size])).expect("a request");
         let response = router.oneshot(request).await.expect("an answer");
         let code = response.status();
-        let body = to_bytes(response.into_body(), BODY_LIMIT).await.expect("a body");
+        let body = to_bytes(response.into_body(), BODY_SIZE).await.expect("a body");
         (code, serde_json::from_slice(&body).expect("JSON"), metrics.encode().expect("metrics"))
     }
 
@@ -335,10 +321,10 @@ mod tests {
             router.clone().oneshot(request).await.expect("an answer").status()
         };
         let maps = |count: usize| b"{},".repeat(count);
-        assert_eq!(code(maps(WEIGHT_LIMIT / 1000)).await, StatusCode::BAD_REQUEST);
-        assert_eq!(code(maps(WEIGHT_LIMIT / 500)).await, StatusCode::PAYLOAD_TOO_LARGE);
+        assert_eq!(code(maps(WEIGHT / 1000)).await, StatusCode::BAD_REQUEST);
+        assert_eq!(code(maps(WEIGHT / 500)).await, StatusCode::PAYLOAD_TOO_LARGE);
         // Much text weighs no more than that.
-        assert_eq!(code(vec![b' '; BODY_LIMIT]).await, StatusCode::BAD_REQUEST);
+        assert_eq!(code(vec![b' '; BODY_SIZE]).await, StatusCode::BAD_REQUEST);
     }
 
     #[test]
@@ -354,7 +340,7 @@ mod tests {
             "/mutate?timeout=1s&timeout=2s",
             "/mutate?timeout=1h",
         ] {
-            assert_eq!(limit(without), LONGEST_TIMEOUT, "{without}");
+            assert_eq!(limit(without), REVIEW_TIME, "{without}");
         }
     }
 }
