@@ -4,6 +4,7 @@ pub mod bodies;
 mod connections;
 pub mod duration;
 pub mod failure;
+mod large;
 pub mod limits;
 mod listener;
 pub mod ops;
