@@ -87,13 +87,14 @@ pub fn run(arguments: &ServeArguments) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// Threads for connections and small reviews, and one for large reviews: glibc gives
-/// each thread a heap of its own, and a heap stays as large as it once was. The pod's
-/// memory has a limit, whereas the node may have any number of processors.
+/// Threads for connections and small reviews, and two for large reviews, of which the
+/// second is started only if the first has outlasted its caller: glibc gives each thread a
+/// heap of its own, and a heap stays as large as it once was. The pod's memory has a
+/// limit, whereas the node may have any number of processors.
 fn runtime() -> io::Result<Runtime> {
     const MOST_WORKERS: usize = 4;
     let workers = available_parallelism().map_or(1, NonZeroUsize::get).min(MOST_WORKERS);
-    Builder::new_multi_thread().worker_threads(workers).max_blocking_threads(1).enable_all().build()
+    Builder::new_multi_thread().worker_threads(workers).max_blocking_threads(2).enable_all().build()
 }
 
 /// Lets this process open as many files as it may: each connection is one.

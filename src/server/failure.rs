@@ -8,7 +8,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-use super::bodies::BODY_LIMIT;
+use super::limits::BODY_SIZE;
 use crate::admission::ReviewError;
 use crate::printable::printable_lines;
 
@@ -63,7 +63,7 @@ impl Failure {
 
     /// 413: the body is too large.
     pub fn too_large() -> Self {
-        let limit = BODY_LIMIT / (1024 * 1024);
+        let limit = BODY_SIZE / (1024 * 1024);
         Failure::new(StatusCode::PAYLOAD_TOO_LARGE, format!("the body is larger than {limit} MiB"))
     }
 

@@ -233,8 +233,16 @@ impl Connection {
     /// Opens it and finishes the handshake.
     pub fn open(address: &str, config: impl Into<Arc<ClientConfig>>) -> io::Result<Connection> {
         let host = address.rsplit_once(':').expect("host and port").0.trim_matches(['[', ']']).to_owned();
-        let name = ServerName::try_from(host).expect("a host");
-        let socket = TcpStream::connect(address)?;
+        Connection::over(TcpStream::connect(address)?, &host, config)
+    }
+
+    /// The same over a connection of TCP, to this host.
+    pub fn over(
+        socket: TcpStream,
+        host: &str,
+        config: impl Into<Arc<ClientConfig>>,
+    ) -> io::Result<Connection> {
+        let name = ServerName::try_from(host.to_owned()).expect("a host");
         socket.set_nodelay(true)?;
         socket.set_read_timeout(Some(LIMIT))?;
         let mut tls = ClientConnection::new(config.into(), name).map_err(io::Error::other)?;
