@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::manifest::{GRACE_PERIOD, MAX_UNAVAILABLE, Manifest, TEMPLATE_LABELS, plain};
+use crate::manifest::{GRACE_PERIOD, MAX_UNAVAILABLE, Manifest, PRE_STOP, TEMPLATE, TEMPLATE_LABELS, plain};
 use crate::support::client::Output;
 use crate::web::{ALL, PROVING, Way, Web, for_each, for_each_variant, in_each};
 
@@ -61,6 +61,22 @@ fn a_change_of_tools_restarts_nothing_and_takes_nothing_over() {
         for field in ["readinessProbe", "preStop", "terminationGracePeriodSeconds", "maxUnavailable"] {
             web.is_ours(field);
         }
+    });
+}
+
+/// Meanwhile the profile sleeps longer: neither does that restart anything.
+#[test]
+fn a_change_of_tools_restarts_nothing_whatever_the_defaults_say_today() {
+    for_each_change(|web, tool| {
+        web.send(&plain());
+        let template = web.at(TEMPLATE);
+        web.enter("longer-sleep");
+        for _ in 0..2 {
+            tool(web, &plain());
+            assert_eq!(web.at(TEMPLATE), template);
+        }
+        tool(web, &plain().image("v2"));
+        assert_eq!((web.at(PRE_STOP), web.at(GRACE_PERIOD)), (json!({"sleep": {"seconds": 20}}), json!(50)));
     });
 }
 
@@ -123,8 +139,7 @@ fn a_proof_of_the_default_grace_period_waits_for_the_next_rollout() {
         web.send(&thirty());
         assert_eq!(web.at(GRACE_PERIOD), 40);
         web.without_rollout(|web| tool(web, &thirty()));
-        let entry = web.record()["spec.template.spec.terminationGracePeriodSeconds"].clone();
-        assert_eq!(entry, json!([40, 30]), "ours, theirs");
+        waits(web);
         web.without_rollout(|web| {
             // Neither the same once more nor anything else releases it.
             tool(web, &thirty());
@@ -132,7 +147,7 @@ fn a_proof_of_the_default_grace_period_waits_for_the_next_rollout() {
             web.scale(3);
             tool(web, &thirty());
         });
-        assert_eq!(web.record()["spec.template.spec.terminationGracePeriodSeconds"], entry);
+        waits(web);
     });
     let both = PROOFS.into_iter().flat_map(|(proof, tool)| {
         ROLLOUTS
@@ -143,6 +158,51 @@ fn a_proof_of_the_default_grace_period_waits_for_the_next_rollout() {
         web.send(&thirty());
         web.without_rollout(|web| tool(web, &thirty()));
         roll(web, tool, &thirty().image("v2"));
+        assert_eq!(web.at(GRACE_PERIOD), 30);
+        web.is_the_users("terminationGracePeriodSeconds");
+    });
+}
+
+#[track_caller]
+fn waits(web: &Web) {
+    let entry = web.record()["spec.template.spec.terminationGracePeriodSeconds"].clone();
+    assert_eq!((web.at(GRACE_PERIOD), entry), (json!(40), json!([40, 30])), "ours, theirs");
+}
+
+/// The other tool has proved something, this one has not.
+#[test]
+fn a_proof_by_another_tool_waits_too() {
+    let changes = [
+        (Way::Apply, "Flux", reconcile as Send),
+        (Way::ServerSide, "Flux", reconcile),
+        (Way::ServerSide, "apply", apply),
+    ];
+    for_each_variant("production", changes.into_iter(), |web, tool| {
+        web.send(&plain());
+        web.without_rollout(|web| tool(web, &thirty()));
+        waits(web);
+        tool(web, &thirty().image("v2"));
+        assert_eq!(web.at(GRACE_PERIOD), 30);
+    });
+}
+
+/// Whatever proves it next.
+#[test]
+fn a_proof_that_waits_goes_on_waiting_after_the_next_change_of_tools() {
+    let both = PROOFS.into_iter().flat_map(|(first, tool)| {
+        let others = PROOFS.into_iter().filter(move |(second, _)| *second != first);
+        others.map(move |(second, next)| (Way::Replace, format!("{first}, then {second}"), (tool, next)))
+    });
+    for_each_variant("production", both, |web, (first, second)| {
+        web.send(&thirty());
+        web.without_rollout(|web| {
+            first(web, &thirty());
+            second(web, &thirty());
+            waits(web);
+            second(web, &thirty());
+        });
+        waits(web);
+        web.set_image("v2");
         assert_eq!(web.at(GRACE_PERIOD), 30);
         web.is_the_users("terminationGracePeriodSeconds");
     });

@@ -26,6 +26,7 @@ profiles:
   longer-sleep: {extends: production, defaults: {pre-stop-sleep: {seconds: 20}}}
   old-first: {extends: production, defaults: {rolling-update: {maxUnavailable: 1}}}
   keeps-defaults: {extends: production, defaults: {rolling-update: {replaceApiDefaults: false}}}
+  payments: {extends: production, rules: {single-replica: Deny}}
   strict: {extends: production, waivers: Forbidden}
 ";
 
