@@ -106,9 +106,18 @@ impl Server {
         Some(Server { cluster, _gapless: gapless, runtime, client })
     }
 
+    // Without kubectl, whose start costs more than all else here.
+
     #[track_caller]
     fn get(&self, path: &str) -> Value {
         let request = http::Request::get(path).body(Vec::new()).unwrap();
+        self.runtime.block_on(self.client.request(request)).unwrap()
+    }
+
+    #[track_caller]
+    fn post(&self, path: &str, object: &Value) -> Value {
+        let request = http::Request::post(path).header("Content-Type", "application/json");
+        let request = request.body(object.to_string().into_bytes()).unwrap();
         self.runtime.block_on(self.client.request(request)).unwrap()
     }
 }
@@ -161,7 +170,8 @@ pub fn for_each_variant<C>(
         for calls in [Calls::One, Calls::Two] {
             let stamps = if calls == Calls::Two { "true" } else { "false" };
             let labels = [("gapless.dev/profile", profile), (stamps::LABEL, stamps)];
-            let namespace = server.cluster.namespace_labelled(&labels);
+            let (namespace, manifest) = server.cluster.unmade_namespace(&labels);
+            server.post("/api/v1/namespaces", &manifest);
             let web = Web { server, namespace, way, calls, is_created: Cell::new(false) };
             let title = format!("{way:?} with {calls:?}: {name}");
             eprintln!("--- {title}");
@@ -280,8 +290,7 @@ impl Web<'_> {
         });
     }
 
-    /// The Deployment as it is stored. Asked without kubectl, whose start costs more
-    /// than all else here.
+    /// The Deployment as it is stored.
     #[track_caller]
     pub fn stored(&self) -> Value {
         let path = format!("/apis/apps/v1/namespaces/{}/deployments/web", self.namespace.name);
