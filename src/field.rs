@@ -59,6 +59,11 @@ impl FieldPath {
         &self.0
     }
 
+    /// Whether the field is in the pod template.
+    pub fn is_in_template(&self) -> bool {
+        matches!(&self.0[..], [spec, template, ..] if spec.as_str() == "spec" && template.as_str() == "template")
+    }
+
     /// Where the path leads in `object`; `None` where it leads nowhere, and
     /// where the value is null, which for Kubernetes means absent.
     pub fn find<'v>(&self, object: &'v Value) -> Option<&'v Value> {

@@ -7,7 +7,7 @@
 //!
 //! bytes → [`admission::envelope`] → gates, which let through what is none of
 //! its business → [`workload::Workload`], a typed view on the raw JSON →
-//! * mutate: [`defaults::inject`] makes a [`patch`] of what is missing
+//! * mutate: [`injection`] makes a [`patch`] of what is missing
 //! * validate: [`rules`] judge the result, a verdict weighs the findings
 //!
 //! → one response. [`admission::review`] reads from top to bottom; it and all
@@ -28,8 +28,10 @@ pub mod defaults;
 pub mod field;
 pub mod finding;
 pub mod fix;
+pub mod injection;
 pub mod metrics;
 pub mod offline;
+pub mod ownership;
 pub mod patch;
 pub mod policy;
 pub mod report;

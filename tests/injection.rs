@@ -198,7 +198,8 @@ fn an_edit_that_deletes_an_injected_field_gets_it_back() {
     assert_eq!(answer.object, stored);
     assert_eq!(
         answer.warnings,
-        ["gapless: added readiness probe tcpSocket 5000 to container app (readiness-probe)"]
+        ["gapless: kept readiness probe tcpSocket 5000 of container app; waive it with \
+            gapless.dev/waive.readiness-probe (readiness-probe)"]
     );
     // Unless a waiver comes with it: then the rollout is the user's.
     edited["metadata"]["annotations"]["gapless.dev/waive.readiness-probe"] = json!("checked elsewhere");

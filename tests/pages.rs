@@ -16,9 +16,9 @@ use std::fs;
 use std::path::Path;
 
 use gapless::admission::{self, Assessment, Outcome};
-use gapless::defaults::injected::ANNOTATION;
 use gapless::defaults::{DEFAULTS, DefaultRule};
 use gapless::finding::Action;
+use gapless::ownership::record::ANNOTATION;
 use gapless::policy::Profile;
 use gapless::rules::{RULES, Rule};
 use gapless::waiver;

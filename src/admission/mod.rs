@@ -9,15 +9,17 @@ mod response;
 mod rollback;
 mod verdict;
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 
 use jiff::civil::Date;
 use serde_json::Value;
 
 use crate::defaults::DEFAULTS;
-use crate::defaults::inject::{Change, InjectError, Injection, inject};
-use crate::defaults::intent::Origin;
-use crate::finding::Problem;
+use crate::finding::{Finding, Problem};
+use crate::injection::{self, InjectError, Injection, inject};
+use crate::ownership::intent::Origin;
+use crate::ownership::owner::Change;
 use crate::policy::{InjectionMode, Policy, Profile};
 use crate::rules::RULES;
 use crate::waiver::ActiveWaivers;
@@ -194,24 +196,30 @@ struct Subject<'r> {
 /// Injects the defaults, or announces them.
 fn mutate(review: Review, subject: &Subject) -> Result<Review, ReviewError> {
     let waivers = subject.waivers();
-    let injection = subject.inject(&waivers)?;
-    let (prefix, operations, defaults) = match subject.profile.injection {
-        InjectionMode::Inject => {
-            let ids = injection.announcements.iter().map(|(id, _)| *id).collect();
-            ("", injection.operations, ids)
+    let injection = subject.inject(&waivers, subject.profile.injection)?;
+    let mut defaults: Vec<_> = injection.announcements.iter().map(|(id, _)| *id).collect();
+    defaults.dedup();
+    let did = injection.announcements.iter().map(|(id, text)| format!("{text} ({id})"));
+    // What would be filled beside what is kept up.
+    let filled = match subject.profile.injection {
+        InjectionMode::Inject => None,
+        InjectionMode::Announce => {
+            Some(subject.inject_into(&injection.object, &waivers, InjectionMode::Inject)?)
         }
-        InjectionMode::Announce => ("would inject: ", Vec::new(), Vec::new()),
     };
-    let announcements = injection.announcements.iter().map(|(id, text)| format!("{prefix}{text} ({id})"));
-    let problems = injection.problems.iter().map(Problem::line);
+    let would = filled.iter().flat_map(|filled| &filled.announcements);
+    let would = would.map(|(id, text)| format!("would inject: {text} ({id})"));
+    let problems = injection.problems.iter().chain(filled.iter().flat_map(|filled| &filled.problems));
+    let problems = problems.map(Problem::line);
+    let operations = &injection.operations;
     let waived: BTreeMap<&str, &str> =
         DEFAULTS.iter().filter_map(|default| Some((default.id, waivers.reason(default.id)?))).collect();
     let response = subject
         .answer(&review)
-        .warn(problems.chain(announcements))
+        .warn(problems.chain(did).chain(would))
         .audit("injected", defaults.join(", "))
         .audit("waived", response::audit_waived(&waived))
-        .patch(&operations)
+        .patch(operations)
         .build();
     Ok(Review {
         response,
@@ -226,12 +234,18 @@ fn mutate(review: Review, subject: &Subject) -> Result<Review, ReviewError> {
 fn validate(review: Review, subject: &Subject) -> Result<Review, ReviewError> {
     let profile = subject.profile;
     let waivers = subject.waivers();
-    let circumstances = Circumstances { old: subject.old.as_ref(), is_repair: subject.is_repair() };
+    let is_undo = subject.is_undo();
+    let is_scale = OnceCell::new();
+    // An undo brings back what is in the template, and nothing else.
+    let is_excused = |finding: &Finding| {
+        (is_undo && finding.field.is_in_template()) || *is_scale.get_or_init(|| subject.is_scale())
+    };
+    let circumstances = Circumstances { old: subject.old.as_ref(), is_excused: &is_excused };
     let judged = match profile.injection {
         InjectionMode::Inject => judge(&subject.workload, circumstances, profile, &waivers),
         // Judged as it would be with everything injected.
         InjectionMode::Announce => {
-            let injected = subject.inject(&waivers)?.object;
+            let injected = subject.inject(&waivers, InjectionMode::Inject)?.object;
             judge(&read(subject.request, &injected, "object")?, circumstances, profile, &waivers)
         }
     };
@@ -242,6 +256,7 @@ fn validate(review: Review, subject: &Subject) -> Result<Review, ReviewError> {
         name: &review.name,
         group: &subject.request.kind.group,
         kind: &subject.request.kind.kind,
+        is_update: subject.old.is_some(),
     };
     let response = subject
         .answer(&review)
@@ -279,14 +294,15 @@ pub struct Assessment {
 pub fn assess(object: &Value, profile: &Profile, today: Date) -> Result<Assessment, InjectError> {
     let workload = Workload::read(object)?;
     let waivers = read_waivers(&workload, profile, today);
-    let change = Change { object, old_object: None, is_rollback: false, origin: Origin::of_document(object) };
+    let change = Change::create(object, Origin::of_document(object));
     let skip = gates::skip_object(&workload);
     if skip.is_some() {
         let injection = Injection::none(object);
         return Ok(Assessment { skip, injection, judged: Vec::new(), problems: Vec::new() });
     }
-    let injection = inject(change, &profile.settings, &waivers)?;
-    let circumstances = Circumstances { old: None, is_repair: false };
+    let terms = injection::Terms { profile, waivers: &waivers, mode: InjectionMode::Inject };
+    let injection = inject(change, terms)?;
+    let circumstances = Circumstances { old: None, is_excused: &|_| false };
     let judged = judge(&Workload::read(&injection.object)?, circumstances, profile, &waivers);
     let problems = injection.problems.iter().chain(waivers.problems()).cloned().collect();
     Ok(Assessment { skip, injection, judged, problems })
@@ -303,11 +319,20 @@ impl<'r> Subject<'r> {
         read_waivers(&self.workload, self.profile, self.today)
     }
 
-    fn inject(&self, waivers: &ActiveWaivers) -> Result<Injection, ReviewError> {
+    fn inject(&self, waivers: &ActiveWaivers, mode: InjectionMode) -> Result<Injection, ReviewError> {
+        self.inject_into(self.workload.raw(), waivers, mode)
+    }
+
+    fn inject_into(
+        &self,
+        object: &Value,
+        waivers: &ActiveWaivers,
+        mode: InjectionMode,
+    ) -> Result<Injection, ReviewError> {
         let change = Change {
-            object: self.workload.raw(),
+            object,
             old_object: self.old.as_ref().map(Workload::raw),
-            is_rollback: self.is_rollback(),
+            is_undo: self.is_undo(),
             origin: Origin::ApiServer,
         };
         let failed = |error: InjectError| match error {
@@ -316,17 +341,15 @@ impl<'r> Subject<'r> {
                 ReviewError::Internal { uid: self.request.uid.clone(), message: error.to_string() }
             }
         };
-        inject(change, &self.profile.settings, waivers).map_err(failed)
+        inject(change, injection::Terms { profile: self.profile, waivers, mode }).map_err(failed)
     }
 
-    fn is_rollback(&self) -> bool {
-        self.old.as_ref().is_some_and(|old| rollback::is_rollback(self.request, &self.workload, old))
+    fn is_undo(&self) -> bool {
+        self.old.as_ref().is_some_and(|old| rollback::is_undo(self.request, &self.workload, old))
     }
 
-    /// Whether the request repairs something and must not be held up.
-    fn is_repair(&self) -> bool {
-        let is_scale = |old: &Workload| rollback::is_scale(self.workload.raw(), old.raw());
-        self.is_rollback() || self.old.as_ref().is_some_and(is_scale)
+    fn is_scale(&self) -> bool {
+        self.old.as_ref().is_some_and(|old| rollback::is_scale(self.workload.raw(), old.raw()))
     }
 
     /// A response with what every answer about this object says.

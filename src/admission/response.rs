@@ -100,6 +100,8 @@ pub struct Subject<'a> {
     pub group: &'a str,
     /// Its kind.
     pub kind: &'a str,
+    /// Whether it is stored already, so that the request may be a rollback.
+    pub is_update: bool,
 }
 
 /// What the user reads when a request is denied. kubectl keeps line breaks.
@@ -124,8 +126,14 @@ fn denial(judged: &[Judged], subject: &Subject, profile: &Profile) -> String {
         message.push_str("\nwarnings beside:\n");
         message.push_str(&warnings.join("\n"));
     }
-    if profile.waivers == Waivers::Allowed {
+    let may_waive = profile.waivers == Waivers::Allowed;
+    if may_waive {
         message.push_str(&format!("\nto accept one: annotate with {}<rule>: <reason>", waiver::PREFIX));
+    }
+    let is_in_template = |it: &Judged| it.outcome == Outcome::Deny && it.finding.field.is_in_template();
+    if subject.is_update && judged.iter().any(is_in_template) {
+        let by_waiver = if may_waive { ", and so does any with that annotation" } else { "" };
+        message.push_str(&format!("\nto roll back: kubectl rollout undo passes{by_waiver}"));
     }
     message
 }
@@ -174,7 +182,7 @@ mod tests {
     use crate::finding::{Action, Finding};
     use serde_json::json;
 
-    const SUBJECT: Subject = Subject { name: "web", group: "apps", kind: "Deployment" };
+    const SUBJECT: Subject = Subject { name: "web", group: "apps", kind: "Deployment", is_update: false };
 
     fn judged(rule: &'static str, outcome: Outcome) -> Judged {
         let finding = Finding::invalid(rule, FieldPath::new("spec.replicas"), "found\nthis", "write that");

@@ -3,15 +3,21 @@
 use serde_json::Value;
 
 use super::envelope::Request;
+use crate::injection::{same_template, same_to_the_api};
+use crate::ownership::containers::Containers;
+use crate::ownership::record::Record;
+use crate::patch;
 use crate::workload::Workload;
 use crate::workload::object::ManagedFieldsEntry;
 
-/// Whether the request is a `kubectl rollout undo`.
+/// Whether the request is a `kubectl rollout undo`, which changes the template.
 ///
 /// It is the one verb of kubectl that gives no field manager. The API server
-/// then names the manager after the User-Agent, and `managedFields` gains an
-/// `Update` entry by `kubectl`, or a newer one (seen on 1.37).
-pub fn is_rollback(request: &Request, workload: &Workload, old: &Workload) -> bool {
+/// then names the manager after the User-Agent, which begins with the name of the
+/// program's file, and `managedFields` gains an `Update` entry by `kubectl`, or
+/// one with a newer time (seen on 1.37). Times are whole seconds, so that a second
+/// undo within one leaves the entry as it is.
+pub fn is_undo(request: &Request, workload: &Workload, old: &Workload) -> bool {
     let field_manager = request.options.as_ref().and_then(|options| options.field_manager.as_deref());
     if field_manager.is_some_and(|manager| !manager.is_empty()) {
         return false;
@@ -19,29 +25,51 @@ pub fn is_rollback(request: &Request, workload: &Workload, old: &Workload) -> bo
     fn by_kubectl<'w, 'a>(workload: &'w Workload<'a>) -> impl Iterator<Item = &'w ManagedFieldsEntry<'a>> {
         let entries = workload.metadata().managed_fields.iter();
         entries.filter(|entry| {
-            entry.manager == Some("kubectl")
+            entry.manager.is_some_and(is_kubectl)
                 && entry.operation == Some("Update")
                 && entry.subresource.unwrap_or_default().is_empty()
         })
     }
     // Times are RFC 3339 in UTC, so that they sort as text.
     let newest = by_kubectl(old).filter_map(|entry| entry.time).max();
-    by_kubectl(workload).any(|entry| entry.time > newest)
+    by_kubectl(workload).any(|entry| entry.time.is_some() && entry.time >= newest)
+        && !same_template(workload.raw(), old.raw())
 }
 
-/// Whether only the number of replicas changes. `minReadySeconds` does not
-/// count: gapless itself may have filled it in on the way.
+/// Whether a manager's name is that of a program: `kubectl`, `oc`, `kubectl.exe`,
+/// `kubectl1.30`. The field managers of kubectl's verbs, such as `kubectl-edit`,
+/// are words behind a dash.
+fn is_kubectl(manager: &str) -> bool {
+    let suffix = ["kubectl", "oc"].into_iter().find_map(|program| manager.strip_prefix(program));
+    suffix.is_some_and(|suffix| {
+        suffix.is_empty() || suffix.starts_with('.') || suffix.contains(|it: char| it.is_ascii_digit())
+    })
+}
+
+/// Whether only the number of replicas, or whether the rollout is paused, changes,
+/// whatever gapless fills in beside it.
 pub fn is_scale(object: &Value, old_object: &Value) -> bool {
-    let (Some(spec), Some(old)) = (object["spec"].as_object(), old_object["spec"].as_object()) else {
-        return false;
+    let records = [object, old_object].map(|object| Record::read(object).ok().flatten().unwrap_or_default());
+    let spec = |object: &Value| {
+        let positions = Containers::of(object);
+        let mut object = object.clone();
+        for field in records.iter().flat_map(Record::fields) {
+            positions.pointer(field).and_then(|pointer| patch::take(&mut object, &pointer));
+        }
+        let mut spec = object.get_mut("spec").map(Value::take).unwrap_or_default();
+        if let Some(fields) = spec.as_object_mut() {
+            fields.remove("replicas");
+            fields.remove("paused");
+        }
+        spec
     };
-    let counts = |field: &&String| *field != "replicas" && *field != "minReadySeconds";
-    spec.keys().chain(old.keys()).filter(counts).all(|field| spec.get(field) == old.get(field))
+    same_to_the_api(&spec(object), &spec(old_object))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ownership::record::ANNOTATION;
     use serde_json::json;
 
     fn request(field_manager: Value) -> Request {
@@ -52,37 +80,58 @@ mod tests {
         serde_json::from_value(request).unwrap()
     }
 
-    fn managed(entries: Value) -> Value {
-        json!({"metadata": {"managedFields": entries}})
+    fn managed(image: &str, entries: Value) -> Value {
+        let spec = json!({"template": {"spec": {"containers": [{"name": "app", "image": image}]}}});
+        json!({"metadata": {"managedFields": entries}, "spec": spec})
     }
 
     #[test]
-    fn an_undo_has_no_field_manager_and_a_newer_entry_of_kubectl() {
+    fn an_undo_has_no_field_manager_and_an_entry_of_kubectl_that_is_not_older() {
         let undo = |field_manager: Value, entries: Value, old_entries: Value| {
-            let (object, old) = (managed(entries), managed(old_entries));
+            let (object, old) = (managed("app:v1", entries), managed("app:v2", old_entries));
             let workload = Workload::read(&object).unwrap();
-            is_rollback(&request(field_manager), &workload, &Workload::read(&old).unwrap())
+            is_undo(&request(field_manager), &workload, &Workload::read(&old).unwrap())
         };
-        let at = |time: &str| json!([{"manager": "kubectl", "operation": "Update", "time": time}]);
-        let (one, two) = (at("2026-11-23T10:00:00Z"), at("2026-11-23T10:00:01Z"));
+        let by = |manager: &str, second: &str| json!([{"manager": manager, "operation": "Update", "time": format!("2026-11-23T10:00:0{second}Z")}]);
+        let (one, two) = (by("kubectl", "0"), by("kubectl", "1"));
         assert!(undo(json!(null), one.clone(), json!([])));
         assert!(undo(json!(""), two.clone(), one.clone()));
+        assert!(undo(json!(null), one.clone(), one.clone()), "a second undo within a second");
+        assert!(!undo(json!(null), one.clone(), two.clone()), "an entry of an earlier undo");
         assert!(!undo(json!("kubectl-edit"), two.clone(), one.clone()), "another verb");
-        assert!(!undo(json!(null), one.clone(), one), "an entry of an earlier undo");
-        let restart =
-            json!([{"manager": "kubectl-rollout", "operation": "Update", "time": "2026-11-23T10:00:00Z"}]);
-        assert!(!undo(json!(null), restart, json!([])));
+        for program in ["kubectl.exe", "kubectl1.30", "kubectl-1.30", "oc", "oc.exe"] {
+            assert!(undo(json!(null), by(program, "0"), json!([])), "{program}");
+        }
+        for other in ["kubectl-rollout", "kubectl-client-side-apply", "ocean", "helm", "my-kubectl"] {
+            assert!(!undo(json!(null), by(other, "0"), json!([])), "{other}");
+        }
         let scale = json!([{"manager": "kubectl", "operation": "Update", "subresource": "scale", "time": "2026-11-23T10:00:00Z"}]);
         assert!(!undo(json!(null), scale, json!([])));
     }
 
     #[test]
-    fn a_scale_changes_replicas_only() {
-        let old = json!({"spec": {"replicas": 2, "strategy": {"type": "Recreate"}}});
-        assert!(is_scale(
-            &json!({"spec": {"replicas": 1, "strategy": {"type": "Recreate"}, "minReadySeconds": 10}}),
-            &old
-        ));
-        assert!(!is_scale(&json!({"spec": {"replicas": 1}}), &old));
+    fn an_undo_changes_the_template() {
+        let entries = json!([{"manager": "kubectl", "operation": "Update", "time": "2026-11-23T10:00:00Z"}]);
+        let (object, old) = (managed("app:v1", entries), managed("app:v1", json!([])));
+        let (workload, old) = (Workload::read(&object).unwrap(), Workload::read(&old).unwrap());
+        assert!(!is_undo(&request(json!(null)), &workload, &old));
+    }
+
+    #[test]
+    fn a_scale_changes_replicas_only_but_for_what_gapless_filled() {
+        let old = json!({"spec": {"replicas": 2, "strategy": {"rollingUpdate": {"maxUnavailable": "25%", "maxSurge": "25%"}}}});
+        let mut scaled = old.clone();
+        scaled["spec"]["replicas"] = json!(1);
+        assert!(is_scale(&scaled, &old));
+        scaled["spec"]["paused"] = json!(true);
+        scaled["spec"]["minReadySeconds"] = json!(10);
+        scaled["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"] = json!(0);
+        assert!(!is_scale(&scaled, &old));
+        let record = json!({"spec.minReadySeconds": 10, "spec.strategy.rollingUpdate.maxUnavailable": 0});
+        scaled["metadata"] = json!({"annotations": {ANNOTATION: record.to_string()}});
+        assert!(is_scale(&scaled, &old));
+        assert!(is_scale(&old, &scaled), "what is withdrawn counts as little");
+        scaled["spec"]["revisionHistoryLimit"] = json!(0);
+        assert!(!is_scale(&scaled, &old));
     }
 }

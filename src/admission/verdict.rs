@@ -60,13 +60,13 @@ impl Judged {
 }
 
 /// What is known about a request besides its object.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Circumstances<'w, 'a> {
     /// The stored object, for an update.
     pub old: Option<&'w Workload<'a>>,
-    /// Whether the request repairs something, as an undo or a scale does, and
-    /// must not be denied.
-    pub is_repair: bool,
+    /// Whether the request repairs something, as an undo or a scale does, and must
+    /// not be denied for this finding. Asked where it would be.
+    pub is_excused: &'w dyn Fn(&Finding) -> bool,
 }
 
 /// All findings in a workload, with what comes of each: those that deny first,
@@ -95,7 +95,7 @@ pub fn judge(
                 _ if reason.is_some() => Outcome::Waived,
                 Action::Audit => Outcome::Audit,
                 _ if is_old => Outcome::Old,
-                Action::Deny if !circumstances.is_repair => Outcome::Deny,
+                Action::Deny if !(circumstances.is_excused)(&finding) => Outcome::Deny,
                 Action::Deny | Action::Warn => Outcome::Warn,
             };
             Some(Judged { finding, action, outcome, waived_because: reason.map(str::to_owned) })
@@ -132,14 +132,14 @@ mod tests {
     fn outcomes(
         object: &Value,
         old: Option<&Value>,
-        is_repair: bool,
+        is_excused: bool,
         profile: &Profile,
     ) -> Vec<(&'static str, Outcome)> {
         let workload = Workload::read(object).unwrap();
         let old = old.map(|old| Workload::read(old).unwrap());
         let today = jiff::civil::date(2026, 11, 23);
         let waivers = ActiveWaivers::read(&workload, Waivers::Allowed, today, |_| true);
-        let circumstances = Circumstances { old: old.as_ref(), is_repair };
+        let circumstances = Circumstances { old: old.as_ref(), is_excused: &|_| is_excused };
         let judged = judge(&workload, circumstances, profile, &waivers);
         judged.into_iter().map(|it| (it.finding.rule, it.outcome)).collect()
     }

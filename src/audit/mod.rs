@@ -16,8 +16,8 @@ use serde_json::Value;
 
 use crate::admission::{self, Judged, Outcome};
 use crate::defaults::DEFAULTS;
-use crate::defaults::inject::InjectError;
 use crate::finding::Problem;
+use crate::injection::InjectError;
 use crate::policy::{InjectionMode, Policy, Profile};
 use namespaces::{Namespaces, NotJudged};
 

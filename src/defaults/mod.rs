@@ -1,12 +1,8 @@
 //! The defaults: what gapless fills in where the user wrote nothing.
 //!
-//! One file and one page for each; [`DEFAULTS`] lists them. [`inject`] decides
-//! what of it reaches an object.
+//! One file and one page for each; [`DEFAULTS`] lists them. [`crate::injection`]
+//! decides what of it reaches an object.
 
-mod announce;
-pub mod inject;
-pub mod injected;
-pub mod intent;
 pub mod pre_stop_sleep;
 pub mod readiness_probe;
 pub mod rolling_update;
@@ -15,10 +11,10 @@ pub mod version_label;
 use serde_json::Value;
 
 use crate::finding::Problem;
+use crate::ownership::owner::Owners;
+use crate::ownership::record::{InjectedField, Record};
 use crate::policy::Settings;
 use crate::workload::Workload;
-use injected::{InjectedField, Record};
-use intent::Intent;
 
 /// One default.
 #[derive(Debug)]
@@ -36,9 +32,10 @@ pub struct DefaultRule {
     pub in_template: bool,
     /// Whether a profile's settings switch it on.
     pub is_enabled: fn(&Settings) -> bool,
-    /// What it injects into a workload, which holds nothing of gapless' own. The
-    /// record says what earlier defaults inject.
-    pub fill: fn(&Workload, &Intent, &Settings, &Record) -> Filled,
+    /// What it fills into a workload that holds nothing of gapless' own but what
+    /// stays as it is. The owners say which of its values a user wrote, the record
+    /// what earlier defaults fill.
+    pub fill: fn(&Workload, &Owners, &Settings, &Record) -> Filled,
 }
 
 /// What one default injects into one workload.

@@ -3,10 +3,10 @@
 
 use serde_json::json;
 
-use super::injected::{InjectedField, Record};
-use super::intent::Intent;
 use super::{DefaultRule, Filled};
 use crate::finding::Problem;
+use crate::ownership::owner::{Owner, Owners};
+use crate::ownership::record::{InjectedField, Record};
 use crate::policy::Settings;
 use crate::workload::{Workload, api_default};
 
@@ -36,7 +36,8 @@ pub struct Sleep {
     pub grace_period: Option<i64>,
 }
 
-/// The sleep for a workload whose containers have none.
+/// The sleep for a workload whose containers have none. `is_grace_period_unset`
+/// says whether no user wrote the grace period.
 ///
 /// An unset grace period grows by the sleep, because its countdown starts
 /// before the hook (kubernetes docs, pod-lifecycle), so that the application
@@ -44,7 +45,11 @@ pub struct Sleep {
 ///
 /// # Errors
 /// What is wrong with the annotation.
-pub fn choose(workload: &Workload, intent: &Intent, settings: &Settings) -> Result<Sleep, Problem> {
+pub fn choose(
+    workload: &Workload,
+    is_grace_period_unset: bool,
+    settings: &Settings,
+) -> Result<Sleep, Problem> {
     let wanted = match workload.annotation(SECONDS_ANNOTATION) {
         None => settings.pre_stop_sleep.seconds,
         Some(text) => text.trim().parse().map_err(|_| Problem {
@@ -57,26 +62,15 @@ pub fn choose(workload: &Workload, intent: &Intent, settings: &Settings) -> Resu
     if wanted == 0 {
         return Ok(Sleep { seconds: 0, grace_period: None });
     }
-    if settings.pre_stop_sleep.raise_grace_period && is_grace_period_unset(workload, intent, settings) {
+    if settings.pre_stop_sleep.raise_grace_period && is_grace_period_unset {
         return Ok(Sleep { seconds: wanted, grace_period: Some(api_default::GRACE_PERIOD_SECONDS + wanted) });
     }
-    let budget = workload.grace_period_seconds() - settings.min_drain_seconds;
+    // A sleep as long as the grace period would leave no SIGTERM in time.
+    let budget = workload.grace_period_seconds() - settings.min_drain_seconds.max(1);
     Ok(Sleep { seconds: wanted.min(budget).max(0), grace_period: None })
 }
 
-/// Whether nobody provably wrote the grace period.
-pub fn is_grace_period_unset(workload: &Workload, intent: &Intent, settings: &Settings) -> bool {
-    match workload.pod().termination_grace_period_seconds {
-        None => true,
-        Some(seconds) => {
-            settings.rolling_update.replace_api_defaults
-                && seconds == api_default::GRACE_PERIOD_SECONDS
-                && !intent.is_proven(&InjectedField::GracePeriod.path())
-        }
-    }
-}
-
-fn fill(workload: &Workload, intent: &Intent, settings: &Settings, _: &Record) -> Filled {
+fn fill(workload: &Workload, owners: &Owners, settings: &Settings, _: &Record) -> Filled {
     let containers: Vec<_> = workload
         .serving(&settings.operational_port_names)
         .filter(|container| container.lifecycle.pre_stop.is_none())
@@ -85,7 +79,8 @@ fn fill(workload: &Workload, intent: &Intent, settings: &Settings, _: &Record) -
     if containers.is_empty() {
         return Filled::default();
     }
-    let sleep = match choose(workload, intent, settings) {
+    let is_grace_period_unset = owners.owner(&InjectedField::GracePeriod) != Owner::User;
+    let sleep = match choose(workload, is_grace_period_unset, settings) {
         Ok(sleep) => sleep,
         Err(problem) => return Filled { fields: Vec::new(), problem: Some(problem) },
     };
@@ -102,7 +97,8 @@ fn fill(workload: &Workload, intent: &Intent, settings: &Settings, _: &Record) -
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::defaults::intent::{LAST_APPLIED, Origin};
+    use crate::ownership::intent::{LAST_APPLIED, Origin};
+    use crate::ownership::owner::Change;
     use serde_json::Value;
 
     fn deployment(grace: Value) -> Value {
@@ -118,7 +114,7 @@ mod tests {
     fn filled(object: &Value) -> Filled {
         fill(
             &Workload::read(object).unwrap(),
-            &Intent::new(object, Origin::ApiServer),
+            &Owners::read(Change::create(object, Origin::ApiServer), true, Vec::new()),
             &Settings::default(),
             &Record::default(),
         )

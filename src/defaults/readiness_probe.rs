@@ -4,11 +4,11 @@ use std::fmt;
 
 use serde_json::{Map, Value, json};
 
-use super::injected::{InjectedField, Record};
-use super::intent::Intent;
 use super::{DefaultRule, Filled};
 use crate::field::FieldPath;
 use crate::finding::Problem;
+use crate::ownership::owner::Owners;
+use crate::ownership::record::{InjectedField, Record};
 use crate::policy::Settings;
 use crate::workload::Workload;
 use crate::workload::containers::DEFAULT_CONTAINER;
@@ -86,7 +86,7 @@ pub fn choose(workload: &Workload, settings: &Settings) -> Result<(String, Value
     Ok((container.name.to_owned(), Value::Object(probe)))
 }
 
-fn fill(workload: &Workload, _: &Intent, settings: &Settings, _: &Record) -> Filled {
+fn fill(workload: &Workload, _: &Owners, settings: &Settings, _: &Record) -> Filled {
     match choose(workload, settings) {
         Ok((container, probe)) => {
             Filled { fields: vec![(InjectedField::ReadinessProbe(container), probe)], problem: None }

@@ -2,11 +2,12 @@
 
 use serde_json::{Value, json};
 
-use super::injected::{InjectedField, Record};
-use super::intent::Intent;
 use super::{DefaultRule, Filled};
+use crate::ownership::owner::{Owner, Owners};
+use crate::ownership::record::{InjectedField, Record};
 use crate::policy::Settings;
-use crate::workload::availability::Amount;
+use crate::workload::availability::{Amount, Fenceposts};
+use crate::workload::object::IntOrString;
 use crate::workload::{Workload, api_default};
 
 /// The id.
@@ -23,54 +24,59 @@ pub const DEFAULT: DefaultRule = DefaultRule {
     fill,
 };
 
-fn fill(workload: &Workload, intent: &Intent, settings: &Settings, injected: &Record) -> Filled {
+fn fill(workload: &Workload, owners: &Owners, settings: &Settings, injected: &Record) -> Filled {
     let mut fields = Vec::new();
     if workload.rolls() {
-        fields.extend(amounts(workload, intent, settings));
+        fields.extend(amounts(workload, owners, settings));
     }
     let is_probed = workload.containers().iter().any(|container| container.readiness_probe.is_some())
         || injected.fields().any(|field| matches!(field, InjectedField::ReadinessProbe(_)));
     if !is_probed {
-        fields.extend(min_ready_seconds(workload, intent, settings));
+        fields.extend(min_ready_seconds(workload, owners, settings));
     }
     Filled { fields, problem: None }
 }
 
-/// `maxSurge` and `maxUnavailable`, where they are unset.
-fn amounts(workload: &Workload, intent: &Intent, settings: &Settings) -> Vec<(InjectedField, Value)> {
-    let written = &workload.spec().strategy.rolling_update;
-    let is_unset = |field: &InjectedField, value, api_default| match value {
-        None => true,
-        Some(value) => {
-            settings.rolling_update.replace_api_defaults
-                && value == api_default
-                && !intent.is_proven(&field.path())
-        }
-    };
-    let is_surge_unset = is_unset(&InjectedField::MaxSurge, written.max_surge, api_default::MAX_SURGE);
-    let is_unavailable_unset =
-        is_unset(&InjectedField::MaxUnavailable, written.max_unavailable, api_default::MAX_UNAVAILABLE);
-    let is_zero = |amount| Amount::parse(amount).is_some_and(Amount::is_zero);
+/// `maxUnavailable` and `maxSurge`, where they are unset: the profile's, as far as
+/// the API server takes them together and they leave pods available.
+fn amounts(workload: &Workload, owners: &Owners, settings: &Settings) -> Vec<(InjectedField, Value)> {
     let wanted = &settings.rolling_update;
+    let choices = |field: &InjectedField, wanted: Amount, live: IntOrString| {
+        let live = Amount::parse(live);
+        let is_unset = owners.owner(field) != Owner::User;
+        // Unset is what the API server makes of it, and needs no writing.
+        let wanted = Some(wanted).filter(|wanted| is_unset && Some(*wanted) != live);
+        wanted.into_iter().chain(live).collect::<Vec<_>>()
+    };
+    let unavailable =
+        choices(&InjectedField::MaxUnavailable, wanted.max_unavailable, workload.max_unavailable());
+    let surge = choices(&InjectedField::MaxSurge, wanted.max_surge, workload.max_surge());
+    let pairs =
+        unavailable.iter().flat_map(|unavailable| surge.iter().map(move |surge| (*unavailable, *surge)));
+
+    let Some((max_unavailable, max_surge)) = pairs.into_iter().find(|pair| can_roll(workload, *pair)) else {
+        return Vec::new();
+    };
     let mut fields = Vec::new();
-
-    // The API server rejects 0 for both.
-    let must_surge = !is_unavailable_unset && is_zero(workload.max_unavailable());
-    let mut max_surge = Amount::parse(workload.max_surge());
-    if is_surge_unset && !(must_surge && wanted.max_surge.is_zero()) {
-        let api_max_surge = Amount::parse(api_default::MAX_SURGE);
-        max_surge = Some(wanted.max_surge);
-        if max_surge != api_max_surge {
-            fields.push((InjectedField::MaxSurge, wanted.max_surge.into()));
-        }
+    if Some(max_surge) != Amount::parse(workload.max_surge()) {
+        fields.push((InjectedField::MaxSurge, max_surge.into()));
     }
-
-    // Without surge, old pods have to go first.
-    let can_surge = max_surge.is_some_and(|surge| !surge.is_zero()) && workload.surge_blocker().is_none();
-    if is_unavailable_unset && (can_surge || !wanted.max_unavailable.is_zero()) {
-        fields.push((InjectedField::MaxUnavailable, wanted.max_unavailable.into()));
+    if Some(max_unavailable) != Amount::parse(workload.max_unavailable()) {
+        fields.push((InjectedField::MaxUnavailable, max_unavailable.into()));
     }
     fields
+}
+
+/// Whether a rollout can go on with these amounts, and leaves pods available.
+/// The API server rejects 0 for both.
+fn can_roll(workload: &Workload, (max_unavailable, max_surge): (Amount, Amount)) -> bool {
+    // Scaled to zero, it is going to be scaled up again.
+    let replicas = workload.replicas().max(1);
+    let fenceposts = Fenceposts::resolve(replicas, max_unavailable, max_surge);
+    let needs_surge = fenceposts.unavailable == 0;
+    !(max_unavailable.is_zero() && max_surge.is_zero())
+        && fenceposts.available > 0
+        && !(needs_surge && workload.surge_blocker().is_some())
 }
 
 /// `minReadySeconds` slows a rollout down where no probe can: without one a
@@ -78,7 +84,7 @@ fn amounts(workload: &Workload, intent: &Intent, settings: &Settings) -> Vec<(In
 /// pod-lifecycle). The API server wants it below `progressDeadlineSeconds`.
 fn min_ready_seconds(
     workload: &Workload,
-    intent: &Intent,
+    owners: &Owners,
     settings: &Settings,
 ) -> Option<(InjectedField, Value)> {
     let seconds = settings.rolling_update.min_ready_seconds;
@@ -87,14 +93,15 @@ fn min_ready_seconds(
         && workload.serves(&settings.operational_port_names)
         && seconds < workload.progress_deadline_seconds()
         && workload.min_ready_seconds() == api_default::MIN_READY_SECONDS
-        && !intent.is_proven(&InjectedField::MinReadySeconds.path());
+        && owners.owner(&InjectedField::MinReadySeconds) != Owner::User;
     is_wanted.then(|| (InjectedField::MinReadySeconds, json!(seconds)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::defaults::intent::{LAST_APPLIED, Origin};
+    use crate::ownership::intent::{LAST_APPLIED, Origin};
+    use crate::ownership::owner::Change;
 
     fn deployment(strategy: Value) -> Value {
         json!({
@@ -113,7 +120,11 @@ mod tests {
     fn filled(object: &Value, settings: &Settings) -> Value {
         let filled = fill(
             &Workload::read(object).unwrap(),
-            &Intent::new(object, Origin::ApiServer),
+            &Owners::read(
+                Change::create(object, Origin::ApiServer),
+                settings.rolling_update.replace_api_defaults,
+                Vec::new(),
+            ),
             settings,
             &Record::default(),
         );
@@ -179,9 +190,25 @@ mod tests {
             (json!("0%"), json!("25%"), json!({})),
         ];
         for (max_unavailable, max_surge, expected) in table {
-            let object = rolling(max_unavailable, max_surge);
+            let mut object = rolling(max_unavailable, max_surge);
+            object["spec"]["replicas"] = json!(4);
             assert_eq!(filled(&object, &settings), expected, "{object}");
         }
+    }
+
+    #[test]
+    fn amounts_that_leave_nothing_available_are_not_filled() {
+        let mut settings = Settings::default();
+        settings.rolling_update.max_unavailable = Amount::Count(1);
+        for (replicas, expected) in [(0, json!({})), (1, json!({})), (2, json!({"maxUnavailable": 1}))] {
+            let mut object = rolling(json!("25%"), json!("25%"));
+            object["spec"]["replicas"] = json!(replicas);
+            assert_eq!(filled(&object, &settings), expected, "{replicas}");
+        }
+        // 25% of one replica is nobody, so that one would have to go.
+        settings.rolling_update.max_unavailable = Amount::Percent(25);
+        settings.rolling_update.max_surge = Amount::Count(0);
+        assert_eq!(filled(&rolling(json!("25%"), json!("25%")), &settings), json!({}));
     }
 
     #[test]

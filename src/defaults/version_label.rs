@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use super::injected::{InjectedField, Record};
-use super::intent::Intent;
 use super::{DefaultRule, Filled};
+use crate::ownership::owner::Owners;
+use crate::ownership::record::{InjectedField, Record};
 use crate::policy::Settings;
 use crate::workload::Workload;
-use crate::workload::image::{ImageReference, label_value};
+use crate::workload::image::{ImageReference, contradict, label_value};
 
 /// The id.
 pub const ID: &str = "version-label";
@@ -29,9 +29,12 @@ pub const DEFAULT: DefaultRule = DefaultRule {
     fill,
 };
 
-fn fill(workload: &Workload, _: &Intent, settings: &Settings, _: &Record) -> Filled {
+fn fill(workload: &Workload, _: &Owners, settings: &Settings, _: &Record) -> Filled {
     let written = workload.pod_labels();
-    let version = match written.get(WELL_KNOWN_KEY) {
+    // One that contradicts the tag was left behind, and is not copied.
+    let tag = tag_of_main_container(workload, settings);
+    let is_true = |version: &&&str| !tag.is_some_and(|tag| contradict(version, tag));
+    let version = match written.get(WELL_KNOWN_KEY).filter(is_true) {
         Some(version) => Some((*version).to_owned()),
         None => version_of_image(workload, settings),
     };
@@ -58,16 +61,21 @@ fn fill(workload: &Workload, _: &Intent, settings: &Settings, _: &Record) -> Fil
 /// The tag of the main container's image as a label value. A tag that moves
 /// from image to image, such as `latest`, is no version.
 pub fn version_of_image(workload: &Workload, settings: &Settings) -> Option<String> {
-    let container = workload.main_container(&settings.operational_port_names)?;
-    let tag = ImageReference::parse(container.image?).tag?;
+    let tag = tag_of_main_container(workload, settings)?;
     let is_mutable = settings.mutable_tags.iter().any(|mutable| mutable == tag);
     (!is_mutable && tag != "latest").then(|| label_value(tag))?
+}
+
+fn tag_of_main_container<'a>(workload: &Workload<'a>, settings: &Settings) -> Option<&'a str> {
+    let container = workload.main_container(&settings.operational_port_names)?;
+    ImageReference::parse(container.image?).tag
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::defaults::intent::Origin;
+    use crate::ownership::intent::Origin;
+    use crate::ownership::owner::Change;
     use serde_json::Value;
 
     fn deployment(image: &str, template_labels: Value) -> Value {
@@ -87,7 +95,7 @@ mod tests {
     fn filled(object: &Value) -> Vec<String> {
         let filled = fill(
             &Workload::read(object).unwrap(),
-            &Intent::new(object, Origin::ApiServer),
+            &Owners::read(Change::create(object, Origin::ApiServer), true, Vec::new()),
             &Settings::default(),
             &Record::default(),
         );
@@ -126,8 +134,21 @@ mod tests {
 
     #[test]
     fn the_well_known_label_is_copied() {
+        for (image, copied) in [("app:v1.0.3", "1.0"), ("app:latest", "3.1")] {
+            let object = deployment(image, json!({WELL_KNOWN_KEY: copied}));
+            let [own, version, template] = ["app.kubernetes.io/version", "version", "template version"]
+                .map(|key| format!("{key}={copied}"));
+            assert_eq!(filled(&object), [own, version, template], "{image}");
+        }
+    }
+
+    #[test]
+    fn a_well_known_label_that_contradicts_the_tag_is_not_copied() {
         let object = deployment("app:v1.0", json!({WELL_KNOWN_KEY: "3.1"}));
-        assert_eq!(filled(&object), ["app.kubernetes.io/version=3.1", "version=3.1", "template version=3.1"]);
+        assert_eq!(
+            filled(&object),
+            ["app.kubernetes.io/version=v1.0", "version=v1.0", "template version=v1.0"]
+        );
     }
 
     #[test]

@@ -14,9 +14,9 @@ use jiff::civil::Date;
 use serde_json::Value;
 
 use crate::admission::{self, Assessment};
-use crate::defaults::inject::InjectError;
 use crate::field::FieldPath;
 use crate::finding::Problem;
+use crate::injection::InjectError;
 use crate::offline::documents::{self, Document, Unparsable};
 use crate::offline::node::Span;
 use crate::offline::objects::{self, Object};

@@ -38,7 +38,7 @@ fn check(workload: &Workload, _: &Settings) -> Vec<Finding> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::defaults::injected::ANNOTATION;
+    use crate::ownership::record::ANNOTATION;
     use crate::rules::testing::{found, web};
     use serde_json::{Value, json};
 

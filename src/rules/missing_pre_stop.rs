@@ -1,10 +1,12 @@
 //! The rule `missing-pre-stop`.
 
 use super::Rule;
-use crate::defaults::intent::{Intent, Origin};
 use crate::defaults::pre_stop_sleep;
 use crate::field::FieldPath;
 use crate::finding::{Action, Finding};
+use crate::ownership::intent::Origin;
+use crate::ownership::owner::{Change, Owner, Owners};
+use crate::ownership::record::InjectedField;
 use crate::policy::Settings;
 use crate::workload::Workload;
 
@@ -20,9 +22,13 @@ pub const RULE: Rule = Rule {
 };
 
 fn check(workload: &Workload, settings: &Settings) -> Vec<Finding> {
-    let unhooked = workload
+    let unhooked: Vec<_> = workload
         .serving(&settings.operational_port_names)
-        .filter(|container| container.lifecycle.pre_stop.is_none());
+        .filter(|container| container.lifecycle.pre_stop.is_none())
+        .collect();
+    if unhooked.is_empty() {
+        return Vec::new();
+    }
     let why = why_none(workload, settings).map(|why| format!(" ({why})")).unwrap_or_default();
     let message = format!("no preStop hook: the container stops while requests are still sent to it{why}");
     let fix = "add lifecycle.preStop.sleep.seconds: 10, with a terminationGracePeriodSeconds that leaves time to drain";
@@ -30,13 +36,16 @@ fn check(workload: &Workload, settings: &Settings) -> Vec<Finding> {
         let field = FieldPath::container(container.name).field("lifecycle.preStop");
         Finding::required(RULE.id, field, message.as_str(), fix)
     };
-    unhooked.map(finding).collect()
+    unhooked.into_iter().map(finding).collect()
 }
 
 /// Why no sleep could be injected, if that is the reason.
 fn why_none(workload: &Workload, settings: &Settings) -> Option<String> {
     let grace = workload.grace_period_seconds();
-    match pre_stop_sleep::choose(workload, &Intent::new(workload.raw(), Origin::ApiServer), settings) {
+    let change = Change::create(workload.raw(), Origin::ApiServer);
+    let owners = Owners::read(change, settings.rolling_update.replace_api_defaults, Vec::new());
+    let is_grace_period_unset = owners.owner(&InjectedField::GracePeriod) != Owner::User;
+    match pre_stop_sleep::choose(workload, is_grace_period_unset, settings) {
         Err(problem) => Some(problem.message()),
         Ok(sleep) if sleep.seconds > 0 => None,
         Ok(_) if grace <= settings.min_drain_seconds => Some(format!(

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use super::Rule;
-use crate::defaults::injected::InjectedField;
 use crate::field::FieldPath;
 use crate::finding::{Action, Finding};
+use crate::ownership::record::InjectedField;
 use crate::policy::Settings;
 use crate::workload::Workload;
 

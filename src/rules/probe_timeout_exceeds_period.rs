@@ -45,7 +45,7 @@ fn check_container(probes: WrittenProbes) -> Vec<Finding> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::defaults::injected::ANNOTATION;
+    use crate::ownership::record::ANNOTATION;
     use crate::rules::testing::{found, messages, web};
     use serde_json::{Value, json};
 

@@ -3,6 +3,7 @@
 use super::{Rule, rollout_outage};
 use crate::field::FieldPath;
 use crate::finding::{Action, Finding};
+use crate::ownership::record::InjectedField;
 use crate::policy::Settings;
 use crate::workload::Workload;
 
@@ -22,7 +23,11 @@ fn check(workload: &Workload, settings: &Settings) -> Vec<Finding> {
     let replicas = i64::from(workload.replicas());
     let is_outage = fenceposts.available == 0;
     let is_small = fenceposts.unavailable * 100 <= settings.max_capacity_loss_percent * replicas;
-    if is_outage || is_small || !workload.serves(&settings.operational_port_names) {
+    let is_ours = || {
+        let amounts = [InjectedField::MaxUnavailable, InjectedField::MaxSurge];
+        amounts.iter().any(|amount| workload.is_injected(amount))
+    };
+    if is_outage || is_small || is_ours() || !workload.serves(&settings.operational_port_names) {
         return Vec::new();
     }
     let percent = fenceposts.unavailable * 100 / replicas;

@@ -3,6 +3,7 @@
 use super::Rule;
 use crate::field::FieldPath;
 use crate::finding::{Action, Finding};
+use crate::ownership::record::InjectedField;
 use crate::policy::Settings;
 use crate::workload::Workload;
 
@@ -19,7 +20,8 @@ pub const RULE: Rule = Rule {
 
 fn check(workload: &Workload, settings: &Settings) -> Vec<Finding> {
     let Some(fenceposts) = workload.fenceposts() else { return Vec::new() };
-    if fenceposts.available > 0 || !workload.serves(&settings.operational_port_names) {
+    let is_ours = workload.is_injected(&InjectedField::MaxUnavailable);
+    if fenceposts.available > 0 || is_ours || !workload.serves(&settings.operational_port_names) {
         return Vec::new();
     }
     let message = format!(

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use super::Rule;
-use crate::defaults::injected::InjectedField;
 use crate::field::FieldPath;
 use crate::finding::{Action, Finding};
+use crate::ownership::record::InjectedField;
 use crate::policy::Settings;
 use crate::workload::Workload;
 use crate::workload::object::Container;
@@ -66,7 +66,7 @@ fn seconds(seconds: i64) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::defaults::injected::ANNOTATION;
+    use crate::ownership::record::ANNOTATION;
     use crate::rules::testing::{found, messages, web};
     use serde_json::{Value, json};
 

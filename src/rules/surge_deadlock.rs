@@ -1,9 +1,9 @@
 //! The rule `surge-deadlock`.
 
 use super::Rule;
-use crate::defaults::injected::InjectedField;
 use crate::field::FieldPath;
 use crate::finding::{Action, Finding};
+use crate::ownership::record::InjectedField;
 use crate::policy::Settings;
 use crate::workload::Workload;
 use crate::workload::scheduling::SurgeBlocker;
@@ -91,7 +91,7 @@ fn host_port_field(number: i32, workload: &Workload) -> Option<FieldPath> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::defaults::injected::ANNOTATION;
+    use crate::ownership::record::ANNOTATION;
     use crate::rules::testing::{found, rolling};
     use serde_json::{Value, json};
 

@@ -1,9 +1,9 @@
 //! The rule `tight-progress-deadline`.
 
 use super::{Rule, unreachable_progress_deadline};
-use crate::defaults::injected::InjectedField;
 use crate::field::FieldPath;
 use crate::finding::{Action, Finding};
+use crate::ownership::record::InjectedField;
 use crate::policy::Settings;
 use crate::workload::Workload;
 use crate::workload::object::Probe;
@@ -61,7 +61,7 @@ fn last_ready_second(probes: &WrittenProbes) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::defaults::injected::ANNOTATION;
+    use crate::ownership::record::ANNOTATION;
     use crate::rules::testing::{messages, web};
     use serde_json::{Value, json};
 

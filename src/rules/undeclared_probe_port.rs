@@ -60,7 +60,7 @@ fn fix(port: i32, declared: &[&ContainerPort]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::defaults::injected::ANNOTATION;
+    use crate::ownership::record::ANNOTATION;
     use crate::rules::testing::{found, web};
     use serde_json::{Value, json};
 

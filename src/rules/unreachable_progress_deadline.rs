@@ -1,9 +1,9 @@
 //! The rule `unreachable-progress-deadline`.
 
 use super::Rule;
-use crate::defaults::injected::InjectedField;
 use crate::field::FieldPath;
 use crate::finding::{Action, Finding};
+use crate::ownership::record::InjectedField;
 use crate::policy::Settings;
 use crate::workload::Workload;
 use crate::workload::object::{Container, Probe};
@@ -63,7 +63,7 @@ fn first_ready_second(container: &Container) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::defaults::injected::ANNOTATION;
+    use crate::ownership::record::ANNOTATION;
     use crate::rules::testing::{found, web};
     use serde_json::{Value, json};
 

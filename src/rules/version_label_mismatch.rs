@@ -1,12 +1,12 @@
 //! The rule `version-label-mismatch`.
 
 use super::Rule;
-use crate::defaults::injected::InjectedField;
 use crate::defaults::version_label::WELL_KNOWN_KEY;
 use crate::finding::{Action, Finding};
+use crate::ownership::record::InjectedField;
 use crate::policy::Settings;
 use crate::workload::Workload;
-use crate::workload::image::ImageReference;
+use crate::workload::image::{ImageReference, contradict};
 
 /// The record of this rule.
 pub const RULE: Rule = Rule {
@@ -41,30 +41,10 @@ fn check(workload: &Workload, settings: &Settings) -> Vec<Finding> {
     labels.into_iter().filter_map(finding).collect()
 }
 
-/// Whether a label and a tag name two versions that cannot both be true. 1.2
-/// and v1.2.3-alpine can: one is only more exact.
-fn contradict(label: &str, tag: &str) -> bool {
-    match (release(label), release(tag)) {
-        (Some(label), Some(tag)) => label.iter().zip(&tag).any(|(label, tag)| label != tag),
-        _ => false,
-    }
-}
-
-/// The numbers of a version such as `v1`, `1.2.3` or `v1.2.3-alpine`. `None`
-/// for what names no version: a commit, a build number, a branch.
-fn release(text: &str) -> Option<Vec<&str>> {
-    let number = text.strip_prefix(['v', 'V']).unwrap_or(text);
-    let core = number.split(['-', '_', '+']).next()?;
-    let parts: Vec<&str> = core.split('.').collect();
-    let is_number = |part: &&str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
-    let is_version = parts.len() > 1 || number.len() < text.len();
-    (is_version && parts.iter().all(is_number)).then_some(parts)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::defaults::injected::ANNOTATION;
+    use crate::ownership::record::ANNOTATION;
     use crate::rules::testing::{found, messages, web};
     use serde_json::{Value, json};
 

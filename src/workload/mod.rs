@@ -16,7 +16,8 @@ use std::cell::OnceCell;
 
 use serde_json::Value;
 
-use crate::defaults::injected::{InjectedField, Record};
+use crate::ownership::containers::Containers;
+use crate::ownership::record::{InjectedField, Record};
 use object::{Container, IntOrString, Object, ObjectMeta, PodSpec, PodTemplate, Spec, StringMap};
 
 /// The defaults that the API server fills in before any webhook sees a
@@ -57,6 +58,7 @@ pub struct Workload<'a> {
     raw: &'a Value,
     object: Object<'a>,
     record: OnceCell<Record>,
+    positions: OnceCell<Containers>,
 }
 
 /// A field that has the wrong type for the Kubernetes API.
@@ -82,7 +84,7 @@ impl<'a> Workload<'a> {
                 message: error.inner().to_string(),
             })
         })?;
-        Ok(Workload { raw, object, record: OnceCell::new() })
+        Ok(Workload { raw, object, record: OnceCell::new(), positions: OnceCell::new() })
     }
 
     /// The raw JSON.
@@ -129,7 +131,11 @@ impl<'a> Workload<'a> {
     pub fn is_injected(&self, field: &InjectedField) -> bool {
         // Few rules ask, and the record is JSON within JSON.
         let record = self.record.get_or_init(|| Record::read(self.raw).ok().flatten().unwrap_or_default());
-        record.holds(field, self.raw)
+        if record.get(field).is_none() {
+            return false;
+        }
+        let positions = self.positions.get_or_init(|| Containers::of(self.raw));
+        record.holds(field, positions.find(self.raw, field))
     }
 
     /// `spec.replicas`, 1 if absent.

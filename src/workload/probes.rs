@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use super::object::{Container, IntOrString, Probe};
 use super::{Workload, api_default};
-use crate::defaults::injected::InjectedField;
 use crate::field::FieldPath;
+use crate::ownership::record::InjectedField;
 
 const STARTUP: &str = "startupProbe";
 const READINESS: &str = "readinessProbe";
@@ -234,7 +234,7 @@ mod tests {
         };
         assert_eq!(fields(&raw), [READINESS, LIVENESS]);
         let record = json!({"spec.template.spec.containers[app].readinessProbe": probe});
-        raw["metadata"] = json!({"annotations": {crate::defaults::injected::ANNOTATION: record.to_string()}});
+        raw["metadata"] = json!({"annotations": {crate::ownership::record::ANNOTATION: record.to_string()}});
         assert_eq!(fields(&raw), [LIVENESS]);
         raw["spec"]["template"]["spec"]["containers"][0]["readinessProbe"]["periodSeconds"] = json!(1);
         assert_eq!(fields(&raw), [READINESS, LIVENESS], "the user has taken it over");

@@ -2,8 +2,10 @@
 // in one program: the tests of gapless start it as child processes instead of
 // pulling container images or downloading binaries.
 //
-// The first argument names the component, the rest are its own arguments. One
-// more component, tied, runs another command for as long as its caller lives.
+// The first argument names the component, the rest are its own arguments. What
+// begins like kubectl is kubectl under another file name (kubectl.exe, kubectl1.30):
+// it stands in the User-Agent. One more component, tied, runs another command for as
+// long as its caller lives.
 //
 // For another Kubernetes release, change the versions of k8s.io modules in
 // go.mod, k8s.io/kubernetes v1.X.Y and its staging modules v0.X.Y, and run
@@ -16,6 +18,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"go.etcd.io/etcd/server/v3/etcdmain"
 	helm "helm.sh/helm/v4/pkg/cmd"
@@ -90,6 +93,9 @@ func main() {
 		usage()
 	}
 	run, ok := components[os.Args[1]]
+	if !ok && strings.HasPrefix(os.Args[1], "kubectl") {
+		run, ok = runKubectl, true
+	}
 	if !ok {
 		usage()
 	}

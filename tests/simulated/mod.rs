@@ -106,12 +106,14 @@ impl ApiServer {
     }
 }
 
-fn patch_of(review: &Review) -> Vec<Value> {
+/// The operations that gapless sent.
+pub fn patch_of(review: &Review) -> Vec<Value> {
     let patch = review.response.response.patch.as_ref();
     patch.map(|patch| serde_json::from_slice(&STANDARD.decode(patch).unwrap()).unwrap()).unwrap_or_default()
 }
 
-fn apply(object: &Value, operations: &[Value]) -> Value {
+/// The object after these operations.
+pub fn apply(object: &Value, operations: &[Value]) -> Value {
     let mut patched = object.clone();
     let patch: json_patch::Patch = serde_json::from_value(json!(operations)).unwrap();
     json_patch::patch(&mut patched, &patch).unwrap();

@@ -27,7 +27,7 @@ pub struct Invocation<'a> {
 }
 
 impl<'a> Invocation<'a> {
-    /// `tool` is `kubectl` or `helm`: the bench's own, or the `GAPLESS_TEST_HELM` of
+    /// `tool` is `kubectl`, under this or another name, or `helm`: the bench's own, or the `GAPLESS_TEST_HELM` of
     /// whoever wants to see another Helm do the same. The user is `admin` unless [`Invocation::user`] says otherwise.
     pub(super) fn new(cluster: &'a Cluster, tool: &str) -> Invocation<'a> {
         let other = if tool == "helm" { std::env::var_os("GAPLESS_TEST_HELM") } else { None };

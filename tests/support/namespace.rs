@@ -29,6 +29,15 @@ impl<'a> Namespace<'a> {
         self.cluster.kubectl(["--namespace", &self.name]).args(arguments)
     }
 
+    /// kubectl under another file name, such as `kubectl.exe`.
+    pub fn tool<I>(&self, name: &str, arguments: I) -> Invocation<'a>
+    where
+        I: IntoIterator,
+        I::Item: AsRef<OsStr>,
+    {
+        Invocation::new(self.cluster, name).args(["--namespace", &self.name]).args(arguments)
+    }
+
     /// Helm with these arguments, in this namespace.
     pub fn helm<I>(&self, arguments: I) -> Invocation<'a>
     where

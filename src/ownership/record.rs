@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
+use super::parts::same_value;
+use crate::defaults::{pre_stop_sleep, readiness_probe, rolling_update, version_label};
 use crate::field::FieldPath;
 use crate::workload::api_default;
 
@@ -88,10 +90,10 @@ impl InjectedField {
     pub fn default_id(&self) -> &'static str {
         use InjectedField::*;
         match self {
-            MaxUnavailable | MaxSurge | MinReadySeconds => super::rolling_update::ID,
-            Label(_) | TemplateLabel(_) => super::version_label::ID,
-            GracePeriod | PreStop(_) => super::pre_stop_sleep::ID,
-            ReadinessProbe(_) => super::readiness_probe::ID,
+            MaxUnavailable | MaxSurge | MinReadySeconds => rolling_update::ID,
+            Label(_) | TemplateLabel(_) => version_label::ID,
+            GracePeriod | PreStop(_) => pre_stop_sleep::ID,
+            ReadinessProbe(_) => readiness_probe::ID,
         }
     }
 
@@ -106,31 +108,18 @@ impl InjectedField {
         }
     }
 
-    /// The field's value in `object`. Null counts as absent.
-    pub fn find<'v>(&self, object: &'v Value) -> Option<&'v Value> {
-        // As `path().find(object)`, without building the path: this is asked
-        // several times for each field of each review.
-        let found = match self {
-            InjectedField::MaxUnavailable => object.pointer("/spec/strategy/rollingUpdate/maxUnavailable"),
-            InjectedField::MaxSurge => object.pointer("/spec/strategy/rollingUpdate/maxSurge"),
-            InjectedField::MinReadySeconds => object.pointer("/spec/minReadySeconds"),
-            InjectedField::Label(key) => object.pointer("/metadata/labels")?.get(key),
-            InjectedField::TemplateLabel(key) => object.pointer("/spec/template/metadata/labels")?.get(key),
-            InjectedField::ReadinessProbe(container) => {
-                find_container(object, container)?.get(READINESS_PROBE)
-            }
-            InjectedField::PreStop(container) => {
-                find_container(object, container)?.get("lifecycle")?.get("preStop")
-            }
-            InjectedField::GracePeriod => object.pointer("/spec/template/spec/terminationGracePeriodSeconds"),
-        };
-        found.filter(|value| !value.is_null())
+    /// Whether the field is a probe or a hook, which is made of parts.
+    pub fn has_parts(&self) -> bool {
+        matches!(self, InjectedField::ReadinessProbe(_) | InjectedField::PreStop(_))
     }
-}
 
-fn find_container<'v>(object: &'v Value, name: &str) -> Option<&'v Value> {
-    let containers = object.pointer("/spec/template/spec/containers")?.as_array()?;
-    containers.iter().find(|container| container.get("name").and_then(Value::as_str) == Some(name))
+    /// The container that the field is in.
+    pub fn container(&self) -> Option<&str> {
+        match self {
+            InjectedField::ReadinessProbe(container) | InjectedField::PreStop(container) => Some(container),
+            _ => None,
+        }
+    }
 }
 
 /// What gapless injected into an object, and the values.
@@ -205,57 +194,37 @@ impl Record {
         self.0.keys()
     }
 
-    /// Whether `field` has the recorded value in `object`: then it is still
-    /// gapless' own. Values that the API server fills in by itself do not
-    /// count on either side.
-    pub fn holds(&self, field: &InjectedField, object: &Value) -> bool {
-        let recorded = self.0.get(field);
-        recorded
-            .is_some_and(|recorded| field.find(object).is_some_and(|live| same_value(field, recorded, live)))
+    /// Whether `live`, the value of `field`, is the recorded one: then it is
+    /// still what gapless injected. Values that the API server fills in by
+    /// itself do not count on either side.
+    pub fn holds(&self, field: &InjectedField, live: Option<&Value>) -> bool {
+        let recorded = self.get(field).map(ours);
+        recorded.is_some_and(|recorded| live.is_some_and(|live| same_value(recorded, live)))
     }
 }
 
-/// Whether two values of `field` are the same to the API server.
-pub fn same_value(field: &InjectedField, left: &Value, right: &Value) -> bool {
-    match field {
-        InjectedField::ReadinessProbe(_) => without_api_defaults(left) == without_api_defaults(right),
-        _ => left == right,
-    }
+/// What gapless injected, of an entry that may be a [`pair`].
+pub fn ours(entry: &Value) -> &Value {
+    entry.as_array().and_then(|pair| pair.first()).unwrap_or(entry)
 }
 
-/// A probe without the values that the API server would fill in
-/// (kubernetes, pkg/apis/core/v1/defaults.go, `SetDefaults_Probe` and
-/// `SetDefaults_HTTPGetAction`).
-fn without_api_defaults(probe: &Value) -> Value {
-    let mut probe = probe.clone();
-    let Some(fields) = probe.as_object_mut() else { return probe };
-    let is_default = |field: &str, value: &Value| match field {
-        "initialDelaySeconds" => value == 0,
-        "periodSeconds" => value == 10,
-        "timeoutSeconds" | "successThreshold" => value == 1,
-        "failureThreshold" => value == 3,
-        _ => value.is_null(),
-    };
-    fields.retain(|field, value| !is_default(field, value));
-    if let Some(http_get) = fields.get_mut("httpGet").and_then(Value::as_object_mut) {
-        http_get.retain(|field, value| match field.as_str() {
-            "path" => value != "/",
-            "scheme" => value != "HTTP",
-            _ => !value.is_null(),
-        });
-    }
-    if let Some(grpc) = fields.get_mut("grpc").and_then(Value::as_object_mut) {
-        grpc.retain(|field, value| field != "service" || !(value.is_null() || value == ""));
-    }
-    probe
+/// Whether an entry is a [`pair`].
+pub fn is_pair(entry: &Value) -> bool {
+    entry.is_array()
+}
+
+/// The entry of a grace period over which somebody proved the API server's
+/// default, where it does not count yet: gapless' value and theirs.
+pub fn pair(ours: &Value) -> Value {
+    Value::Array(vec![ours.clone(), Value::from(api_default::GRACE_PERIOD_SECONDS)])
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use serde_json::json;
 
-    fn every_field() -> Vec<InjectedField> {
+    pub fn every_field() -> Vec<InjectedField> {
         use InjectedField::*;
         vec![
             MaxUnavailable,
@@ -283,19 +252,6 @@ mod tests {
     }
 
     #[test]
-    fn a_field_is_found_where_its_path_leads() {
-        for field in every_field() {
-            let mut object =
-                json!({"spec": {"template": {"spec": {"containers": [{"name": "side"}, {"name": "app"}]}}}});
-            assert_eq!(field.find(&object), None);
-            crate::patch::set(&mut object, &field.path(), json!(null)).unwrap();
-            assert_eq!(field.find(&object), None, "null counts as absent");
-            crate::patch::set(&mut object, &field.path(), json!(7)).unwrap();
-            assert_eq!(field.find(&object), Some(&json!(7)), "{field:?}");
-        }
-    }
-
-    #[test]
     fn only_known_fields_are_read() {
         let text = r#"{"spec.replicas":0,"spec.template.spec.containers[app].image":"evil","spec.minReadySeconds":10}"#;
         let record = Record::read(&annotated(text)).unwrap().unwrap();
@@ -307,21 +263,13 @@ mod tests {
     }
 
     #[test]
-    fn a_probe_is_still_ours_after_the_api_server_filled_it_in() {
-        let probe = InjectedField::ReadinessProbe("app".into());
-        let recorded = json!({"tcpSocket": {"port": 5000}, "periodSeconds": 5, "failureThreshold": 3});
-        let filled = json!({"tcpSocket": {"port": 5000}, "periodSeconds": 5, "failureThreshold": 3,
-            "timeoutSeconds": 1, "successThreshold": 1});
-        assert!(same_value(&probe, &recorded, &filled));
-        for (field, value) in
-            [("timeoutSeconds", json!(2)), ("periodSeconds", json!(10)), ("tcpSocket", json!({"port": 1}))]
-        {
-            let mut changed = filled.clone();
-            changed[field] = value;
-            assert!(!same_value(&probe, &recorded, &changed), "{field}");
-        }
-        let http = json!({"httpGet": {"path": "/", "port": 80}});
-        let http_filled = json!({"httpGet": {"path": "/", "port": 80, "scheme": "HTTP"}});
-        assert!(same_value(&probe, &http, &http_filled));
+    fn a_record_holds_for_the_value_that_was_injected() {
+        let mut record = Record::default();
+        record.insert(InjectedField::GracePeriod, pair(&json!(40)));
+        assert!(record.holds(&InjectedField::GracePeriod, Some(&json!(40))));
+        assert!(!record.holds(&InjectedField::GracePeriod, Some(&json!(30))));
+        assert!(!record.holds(&InjectedField::GracePeriod, None));
+        assert!(!record.holds(&InjectedField::MaxSurge, Some(&json!(40))));
+        assert_eq!(record.to_annotation(), r#"{"spec.template.spec.terminationGracePeriodSeconds":[40,30]}"#);
     }
 }

@@ -1,0 +1,274 @@
+//! The object on its way from what the request wants to what is stored.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+use json_patch::PatchOperation;
+use json_patch::jsonptr::PointerBuf;
+use serde_json::{Map, Value};
+
+use super::{TEMPLATE, same_at};
+use crate::defaults::rolling_update;
+use crate::ownership::containers::Containers;
+use crate::ownership::owner::{Owner, Owners};
+use crate::ownership::parts::{self, PartPath, same_value};
+use crate::ownership::record::{ANNOTATION, InjectedField, Record};
+use crate::patch::{self, PatchError};
+use crate::workload::{Workload, api_default};
+
+/// An object under change.
+#[derive(Clone)]
+pub struct Draft {
+    /// The object as it is by now.
+    pub object: Value,
+    containers: Rc<Containers>,
+    /// What is gapless' own and computed anew, with the value that was there.
+    released: BTreeMap<InjectedField, Option<Value>>,
+    /// Parts of gapless' that were put back beside the user's.
+    parts_put_back: BTreeMap<InjectedField, BTreeSet<PartPath>>,
+}
+
+impl Draft {
+    /// The object as the request wants it.
+    pub fn of(owners: &Owners) -> Self {
+        Draft {
+            object: owners.object().clone(),
+            containers: owners.containers(),
+            released: BTreeMap::new(),
+            parts_put_back: BTreeMap::new(),
+        }
+    }
+
+    /// The value of `field`.
+    pub fn find(&self, field: &InjectedField) -> Option<&Value> {
+        self.containers.find(&self.object, field)
+    }
+
+    /// Removes `field`, and returns what was there.
+    pub fn take(&mut self, field: &InjectedField) -> Option<Value> {
+        patch::take(&mut self.object, &self.containers.pointer(field)?)
+    }
+
+    fn set(&mut self, field: &InjectedField, value: Value) -> Result<(), PatchError> {
+        match self.containers.pointer(field) {
+            Some(pointer) => patch::set(&mut self.object, &pointer, value),
+            None => Ok(()),
+        }
+    }
+
+    /// Puts back what the way of writing dropped, as it is stored.
+    ///
+    /// # Errors
+    /// If a parent of a field is no object.
+    pub fn put_back(&mut self, owners: &Owners) -> Result<(), PatchError> {
+        for field in owners.recorded_fields() {
+            if let (Owner::Dropped, Some(stored)) = (owners.owner(&field), owners.stored(&field)) {
+                self.set(&field, stored.clone())?;
+            }
+        }
+        self.put_back_parts(owners)
+    }
+
+    /// Puts back the parts beside a user's own that the API server's defaults took
+    /// the place of, if probe and template are as stored with them.
+    fn put_back_parts(&mut self, owners: &Owners) -> Result<(), PatchError> {
+        let Some(old_object) = owners.old_object() else { return Ok(()) };
+        let mut with_parts = self.clone();
+        for field in owners.recorded_fields() {
+            let (Some(live), Some(stored)) = (owners.find(&field), owners.stored(&field)) else { continue };
+            let dropped = owners.dropped_parts(&field);
+            let mut value = live.clone();
+            for path in &dropped {
+                parts::set(&mut value, path, parts::find(stored, path).cloned().unwrap_or_default());
+            }
+            if !dropped.is_empty() && same_value(&value, stored) {
+                with_parts.set(&field, stored.clone())?;
+                with_parts.parts_put_back.insert(field, dropped);
+            }
+        }
+        if !with_parts.parts_put_back.is_empty() && same_at(&with_parts.object, old_object, TEMPLATE) {
+            *self = with_parts;
+        }
+        Ok(())
+    }
+
+    /// Takes away what is gapless' own and computed anew, and what merging left of
+    /// it in values of the user. Returns the entries of what stays as it is.
+    ///
+    /// # Errors
+    /// If a parent of a field is no object.
+    pub fn release(&mut self, owners: &Owners) -> Result<Record, PatchError> {
+        let mut kept = Record::default();
+        for field in owners.recorded_fields() {
+            let is_recomputed = owners.changes_template() || field.default_id() == rolling_update::ID;
+            let live = match self.parts_put_back.contains_key(&field) {
+                true => owners.stored(&field),
+                false => owners.find(&field),
+            };
+            match owners.owner_with(&field, live) {
+                Owner::Gapless if is_recomputed => {
+                    let taken = self.take(&field);
+                    self.released.insert(field, taken);
+                }
+                Owner::Gapless => {
+                    let entry = owners.entry(&field, live).cloned();
+                    kept.extend(entry.map(|entry| (field, entry)));
+                }
+                Owner::Dropped if is_recomputed => {
+                    if field.has_parts() {
+                        self.take(&field);
+                    }
+                    let stored = owners.stored(&field).filter(|_| !owners.is_undo()).cloned();
+                    self.released.insert(field, stored);
+                }
+                Owner::Dropped => {
+                    let entry = owners.entry_put_back(&field);
+                    kept.extend(entry.map(|entry| (field, entry)));
+                }
+                Owner::User if owners.changes_template() => self.hand_over(&field, owners)?,
+                Owner::User => {
+                    let entry = self.entry_of_left_overs(&field, live, owners);
+                    kept.extend(entry.map(|entry| (field, entry)));
+                }
+                Owner::Nobody if owners.changes_template() => self.take_remainder(&field, owners),
+                Owner::Nobody => {}
+            }
+        }
+        self.drop_rolling_update(owners);
+        Ok(kept)
+    }
+
+    /// Leaves a field to the user: without what merging left of gapless' value in
+    /// it, and with a value of theirs that has been waiting for this rollout.
+    fn hand_over(&mut self, field: &InjectedField, owners: &Owners) -> Result<(), PatchError> {
+        let Some(live) = owners.find(field) else { return Ok(()) };
+        if owners.is_claimed_by_pair(field, Some(live)) {
+            return self.set(field, Value::from(api_default::GRACE_PERIOD_SECONDS));
+        }
+        let left_overs = owners.left_overs(field, live);
+        if left_overs.is_empty() {
+            return Ok(());
+        }
+        let mut users = live.clone();
+        left_overs.iter().for_each(|path| parts::remove(&mut users, path));
+        self.set(field, users)
+    }
+
+    /// The entry of the parts that are gapless' in a value of the user, which stay
+    /// until the template changes.
+    fn entry_of_left_overs(
+        &self,
+        field: &InjectedField,
+        live: Option<&Value>,
+        owners: &Owners,
+    ) -> Option<Value> {
+        let live = live?;
+        let mut paths = owners.left_overs(field, live);
+        paths.extend(self.parts_put_back.get(field).into_iter().flatten().cloned());
+        let mut entry = Value::Object(Map::new());
+        for path in &paths {
+            parts::set(&mut entry, path, parts::find(live, path).cloned().unwrap_or_default());
+        }
+        (!paths.is_empty()).then_some(entry)
+    }
+
+    /// Removes what is left of gapless' probes and hooks whose handler is gone.
+    pub fn take_remainders(&mut self, owners: &Owners) {
+        for field in owners.recorded_fields() {
+            if owners.owner(&field) == Owner::Nobody {
+                self.take_remainder(&field, owners);
+            }
+        }
+    }
+
+    fn take_remainder(&mut self, field: &InjectedField, owners: &Owners) {
+        if self.find(field).is_some_and(|live| owners.is_remainder(field, live)) {
+            self.take(field);
+        }
+    }
+
+    /// A live object that is switched to Recreate keeps its rolling parameters
+    /// where nobody takes them away, as server-side apply does, and the API server
+    /// rejects them. They go if no user wrote any of them.
+    fn drop_rolling_update(&mut self, owners: &Owners) {
+        const BLOCK: &str = "/spec/strategy/rollingUpdate";
+        let is_recreate =
+            self.object.pointer("/spec/strategy/type").and_then(Value::as_str) == Some("Recreate");
+        let Some(block) = owners.object().pointer(BLOCK).and_then(Value::as_object) else { return };
+        let is_nobodys = |name: &String| {
+            let field = match name.as_str() {
+                "maxUnavailable" => InjectedField::MaxUnavailable,
+                "maxSurge" => InjectedField::MaxSurge,
+                _ => return false,
+            };
+            owners.owner(&field) == Owner::Gapless || owners.is_unproven_api_default(&field)
+        };
+        if is_recreate && owners.old_object().is_some() && block.keys().all(is_nobodys) {
+            self.take(&InjectedField::MaxUnavailable);
+            self.take(&InjectedField::MaxSurge);
+        }
+    }
+
+    /// The fields that are gapless' own and computed anew.
+    pub fn released(&self) -> impl Iterator<Item = &InjectedField> {
+        self.released.keys()
+    }
+
+    /// Whether `field` is gapless' own and computed anew.
+    pub fn is_released(&self, field: &InjectedField) -> bool {
+        self.released.contains_key(field)
+    }
+
+    /// The grace period of gapless' that hooks of the user may need: it was on
+    /// their screen when they wrote them.
+    pub fn grace_period_for_users_hooks(&self, users: &Workload) -> Option<i64> {
+        let seconds = self.released.get(&InjectedField::GracePeriod)?.as_ref()?.as_i64()?;
+        let has_hook = users.long_running().any(|container| container.lifecycle.pre_stop.is_some());
+        has_hook.then_some(seconds)
+    }
+
+    /// Writes what was filled, as the API server completed it if that is all the
+    /// difference to what the request holds or what is stored.
+    ///
+    /// # Errors
+    /// If a parent of a field is no object.
+    pub fn write(&mut self, filled: &Record, owners: &Owners) -> Result<(), PatchError> {
+        for (field, value) in filled.entries() {
+            let live = [owners.find(field), owners.stored(field)].into_iter().flatten();
+            let value = live.into_iter().find(|live| same_value(live, value)).unwrap_or(value);
+            self.set(field, value.clone())?;
+        }
+        // The API server would fill the same value in again.
+        let is_gone = |field: &&InjectedField| filled.get(field).is_none();
+        for field in self.released.keys().filter(is_gone).cloned().collect::<Vec<_>>() {
+            let api_default = field.api_default();
+            if api_default.is_some() && owners.find(&field) == api_default.as_ref() {
+                self.set(&field, api_default.unwrap_or_default())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the record, and returns the operations that lead from the request's
+    /// object to this one, which differs from it in the fields of `touched`.
+    ///
+    /// # Errors
+    /// If the operations do not lead there.
+    pub fn record(
+        &mut self,
+        owners: &Owners,
+        record: &Record,
+        touched: &BTreeSet<InjectedField>,
+    ) -> Result<Vec<PatchOperation>, PatchError> {
+        let annotation = PointerBuf::from_tokens(["metadata", "annotations", ANNOTATION]);
+        let is_written = Record::read(owners.object()).is_ok_and(|it| it.as_ref() == Some(record));
+        if record.is_empty() {
+            patch::take(&mut self.object, &annotation);
+        } else if !is_written {
+            patch::set(&mut self.object, &annotation, Value::String(record.to_annotation()))?;
+        }
+        let fields = touched.iter().filter_map(|field| self.containers.pointer(field));
+        let pointers: Vec<PointerBuf> = fields.chain([annotation]).collect();
+        patch::operations(owners.object(), &self.object, pointers.iter().map(PointerBuf::as_ptr))
+    }
+}

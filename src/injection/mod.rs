@@ -1,0 +1,247 @@
+//! Which defaults reach an object.
+//!
+//! [`inject`] reads from top to bottom: owners, put back what was dropped, stop
+//! where the template is as stored, release what is gapless' own, fill, record.
+//! Whose a field is, [`crate::ownership::owner`] says. Two rules govern it all:
+//! no rollout that the user's own change did not start, and nothing overwritten
+//! that the user wrote.
+
+mod announce;
+mod draft;
+
+use json_patch::PatchOperation;
+use serde_json::Value;
+
+use crate::defaults::{DEFAULTS, DefaultRule};
+use crate::finding::Problem;
+use crate::ownership::owner::{Change, Owner, Owners};
+use crate::ownership::record::{InjectedField, Record};
+use crate::patch::PatchError;
+use crate::policy::{InjectionMode, Profile};
+use crate::waiver::ActiveWaivers;
+use crate::workload::{Workload, WrongType};
+use draft::Draft;
+
+/// What is injected into one object.
+#[derive(Debug)]
+pub struct Injection {
+    /// The patch.
+    pub operations: Vec<PatchOperation>,
+    /// The object with the patch applied.
+    pub object: Value,
+    /// The defaults that changed something, and what they did in one line.
+    pub announcements: Vec<(&'static str, String)>,
+    /// Annotations that should have steered a default.
+    pub problems: Vec<Problem>,
+}
+
+impl Injection {
+    /// Nothing is injected.
+    pub fn none(object: &Value) -> Self {
+        let object = object.clone();
+        Injection { operations: Vec::new(), object, announcements: Vec::new(), problems: Vec::new() }
+    }
+}
+
+/// Why nothing can be injected. Either is a defect of the request or of
+/// gapless, never a verdict.
+#[derive(Debug, thiserror::Error)]
+pub enum InjectError {
+    /// A field has the wrong type.
+    #[error(transparent)]
+    WrongType(#[from] WrongType),
+    /// The patch could not be made.
+    #[error(transparent)]
+    Patch(#[from] PatchError),
+}
+
+/// Under which terms defaults reach an object.
+#[derive(Clone, Copy)]
+pub struct Terms<'t> {
+    /// The profile.
+    pub profile: &'t Profile,
+    /// The waivers of the object.
+    pub waivers: &'t ActiveWaivers<'t>,
+    /// Whether what nobody wrote is filled. Where it is only announced, what was
+    /// dropped is put back all the same, and what is gapless' own follows the
+    /// template.
+    pub mode: InjectionMode,
+}
+
+/// Injects the defaults into an object.
+///
+/// # Errors
+/// See [`InjectError`].
+pub fn inject(change: Change, terms: Terms) -> Result<Injection, InjectError> {
+    if changes_nothing(change) {
+        return Ok(Injection::none(change.object));
+    }
+    let waived = DEFAULTS.iter().map(|default| default.id).filter(|id| terms.waivers.reason(id).is_some());
+    let replaces_api_defaults = terms.profile.settings.rolling_update.replace_api_defaults;
+    let mut owners = Owners::read(change, replaces_api_defaults, waived.collect());
+    recognize_second_call(&mut owners, terms)?;
+
+    // A PUT of the bare manifest drops what was injected. With that put back the
+    // template may be as stored. If so, nothing else in it is touched, whatever
+    // the defaults say today. If not, a rollout is on its way anyhow.
+    let mut draft = Draft::of(&owners);
+    draft.put_back(&owners)?;
+    let mut record = Record::default();
+    match keep_template(&mut draft, &owners, terms)? {
+        Some(filled) => record.extend(filled.into_entries()),
+        None => {
+            owners.set_changes_template();
+            draft = Draft::of(&owners);
+        }
+    }
+
+    let kept = draft.release(&owners)?;
+    record.extend(kept.into_entries());
+    let (filled, problems) = fill(&draft, &owners, terms)?;
+    draft.write(&filled, &owners)?;
+    record.extend(filled.into_entries());
+
+    let mut touched = owners.recorded_fields();
+    touched.extend(record.fields().cloned());
+    touched.extend([InjectedField::MaxUnavailable, InjectedField::MaxSurge]);
+    let announcements = announce::announce(&owners, &draft, &touched, terms);
+    let operations = draft.record(&owners, &record, &touched)?;
+    Ok(Injection { operations, object: draft.object, announcements, problems })
+}
+
+/// Whether an update is about neither spec nor labels, annotations or owners, as
+/// a storage migration and a server-side apply without a change are. It fills
+/// nothing, proves nothing and changes no record: with the first request of its
+/// move to server-side apply kubectl claims every field there is.
+fn changes_nothing(change: Change) -> bool {
+    const FIELDS: [&str; 4] =
+        ["/spec", "/metadata/labels", "/metadata/annotations", "/metadata/ownerReferences"];
+    change.old_object.is_some_and(|old| FIELDS.iter().all(|field| same_at(change.object, old, field)))
+}
+
+/// Tells the fields that the first call of this request filled from those whose
+/// entries somebody wrote by hand: gapless would fill them now if nobody had.
+fn recognize_second_call(owners: &mut Owners, terms: Terms) -> Result<(), InjectError> {
+    let mut fields = owners.maybe_of_first_call();
+    if fields.is_empty() {
+        return Ok(());
+    }
+    owners.set_second_call(fields.clone());
+    let mut draft = Draft::of(owners);
+    for field in &fields {
+        draft.take(field);
+    }
+    let users = Workload::read(&draft.object)?;
+    let filled =
+        run(DEFAULTS.iter().filter(|default| applies(default, terms)), &users, owners, terms, |_| true).0;
+    fields.retain(|field| filled.get(field) == owners.find(field));
+    owners.set_second_call(fields);
+    Ok(())
+}
+
+/// Whether the template of the draft is as stored, or is so once what is
+/// nobody's is filled in: then with what was filled.
+fn keep_template(draft: &mut Draft, owners: &Owners, terms: Terms) -> Result<Option<Record>, InjectError> {
+    let Some(old_object) = owners.old_object() else { return Ok(None) };
+    if same_at(&draft.object, old_object, TEMPLATE) {
+        return Ok(Some(Record::default()));
+    }
+    if terms.mode == InjectionMode::Announce {
+        return Ok(None);
+    }
+    let mut filled_up = draft.clone();
+    filled_up.take_remainders(owners);
+    let users = Workload::read(&filled_up.object)?;
+    let defaults = DEFAULTS.iter().filter(|default| default.in_template && applies(default, terms));
+    let is_nobodys = |field: &InjectedField| owners.owner(field) == Owner::Nobody;
+    let (filled, _) = run(defaults, &users, owners, terms, is_nobodys);
+    filled_up.write(&filled, owners)?;
+    if !same_at(&filled_up.object, old_object, TEMPLATE) {
+        return Ok(None);
+    }
+    *draft = filled_up;
+    Ok(Some(filled))
+}
+
+/// What the defaults fill into a draft that holds nothing of gapless' own but
+/// what stays as it is.
+fn fill(draft: &Draft, owners: &Owners, terms: Terms) -> Result<(Record, Vec<Problem>), InjectError> {
+    let users = Workload::read(&draft.object)?;
+    let defaults = DEFAULTS
+        .iter()
+        .filter(|default| applies(default, terms) && (owners.changes_template() || !default.in_template));
+    let may_fill = |field: &InjectedField| {
+        // The grace period goes with the sleep that it is for.
+        let goes_with_ours = *field == InjectedField::GracePeriod
+            && draft.released().any(|field| matches!(field, InjectedField::PreStop(_)));
+        terms.mode == InjectionMode::Inject || draft.is_released(field) || goes_with_ours
+    };
+    let (mut filled, problems) = run(defaults, &users, owners, terms, may_fill);
+    if let Some(seconds) = draft.grace_period_for_users_hooks(&users)
+        && filled.get(&InjectedField::GracePeriod).and_then(Value::as_i64) < Some(seconds)
+    {
+        filled.insert(InjectedField::GracePeriod, Value::from(seconds));
+    }
+    Ok((filled, problems))
+}
+
+/// Runs defaults one after the other; each sees what the earlier ones filled.
+fn run(
+    defaults: impl Iterator<Item = &'static DefaultRule>,
+    users: &Workload,
+    owners: &Owners,
+    terms: Terms,
+    may_fill: impl Fn(&InjectedField) -> bool,
+) -> (Record, Vec<Problem>) {
+    let mut record = Record::default();
+    let mut problems = Vec::new();
+    for default in defaults {
+        let filled = (default.fill)(users, owners, &terms.profile.settings, &record);
+        problems.extend(filled.problem);
+        record.extend(filled.fields.into_iter().filter(|(field, _)| may_fill(field)));
+    }
+    (record, problems)
+}
+
+fn applies(default: &DefaultRule, terms: Terms) -> bool {
+    (default.is_enabled)(&terms.profile.settings) && terms.waivers.reason(default.id).is_none()
+}
+
+const TEMPLATE: &str = "/spec/template";
+
+/// Whether both objects have the same pod template. The Deployment controller
+/// starts a rollout if and only if they have not (kubernetes,
+/// pkg/controller/deployment/util, `EqualIgnoreHash`).
+pub fn same_template(object: &Value, old_object: &Value) -> bool {
+    same_at(object, old_object, TEMPLATE)
+}
+
+fn same_at(object: &Value, old_object: &Value, pointer: &str) -> bool {
+    let absent = Value::Null;
+    let value = object.pointer(pointer).unwrap_or(&absent);
+    same_to_the_api(value, old_object.pointer(pointer).unwrap_or(&absent))
+}
+
+/// Whether two values are the same if null counts as absent.
+pub fn same_to_the_api(left: &Value, right: &Value) -> bool {
+    match (left, right) {
+        (Value::Object(left), Value::Object(right)) => {
+            // Both are sorted by key.
+            let mut left = left.iter().filter(|(_, value)| !value.is_null());
+            let mut right = right.iter().filter(|(_, value)| !value.is_null());
+            loop {
+                match (left.next(), right.next()) {
+                    (None, None) => return true,
+                    (Some((key, left)), Some((other_key, right)))
+                        if key == other_key && same_to_the_api(left, right) => {}
+                    _ => return false,
+                }
+            }
+        }
+        (Value::Array(left), Value::Array(right)) => {
+            left.len() == right.len()
+                && left.iter().zip(right).all(|(left, right)| same_to_the_api(left, right))
+        }
+        _ => left == right,
+    }
+}

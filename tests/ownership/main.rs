@@ -1,0 +1,45 @@
+//! Whose field is it? Every way of writing that kubectl and Helm have, on a real
+//! API server. Each sequence runs twice: as it is, and with a second webhook that
+//! makes the API server call gapless again in each request.
+
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a helper of tests fails the test by panicking"
+)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod adopted;
+mod clients;
+mod dropped;
+mod manifest;
+mod merged;
+mod stamps;
+mod strategy;
+mod tools;
+mod undo;
+mod web;
+
+use serde_json::Value;
+use web::{ALL, Calls, in_each};
+
+/// Or no sequence would show what a second call does.
+#[test]
+fn the_second_webhook_makes_the_api_server_call_gapless_again() {
+    in_each(&ALL, |web| {
+        web.send(&manifest::plain());
+        web.send(&manifest::plain().image("v2"));
+        web.label("team=support");
+        // The first index that is asked again is gapless', which comes first.
+        let again = "mutation.webhook.admission.k8s.io/round_1_index_0";
+        let is_called_again = |event: &Value| event["annotations"][again].is_string();
+        let writes: Vec<Value> = web.namespace.audit_log();
+        let deployments = writes.iter().filter(|event| event["objectRef"]["resource"] == "deployments");
+        let count = deployments.filter(|event| is_called_again(event)).count();
+        assert_eq!(count, if web.calls == Calls::Two { 3 } else { 0 });
+    });
+}
