@@ -465,10 +465,8 @@ fn waits_for_good_reason(tool: Tool, first: &Exchange, now: &Value) -> Result<()
 /// The part of an object that a user sees changed.
 fn what_counts(object: &Value) -> Value {
     let metadata = &object["metadata"];
-    let mut annotations = metadata["annotations"].clone();
-    if let Some(annotations) = annotations.as_object_mut() {
-        annotations.remove(REVISION);
-    }
+    let mut annotations = metadata["annotations"].as_object().cloned().unwrap_or_default();
+    annotations.remove(REVISION);
     json!({"labels": metadata["labels"], "annotations": annotations, "spec": object["spec"]})
 }
 
