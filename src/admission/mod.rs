@@ -234,11 +234,11 @@ fn mutate(review: Review, subject: &Subject) -> Result<Review, ReviewError> {
 fn validate(review: Review, subject: &Subject) -> Result<Review, ReviewError> {
     let profile = subject.profile;
     let waivers = subject.waivers();
-    let is_undo = subject.is_undo();
-    let is_scale = OnceCell::new();
-    // An undo brings back what is in the template, and nothing else.
-    let is_excused = |finding: &Finding| {
-        (is_undo && finding.field.is_in_template()) || *is_scale.get_or_init(|| subject.is_scale())
+    let repair = OnceCell::new();
+    let is_excused = |finding: &Finding| match repair.get_or_init(|| subject.repair()) {
+        Repair::None => false,
+        Repair::OfTemplate => finding.field.is_in_template(),
+        Repair::All => true,
     };
     let circumstances = Circumstances { old: subject.old.as_ref(), is_excused: &is_excused };
     let judged = match profile.injection {
@@ -314,6 +314,17 @@ fn read_waivers<'a>(workload: &Workload<'a>, profile: &Profile, today: Date) -> 
     ActiveWaivers::read(workload, profile.waivers, today, is_id)
 }
 
+/// Which findings of a request are excused, because it repairs something.
+#[derive(Clone, Copy)]
+enum Repair {
+    /// None.
+    None,
+    /// Those in the template, which an undo brings back.
+    OfTemplate,
+    /// All.
+    All,
+}
+
 impl<'r> Subject<'r> {
     fn waivers(&self) -> ActiveWaivers<'r> {
         read_waivers(&self.workload, self.profile, self.today)
@@ -348,8 +359,18 @@ impl<'r> Subject<'r> {
         self.old.as_ref().is_some_and(|old| rollback::is_undo(self.request, &self.workload, old))
     }
 
-    fn is_scale(&self) -> bool {
-        self.old.as_ref().is_some_and(|old| rollback::is_scale(self.workload.raw(), old.raw()))
+    /// Which findings the request brings back rather than in.
+    fn repair(&self) -> Repair {
+        let Some(old) = &self.old else { return Repair::None };
+        let (object, old_object) = (self.workload.raw(), old.raw());
+        if rollback::is_scale(object, old_object) {
+            return Repair::All;
+        }
+        match self.is_undo() {
+            true if rollback::changes_only_template(object, old_object) => Repair::All,
+            true => Repair::OfTemplate,
+            false => Repair::None,
+        }
     }
 
     /// A response with what every answer about this object says.

@@ -46,24 +46,36 @@ fn is_kubectl(manager: &str) -> bool {
     })
 }
 
-/// Whether only the number of replicas, or whether the rollout is paused, changes,
-/// whatever gapless fills in beside it.
+/// Whether only the number of replicas, or whether the rollout is paused, changes
+/// in the spec, whatever gapless fills in beside it.
 pub fn is_scale(object: &Value, old_object: &Value) -> bool {
+    changes_only(&["replicas", "paused"], object, old_object)
+}
+
+/// Whether only the template changes in the spec, as by a true undo, whatever
+/// gapless fills in beside it. Then each new finding comes from the template, in
+/// whatever field it is.
+pub fn changes_only_template(object: &Value, old_object: &Value) -> bool {
+    changes_only(&["template"], object, old_object)
+}
+
+/// Whether nothing else in the spec changes than these fields, and those that
+/// either record names.
+fn changes_only(names: &[&str], object: &Value, old_object: &Value) -> bool {
     let records = [object, old_object].map(|object| Record::read(object).ok().flatten().unwrap_or_default());
-    let spec = |object: &Value| {
-        let positions = Containers::of(object);
+    let rest = |object: &Value| {
+        let containers = Containers::of(object);
         let mut object = object.clone();
         for field in records.iter().flat_map(Record::fields) {
-            positions.pointer(field).and_then(|pointer| patch::take(&mut object, &pointer));
+            containers.pointer(field).and_then(|pointer| patch::take(&mut object, &pointer));
         }
         let mut spec = object.get_mut("spec").map(Value::take).unwrap_or_default();
         if let Some(fields) = spec.as_object_mut() {
-            fields.remove("replicas");
-            fields.remove("paused");
+            fields.retain(|name, _| !names.contains(&name.as_str()));
         }
         spec
     };
-    same_to_the_api(&spec(object), &spec(old_object))
+    same_to_the_api(&rest(object), &rest(old_object))
 }
 
 #[cfg(test)]
@@ -133,5 +145,14 @@ mod tests {
         assert!(is_scale(&old, &scaled), "what is withdrawn counts as little");
         scaled["spec"]["revisionHistoryLimit"] = json!(0);
         assert!(!is_scale(&scaled, &old));
+    }
+
+    #[test]
+    fn a_true_undo_changes_nothing_beside_the_template() {
+        let old = json!({"spec": {"replicas": 2, "template": {"metadata": {}}}});
+        let mut undone = json!({"spec": {"replicas": 2, "template": {"spec": {}}}});
+        assert!(changes_only_template(&undone, &old));
+        undone["spec"]["replicas"] = json!(1);
+        assert!(!changes_only_template(&undone, &old));
     }
 }

@@ -14,6 +14,7 @@ use crate::ownership::owner::{Owner, Owners};
 use crate::ownership::parts::{self, PartPath, same_value};
 use crate::ownership::record::{ANNOTATION, InjectedField, Record};
 use crate::patch::{self, PatchError};
+use crate::workload::object::LifecycleHandler;
 use crate::workload::{Workload, api_default};
 
 /// An object under change.
@@ -219,12 +220,19 @@ impl Draft {
         self.released.contains_key(field)
     }
 
-    /// The grace period of gapless' that hooks of the user may need: it was on
-    /// their screen when they wrote them.
-    pub fn grace_period_for_users_hooks(&self, users: &Workload) -> Option<i64> {
-        let seconds = self.released.get(&InjectedField::GracePeriod)?.as_ref()?.as_i64()?;
-        let has_hook = users.long_running().any(|container| container.lifecycle.pre_stop.is_some());
-        has_hook.then_some(seconds)
+    /// The grace period of gapless', in seconds, if hooks of the user need more than
+    /// `seconds`: it was on the screen when they were written.
+    pub fn grace_period_for_users_hooks(
+        &self,
+        users: &Workload,
+        seconds: i64,
+        min_drain_seconds: i64,
+    ) -> Option<i64> {
+        let ours = self.released.get(&InjectedField::GracePeriod)?.as_ref()?.as_i64()?;
+        let hooks = users.long_running().filter_map(|container| container.lifecycle.pre_stop.as_ref());
+        let longest = hooks.map(LifecycleHandler::sleeps).max()?.as_secs();
+        let needed = i64::try_from(longest).unwrap_or(i64::MAX).saturating_add(min_drain_seconds);
+        (longest > 0 && needed > seconds && ours > seconds).then_some(ours)
     }
 
     /// Writes what was filled, as the API server completed it if that is all the

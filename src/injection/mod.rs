@@ -177,10 +177,11 @@ fn fill(draft: &Draft, owners: &Owners, terms: Terms) -> Result<(Record, Vec<Pro
         terms.mode == InjectionMode::Inject || draft.is_released(field) || goes_with_ours
     };
     let (mut filled, problems) = run(defaults, &users, owners, terms, may_fill);
-    if let Some(seconds) = draft.grace_period_for_users_hooks(&users)
-        && filled.get(&InjectedField::GracePeriod).and_then(Value::as_i64) < Some(seconds)
-    {
-        filled.insert(InjectedField::GracePeriod, Value::from(seconds));
+    let grace_period = filled.get(&InjectedField::GracePeriod).and_then(Value::as_i64);
+    let seconds = grace_period.unwrap_or_else(|| users.grace_period_seconds());
+    let min_drain_seconds = terms.profile.settings.min_drain_seconds;
+    if let Some(ours) = draft.grace_period_for_users_hooks(&users, seconds, min_drain_seconds) {
+        filled.insert(InjectedField::GracePeriod, Value::from(ours));
     }
     Ok((filled, problems))
 }

@@ -79,7 +79,7 @@ impl<'a> Intent<'a> {
     /// `kubectl rollout undo` leaves last-applied as it is, so that the manifest
     /// may speak of another revision. Over a value that is `recorded` it only
     /// proves what is as it says, and of a probe or hook nothing if its handler
-    /// is another one.
+    /// is another one. A file that holds a record was written by gapless, too.
     pub fn proofs(
         &self,
         field: &InjectedField,
@@ -88,7 +88,7 @@ impl<'a> Intent<'a> {
         recorded: bool,
     ) -> Vec<Proof<'a>> {
         if self.origin == Origin::File {
-            return vec![Proof::File];
+            return if recorded { Vec::new() } else { vec![Proof::File] };
         }
         let mut proofs: Vec<Proof> = self
             .applied()
@@ -255,6 +255,7 @@ mod tests {
         let object = json!({"spec": {"strategy": {"rollingUpdate": {"maxUnavailable": "25%"}}}});
         let intent = Intent::new(&object, Origin::of_document(&object));
         assert_eq!(intent.proofs(&AMOUNT, &Vec::new(), &json!("25%"), false), [Proof::File]);
+        assert_eq!(intent.proofs(&AMOUNT, &Vec::new(), &json!("25%"), true), [], "but for what is recorded");
         assert_eq!(Origin::of_document(&json!({"metadata": {"uid": "1"}})), Origin::ApiServer);
     }
 
