@@ -1,6 +1,7 @@
 //! The cluster with gapless, the same cluster without it, and the promises
 //! that need both, or more than one request.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, LazyLock};
 
 use gapless::policy::Policy;
@@ -532,23 +533,44 @@ fn lost(written: &Value, stored: &Value, path: String, lost_paths: &mut Vec<Stri
     }
 }
 
+/// What is wrong, and what the request changed and gapless after it.
 fn describe(exchange: &Exchange, why: &str) -> String {
-    let show = |object: &Value| {
-        let mut shown = json!({"spec": object["spec"], "labels": object["metadata"]["labels"]});
-        shown["annotations"] = object["metadata"]["annotations"].clone();
-        shown
+    let values = |object: &Value| -> BTreeMap<String, Value> {
+        let metadata = &object["metadata"];
+        let shown = json!({
+            "metadata": {"labels": metadata["labels"], "annotations": metadata["annotations"]},
+            "spec": object["spec"],
+        });
+        all_values(&shown, "").into_iter().collect()
     };
-    let managers: Vec<String> = exchange
-        .sent
-        .managers
-        .iter()
-        .map(|manager| format!("{} {}", manager.name, manager.operation))
-        .collect();
-    format!(
-        "{why}\nowners: {managers:?}\nstored: {}\nsent: {}\nafter mutation: {}\noutcome: {:?}",
-        exchange.old.as_ref().map(|old| show(&old.object)).unwrap_or_default(),
-        show(&exchange.sent.object),
-        show(&exchange.mutated),
-        exchange.outcome,
-    )
+    let stored = exchange.old.as_ref().map(|old| values(&old.object)).unwrap_or_default();
+    let (sent, mutated) = (values(&exchange.sent.object), values(&exchange.mutated));
+    let paths: BTreeSet<&String> = stored.keys().chain(sent.keys()).chain(mutated.keys()).collect();
+    let mut lines = vec![why.to_owned()];
+    for path in paths {
+        let [stored, sent, mutated] = [&stored, &sent, &mutated].map(|values| values.get(path));
+        if stored != sent || sent != mutated || path.contains(RECORD) {
+            let show = |value: Option<&Value>| value.map_or("-".to_owned(), Value::to_string);
+            lines.push(format!("  {path}: {} | {} | {}", show(stored), show(sent), show(mutated)));
+        }
+    }
+    for manager in &exchange.sent.managers {
+        lines.push(format!("  owner {} {}", manager.name, manager.operation));
+    }
+    lines.push(format!("  (stored | sent | with gapless) {:?}", exchange.outcome));
+    lines.join("\n")
+}
+
+fn all_values(value: &Value, path: &str) -> Vec<(String, Value)> {
+    match value {
+        Value::Object(fields) => {
+            fields.iter().flat_map(|(name, value)| all_values(value, &format!("{path}/{name}"))).collect()
+        }
+        Value::Array(items) => items
+            .iter()
+            .enumerate()
+            .flat_map(|(index, value)| all_values(value, &format!("{path}/{index}")))
+            .collect(),
+        value => vec![(path.to_owned(), value.clone())],
+    }
 }
