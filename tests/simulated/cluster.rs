@@ -130,7 +130,14 @@ impl Cluster {
         let Some(stored) = &mut self.stored else { return };
         let old = stored.object.clone();
         stored.object["spec"]["replicas"] = json!(replicas);
-        managed_fields::update(&mut stored.managers, Some(&old), &stored.object, "kubectl", "scale", self.clock);
+        managed_fields::update(
+            &mut stored.managers,
+            Some(&old),
+            &stored.object,
+            "kubectl",
+            "scale",
+            self.clock,
+        );
     }
 
     fn admit(&mut self, sender: Sender, sent: Stored) -> Exchange {
@@ -201,8 +208,9 @@ impl Cluster {
     /// The ReplicaSets but the current one, oldest first.
     pub fn older_revisions(&self) -> Vec<usize> {
         let current = self.object().map(|object| &object["spec"]["template"]);
-        let mut older: Vec<usize> =
-            (0..self.revisions.len()).filter(|index| Some(&self.revisions[*index].template) != current).collect();
+        let mut older: Vec<usize> = (0..self.revisions.len())
+            .filter(|index| Some(&self.revisions[*index].template) != current)
+            .collect();
         older.sort_by_key(|index| self.revisions[*index].number);
         older
     }
@@ -220,7 +228,8 @@ impl Gapless {
             exchange.mutated = patched;
         }
         let again = self::body(sender, exchange);
-        exchange.second_patch = if again == body { Vec::new() } else { patch_of(&self.call(Phase::Mutate, &again)) };
+        exchange.second_patch =
+            if again == body { Vec::new() } else { patch_of(&self.call(Phase::Mutate, &again)) };
     }
 
     fn validate(&self, sender: Sender, exchange: &mut Exchange) {

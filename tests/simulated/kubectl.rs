@@ -92,7 +92,11 @@ pub fn change(
 
 /// `kubectl rollout undo`: the template of an older revision, and its
 /// annotations in the place of all but those of kubectl and the controller.
-pub fn undo(cluster: &mut Cluster, template: &Value, annotations: &serde_json::Map<String, Value>) -> Option<Exchange> {
+pub fn undo(
+    cluster: &mut Cluster,
+    template: &Value,
+    annotations: &serde_json::Map<String, Value>,
+) -> Option<Exchange> {
     let stored = cluster.stored.clone()?;
     if stored.object["spec"]["paused"] == true || stored.object["spec"]["template"] == *template {
         return None;

@@ -151,7 +151,8 @@ impl Manifest {
 
     pub fn to_json(&self) -> Value {
         let mut containers = vec![json!({"name": "app"})];
-        let value_of = |index: usize| Change { point: index, value: *self.0.get(&index).unwrap_or(&0) }.value();
+        let value_of =
+            |index: usize| Change { point: index, value: *self.0.get(&index).unwrap_or(&0) }.value();
         if POINTS.iter().position(|point| point.path == SIDE).and_then(value_of).is_some() {
             containers.push(json!({"name": "side"}));
         }

@@ -24,7 +24,9 @@ pub fn invalid(object: &Value, old_object: Option<&Value>) -> Option<String> {
         }
         _ => {}
     }
-    if spec["minReadySeconds"].as_i64().unwrap_or(0) >= spec["progressDeadlineSeconds"].as_i64().unwrap_or(600) {
+    if spec["minReadySeconds"].as_i64().unwrap_or(0)
+        >= spec["progressDeadlineSeconds"].as_i64().unwrap_or(600)
+    {
         return Some("progressDeadlineSeconds: must be greater than minReadySeconds".to_owned());
     }
     if let Some(why) = ["app", "app.kubernetes.io/version", "version"].into_iter().find_map(|key| {

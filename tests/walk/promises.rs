@@ -7,7 +7,7 @@ use crate::simulated::kubectl::LAST_APPLIED;
 use crate::simulated::managed_fields::Manager;
 use crate::simulated::path;
 use crate::simulated::validity::invalid;
-use crate::step::{ADVISORY, KEEPS_API_DEFAULTS};
+use crate::step::{ADVISORY, KEEPS_API_DEFAULTS, OFF};
 
 pub const RECORD: &str = "gapless.dev/injected";
 pub const GRACE_PERIOD: &str = "spec.template.spec.terminationGracePeriodSeconds";
@@ -114,7 +114,10 @@ fn keeps_what_is_not_ours(exchange: &Exchange, profile: &str) -> Result<(), Stri
     let (sent, mutated) = (&exchange.sent.object, &exchange.mutated);
     let elsewhere = (without_our_fields(sent), without_our_fields(mutated));
     if elsewhere.0 != elsewhere.1 {
-        return Err(format!("gapless changes what is no field of its own:\n{}\n{}", elsewhere.0, elsewhere.1));
+        return Err(format!(
+            "gapless changes what is no field of its own:\n{}\n{}",
+            elsewhere.0, elsewhere.1
+        ));
     }
     let recreates = sent["spec"]["strategy"]["type"] == "Recreate";
     let (old_record, sent_record) =
@@ -127,13 +130,19 @@ fn keeps_what_is_not_ours(exchange: &Exchange, profile: &str) -> Result<(), Stri
         let entries = [old_record.get(path), sent_record.get(path).filter(|_| speaks)];
         let recorded: Vec<&Value> = entries.into_iter().flatten().flat_map(recorded_values).collect();
         let Some(value) = value else {
-            if profile == KEEPS_API_DEFAULTS && path == MIN_READY_SECONDS && recorded.is_empty() && result.is_some() {
+            if profile == KEEPS_API_DEFAULTS
+                && path == MIN_READY_SECONDS
+                && recorded.is_empty()
+                && result.is_some()
+            {
                 return Err(format!("{path}: filled, although API defaults are not to be replaced"));
             }
             continue;
         };
         let is_nobodys = is_api_default(path, value) && !is_proven(exchange, path, value) && {
-            profile != KEEPS_API_DEFAULTS || !recorded.is_empty() || (recreates && path.starts_with(ROLLING_UPDATE))
+            profile != KEEPS_API_DEFAULTS
+                || !recorded.is_empty()
+                || (recreates && path.starts_with(ROLLING_UPDATE))
         };
         // A proof of 30 over our grace period may wait.
         let may_wait = path == GRACE_PERIOD && *value == 30 && !recorded.is_empty();
@@ -142,7 +151,9 @@ fn keeps_what_is_not_ours(exchange: &Exchange, profile: &str) -> Result<(), Stri
         }
         if recorded.is_empty() || !value.is_object() {
             if !recorded.contains(&value) && result != Some(value) {
-                return Err(format!("{path}: {value} is the user's, gapless makes it {result:?} (record: {recorded:?})"));
+                return Err(format!(
+                    "{path}: {value} is the user's, gapless makes it {result:?} (record: {recorded:?})"
+                ));
             }
             continue;
         }
@@ -176,7 +187,8 @@ fn without_our_fields(object: &Value) -> Value {
     }
     for metadata in ["/metadata", "/spec/template/metadata"] {
         let metadata = object.pointer_mut(metadata).and_then(Value::as_object_mut).unwrap();
-        metadata.retain(|_, value| value.as_object().is_none_or(|fields| !fields.is_empty()) && !value.is_null());
+        metadata
+            .retain(|_, value| value.as_object().is_none_or(|fields| !fields.is_empty()) && !value.is_null());
     }
     object
 }
@@ -211,7 +223,7 @@ fn lets_go_of_rolling_parameters(exchange: &Exchange, profile: &str) -> Result<(
     let Some(old) = &exchange.old else { return Ok(()) };
     let recreates = sent["spec"]["strategy"]["type"] == "Recreate";
     let is_left = path::get(&exchange.mutated, ROLLING_UPDATE).is_some();
-    if !recreates || !is_left || profile == ADVISORY {
+    if !recreates || !is_left || profile == ADVISORY || profile == OFF {
         return Ok(());
     }
     let records = [record(&old.object), record(sent)];
@@ -239,11 +251,21 @@ fn says_nothing_about_its_own(exchange: &Exchange) -> Result<(), String> {
         Some(field.to_owned())
     });
     for field in denied.into_iter().chain(warned) {
-        let is_about = |path: &String| {
-            field.strip_prefix(path.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
-                || (field == ROLLING_UPDATE && path == MAX_UNAVAILABLE)
+        let is_about_ours = |(path, entry): &(&String, &Value)| {
+            let Some(rest) = field.strip_prefix(path.as_str()) else {
+                return field == ROLLING_UPDATE && *path == MAX_UNAVAILABLE;
+            };
+            // An entry may be left for some parts of a value alone.
+            let is_covered = |(leaf, value): &(String, &Value)| {
+                leaves(entry).contains(&(leaf.clone(), value)) || is_default_of_a_handler(leaf, value)
+            };
+            let value = path::get(&exchange.mutated, path).unwrap_or(&Value::Null);
+            match rest.strip_prefix('.') {
+                Some(part) => path::get(entry, part).is_some(),
+                None => rest.is_empty() && (entry.is_array() || leaves(value).iter().all(is_covered)),
+            }
         };
-        if let Some(path) = record.keys().find(|path| is_about(path)) {
+        if let Some((path, _)) = record.iter().find(is_about_ours) {
             return Err(format!(
                 "gapless complains about {field}, where {path} is its own: {:?} {:?}",
                 exchange.outcome, exchange.warnings

@@ -26,6 +26,8 @@ pub const PROFILES: [&str; 10] = [
 pub const KEEPS_API_DEFAULTS: &str = "keeps-api-defaults";
 /// Nothing can be waived.
 pub const STRICT: &str = "strict";
+/// Where gapless is not installed yet.
+pub const OFF: &str = "off";
 /// Injects nothing.
 pub const ADVISORY: &str = "advisory";
 

@@ -10,11 +10,11 @@ use serde_json::{Map, Value, json};
 use crate::promises::{
     self, FIELDS, GRACE_PERIOD, RECORD, is_api_default, is_applied, last_applied, leaves, record,
 };
-use crate::simulated::cluster::{Cluster, Exchange, Gapless, Outcome, REVISION, complete};
+use crate::simulated::cluster::{Cluster, Exchange, Gapless, Outcome, REVISION, Stored, complete};
 use crate::simulated::kubectl;
 use crate::simulated::manifests::{Change, Manifest};
 use crate::simulated::{merge, path};
-use crate::step::{ADVISORY, KEEPS_API_DEFAULTS, STRICT, Step, Tool};
+use crate::step::{ADVISORY, KEEPS_API_DEFAULTS, OFF, STRICT, Step, Tool};
 
 static POLICY: LazyLock<Arc<Policy>> = LazyLock::new(|| {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/walk/profiles.yaml");
@@ -66,7 +66,7 @@ impl World {
     }
 
     fn profile(&self) -> &'static str {
-        self.live.gapless.as_ref().map_or("off", |gapless| gapless.profile)
+        self.live.gapless.as_ref().map_or(OFF, |gapless| gapless.profile)
     }
 
     /// Takes one step and checks all promises.
@@ -87,14 +87,16 @@ impl World {
             Step::Undo(index) => self.undo(*index),
             Step::Edit(changes) => {
                 let edit = |object: &mut Value| changes.iter().for_each(|change| set(object, change));
-                let done = self.both(|cluster, _| Vec::from_iter(kubectl::change(cluster, "kubectl-edit", edit)));
-                self.settle(done, &[Promise::NoRollout])
+                let done =
+                    self.both(|cluster, _| Vec::from_iter(kubectl::change(cluster, "kubectl-edit", edit)));
+                self.settle(done, &[Promise::NoRollout, Promise::NoRolloutByItself])
             }
             Step::Patch(change) => {
                 let Some(patch) = patch_of(change) else { return Ok(()) };
                 let merge = |object: &mut Value| *object = merge::patch(object, &patch);
-                let done = self.both(|cluster, _| Vec::from_iter(kubectl::change(cluster, "kubectl-patch", merge)));
-                self.settle(done, &[Promise::NoRollout])
+                let done =
+                    self.both(|cluster, _| Vec::from_iter(kubectl::change(cluster, "kubectl-patch", merge)));
+                self.settle(done, &[Promise::NoRollout, Promise::NoRolloutByItself])
             }
             Step::Annotate(change) => {
                 let annotate = |object: &mut Value| set(object, change);
@@ -158,9 +160,10 @@ impl World {
             return Err(describe(exchange, "invalid with gapless, valid without"));
         }
         if promised.contains(&Promise::NoRollout) {
-            self.starts_no_rollout(&done)?;
+            self.starts_no_rollout(&done, promised)?;
         }
-        let was_denied_half_way = done.exchanges.first().is_some_and(Exchange::is_stored) && !done.is_stored();
+        let was_denied_half_way =
+            done.exchanges.first().is_some_and(Exchange::is_stored) && !done.is_stored();
         if (done.is_stored() && !is_control_stored) || was_denied_half_way {
             self.begin_control_again();
         }
@@ -170,7 +173,8 @@ impl World {
 
     /// What gapless injects leads to no denial that there was not without it.
     fn introduces_no_denial(&self, exchange: &Exchange) -> Result<(), String> {
-        let (Outcome::Denied(fields, message), Some(gapless)) = (&exchange.outcome, &self.live.gapless) else {
+        let (Outcome::Denied(fields, message), Some(gapless)) = (&exchange.outcome, &self.live.gapless)
+        else {
             return Ok(());
         };
         if exchange.is_undo && fields.iter().any(|field| field.starts_with("spec.template")) {
@@ -184,7 +188,7 @@ impl World {
     }
 
     /// Promise 1: the template changes only if it would without gapless.
-    fn starts_no_rollout(&self, done: &Done) -> Result<(), String> {
+    fn starts_no_rollout(&self, done: &Done, promised: &[Promise]) -> Result<(), String> {
         let template = |object: Option<&Value>| object.map(|object| object["spec"]["template"].clone());
         let is_unchanged = template(done.before.as_ref()) == template(self.live.object());
         if done.before.is_none() || is_unchanged || !done.is_comparable() || done.exchanges.is_empty() {
@@ -193,7 +197,14 @@ impl World {
         if template(done.control_before.as_ref()) != template(self.control.object()) {
             return Ok(());
         }
-        if done.exchanges.iter().any(|exchange| self.withdraws_by_waiver(exchange) || counts_at_once(exchange)) {
+        if promised.contains(&Promise::NoRolloutByItself) && done.exchanges.iter().any(changes_template) {
+            return Ok(());
+        }
+        if done
+            .exchanges
+            .iter()
+            .any(|exchange| self.withdraws_by_waiver(exchange) || counts_at_once(exchange))
+        {
             return Ok(());
         }
         let exchange = &done.exchanges[done.exchanges.len() - 1];
@@ -237,7 +248,8 @@ impl World {
     fn keep_revisions(&mut self) {
         let (Some(live), Some(control)) = (self.live.object(), self.control.object()) else { return };
         let template = &live["spec"]["template"];
-        let Some(index) = self.live.revisions.iter().position(|revision| revision.template == *template) else {
+        let Some(index) = self.live.revisions.iter().position(|revision| revision.template == *template)
+        else {
             return;
         };
         if self.control_revisions.len() <= index {
@@ -355,7 +367,8 @@ impl World {
 
         let before = self.live.object().cloned();
         let done = self.both(send);
-        if let Some(exchange) = done.exchanges.iter().find(|exchange| Some(&exchange.mutated) != before.as_ref())
+        if let Some(exchange) =
+            done.exchanges.iter().find(|exchange| Some(&exchange.mutated) != before.as_ref())
             && what_counts(&exchange.mutated) != before.as_ref().map(what_counts).unwrap_or_default()
         {
             return Err(describe(exchange, "the same manifest again changes something"));
@@ -370,7 +383,10 @@ impl World {
     /// always does in a `strategy` that names some of its fields, in a zero
     /// that the API leaves out, and while a proof waits.
     fn has_nothing_to_say(&self, manifest: &Value) -> bool {
-        let is_waiting = self.live.object().is_some_and(|object| record(object).get(GRACE_PERIOD).is_some_and(Value::is_array));
+        let is_waiting = self
+            .live
+            .object()
+            .is_some_and(|object| record(object).get(GRACE_PERIOD).is_some_and(Value::is_array));
         manifest["spec"].get("strategy").is_none() && manifest["spec"]["minReadySeconds"] != 0 && !is_waiting
     }
 
@@ -404,7 +420,11 @@ impl World {
     /// What the user proves leaves the record.
     fn hands_over(&self, tool: Tool, manifest: &Value, exchanges: &[Exchange]) -> Result<(), String> {
         let proves_nothing = exchanges.iter().all(Exchange::changes_only_owners);
-        if tool == Tool::Replace || proves_nothing || self.profile() == ADVISORY || self.live.gapless.is_none() {
+        if tool == Tool::Replace
+            || proves_nothing
+            || self.profile() == ADVISORY
+            || self.live.gapless.is_none()
+        {
             return Ok(());
         }
         let object = self.live.object().unwrap();
@@ -429,7 +449,15 @@ impl World {
 enum Promise {
     /// The template changes only if it would without gapless.
     NoRollout,
+    /// But where the request changes the live template anyhow: what an edit
+    /// finds there and what the control has may differ.
+    NoRolloutByItself,
     NoDenial,
+}
+
+fn changes_template(exchange: &Exchange) -> bool {
+    let template = |stored: &Stored| stored.object["spec"]["template"].clone();
+    exchange.old.as_ref().map(template) != Some(template(&exchange.sent))
 }
 
 /// A proof of the API server's default over our grace period counts at once
@@ -455,7 +483,8 @@ fn waits_for_good_reason(tool: Tool, first: &Exchange, now: &Value) -> Result<()
         return Err("30 of the manifest is not written, and nothing says that it waits".to_owned());
     }
     if carried_proof && !is_pair(&old.object) {
-        return Err("30 of the manifest waits, although the stored object carried a proof of the same kind".to_owned());
+        return Err("30 of the manifest waits, although the stored object carried a proof of the same kind"
+            .to_owned());
     }
     if now["spec"]["template"] != old.object["spec"]["template"] {
         return Err("the template changes, and 30 of the manifest is not written".to_owned());
@@ -515,14 +544,18 @@ fn lost(written: &Value, stored: &Value, path: String, lost_paths: &mut Vec<Stri
                 lost(value, stored.get(key).unwrap_or(&Value::Null), path, lost_paths);
             }
         }
-        (Value::Array(written), Value::Array(stored)) if written.iter().all(|item| item.get("name").is_some()) => {
+        (Value::Array(written), Value::Array(stored))
+            if written.iter().all(|item| item.get("name").is_some()) =>
+        {
             for item in written {
                 let name = item["name"].as_str().unwrap_or_default();
                 let stored = stored.iter().find(|other| other["name"] == item["name"]);
                 lost(item, stored.unwrap_or(&Value::Null), format!("{path}[{name}]"), lost_paths);
             }
         }
-        (Value::Array(written), Value::Array(stored)) if written.iter().all(|item| item.get("containerPort").is_some()) => {
+        (Value::Array(written), Value::Array(stored))
+            if written.iter().all(|item| item.get("containerPort").is_some()) =>
+        {
             for item in written {
                 let stored = stored.iter().find(|other| other["containerPort"] == item["containerPort"]);
                 lost(item, stored.unwrap_or(&Value::Null), path.clone(), lost_paths);
