@@ -116,7 +116,10 @@ pub enum Command {
     ///
     /// The cluster is found as kubectl finds it: KUBECONFIG, ~/.kube/config,
     /// or the service account of a pod. Needed are the permissions to list
-    /// deployments.apps, and to get the namespace or to list all of them.
+    /// deployments.apps, and to get the namespace or to list all of them. Where
+    /// gapless is installed, namespaces that its webhooks leave out are left out
+    /// too; that needs the permissions to list both kinds of webhook
+    /// configurations.
     ///
     /// As a plugin of kubectl, which looks for a program of that name:
     ///

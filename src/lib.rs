@@ -34,6 +34,7 @@ pub mod offline;
 pub mod ownership;
 pub mod patch;
 pub mod policy;
+pub mod printable;
 pub mod report;
 pub mod rules;
 pub mod server;

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use gapless::printable::printable_lines;
 use gapless::{cli, commands};
 
 /// The exit code for bad usage and for input that cannot be read; clap uses it
@@ -12,7 +13,7 @@ fn main() -> ExitCode {
     match commands::run(cli::parse()) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", printable_lines(&format!("{error:#}")));
             ExitCode::from(UNUSABLE)
         }
     }

@@ -27,6 +27,9 @@ pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; cha
 const SECONDS: [f64; 16] =
     [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
+/// Both webhooks.
+const WEBHOOKS: [Phase; 2] = [Phase::Mutate, Phase::Validate];
+
 /// All metrics of one process.
 #[derive(Debug)]
 pub struct Metrics {
@@ -232,12 +235,20 @@ impl Metrics {
         );
     }
 
-    fn create_series(&self, policy: &Policy) {
-        for webhook in [Phase::Mutate, Phase::Validate].map(Phase::as_str) {
-            drop(self.durations.get_or_create(&WebhookLabels { webhook }));
+    /// The series of profiles at zero, where they are new: at the start, and when
+    /// the configuration has changed.
+    pub fn create_profiles(&self, policy: &Policy) {
+        for webhook in WEBHOOKS.map(Phase::as_str) {
             for profile in policy.profile_names() {
                 drop(self.requests.get_or_create(&RequestLabels::error(webhook, profile)));
             }
+        }
+    }
+
+    fn create_series(&self, policy: &Policy) {
+        self.create_profiles(policy);
+        for webhook in WEBHOOKS.map(Phase::as_str) {
+            drop(self.durations.get_or_create(&WebhookLabels { webhook }));
         }
         for rule in RULES {
             for action in Outcome::ALL.map(Outcome::as_str) {

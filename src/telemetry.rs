@@ -3,6 +3,7 @@
 //! One line for each decision, and one for each call that ended without. It
 //! names objects and users; it never quotes the objects.
 
+use std::borrow::Cow;
 use std::io::{self, IsTerminal};
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use tracing_subscriber::prelude::*;
 use tracing_subscriber::{fmt, registry};
 
 use crate::admission::{Phase, Review, Skip};
+use crate::printable::printable;
 use crate::server::failure::Failure;
 
 /// The form of the log.
@@ -70,14 +72,14 @@ pub fn log_panics_without_message() {
 pub fn log_review(phase: Phase, review: &Review, elapsed: Duration) {
     let rules = review.findings.iter().map(|(rule, outcome)| format!("{rule}:{}", outcome.as_str()));
     tracing::info!(
-        uid = clipped(&review.response.response.uid),
+        uid = &*shown(&review.response.response.uid),
         webhook = phase.as_str(),
         profile = review.profile,
         unknown_profile = review.is_unknown_profile.then_some(true),
         operation = review.operation.as_str(),
-        namespace = clipped(&review.namespace),
-        name = clipped(&review.name),
-        user = clipped(&review.username),
+        namespace = &*shown(&review.namespace),
+        name = &*shown(&review.name),
+        user = &*shown(&review.username),
         dry_run = review.dry_run,
         decision = review.decision.as_str(),
         skip = review.skip.map(Skip::as_str),
@@ -91,12 +93,12 @@ pub fn log_review(phase: Phase, review: &Review, elapsed: Duration) {
 /// Logs a call that ended without a decision.
 pub fn log_failure(phase: Phase, profile: &str, failure: &Failure, elapsed: Duration) {
     tracing::warn!(
-        uid = failure.uid.as_deref().map(clipped),
+        uid = failure.uid.as_deref().map(shown).as_deref(),
         webhook = phase.as_str(),
         profile,
         decision = "error",
         code = failure.code.as_u16(),
-        reason = clipped(&failure.message),
+        reason = &*shown(&failure.message),
         duration_ms = milliseconds(elapsed),
         "no decision"
     );
@@ -111,6 +113,11 @@ fn list(items: impl Iterator<Item = String>) -> Option<String> {
         }
     }
     (!unique.is_empty()).then(|| unique.join(","))
+}
+
+/// A text as it is logged.
+fn shown(text: &str) -> Cow<'_, str> {
+    printable(clipped(text))
 }
 
 /// The start of a text. Names and uids of a real API server are shorter, but
@@ -142,6 +149,11 @@ mod tests {
         assert_eq!(clipped("web"), "web");
         assert_eq!(clipped(&"\u{e4}".repeat(1000)).chars().count(), 256);
         assert_eq!(clipped(&format!("x{}", "\u{e4}".repeat(1000))).len(), 511);
+    }
+
+    #[test]
+    fn what_is_logged_is_printable() {
+        assert_eq!(shown("a\nb\u{1b}[31m\u{9b}\u{7f}"), "a b\u{fffd}[31m\u{fffd}\u{fffd}");
     }
 
     /// The hook is the whole process', so the test runs itself in another one.

@@ -140,3 +140,83 @@ fn all_ways_agree_and_every_rule_is_seen_to_fire_and_not_to_fire() {
     }
     assert_eq!(fired.len(), RULES.len());
 }
+
+/// The API server takes percentages of any length.
+#[test]
+fn a_surge_of_any_size_is_judged() {
+    let Some(installed) = support::installed() else { return };
+    let namespace = installed.cluster.namespace();
+    for (number, surge) in ["4294967296%", "99999999999999999999%"].into_iter().enumerate() {
+        let name = format!("huge-{number}");
+        let object = json!({
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": {"name": name},
+            "spec": {
+                "replicas": 1,
+                "strategy": {"rollingUpdate": {"maxSurge": surge, "maxUnavailable": 0}},
+                "selector": {"matchLabels": {"app": name}},
+                "template": {
+                    "metadata": {"labels": {"app": name}},
+                    "spec": {"containers": [
+                        {"name": "app", "image": "registry.example/app:1.2.3", "ports": [{"containerPort": 8080}]},
+                    ]},
+                },
+            },
+        });
+        let expected = Findings::from([("single-replica".to_owned(), "warn".to_owned())]);
+        assert_eq!(by_check(&object), expected, "{surge}");
+        assert_eq!(by_review(&object), expected, "{surge}");
+        assert_eq!(by_kubectl(&namespace, &object), expected, "{surge}");
+    }
+}
+
+/// The API server lets control characters through in images and annotations. None of
+/// them reaches a terminal or a log.
+#[test]
+fn what_an_object_says_is_printed_without_control_characters() {
+    let Some(installed) = support::installed() else { return };
+    let object = json!({
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {
+            "name": "sign",
+            "annotations": {
+                "gapless.dev/waive.single-replica": "fine\u{9b}2J\u{7}",
+                "gapless.dev/readiness-path": "/ok\u{7f}\u{1b}]0;owned\u{7}",
+            },
+        },
+        "spec": {
+            "replicas": 1,
+            "selector": {"matchLabels": {"app": "sign"}},
+            "template": {
+                "metadata": {"labels": {"app": "sign"}},
+                "spec": {"containers": [{
+                    "name": "sign",
+                    "image": "registry.example/a\u{1b}[31m\u{9b}2J\u{7f}\0b",
+                    "ports": [{"containerPort": 8080}],
+                }]},
+            },
+        },
+    });
+    let is_control = |character: char| character.is_control() && character != '\n';
+    // In the denial, and as a warning.
+    for (profile, is_denied) in [("production", true), ("advisory", false)] {
+        let namespace = installed.cluster.namespace_labelled(&[("gapless.dev/profile", profile)]);
+        let create = namespace.kubectl(["create", "--dry-run=server", "-f", "-"]);
+        let output = create.stdin(object.to_string()).run();
+        assert_eq!(output.status.success(), !is_denied, "{output}");
+        let image = "image registry.example/a\u{fffd}[31m\u{fffd}2J\u{fffd}\u{fffd}b ";
+        assert!(output.stderr.contains(image), "{output}");
+        assert!(!output.stderr.contains(is_control), "{:?}", output.stderr);
+
+        let waived = support::eventually("the audit log", || {
+            let log = namespace.audit_log();
+            let annotation = format!("{profile}.validate.gapless.dev/waived");
+            let mut waived = log.iter().map(|event| &event["annotations"][&annotation]);
+            waived.find_map(|it| Some(it.as_str()?.to_owned())).ok_or_else(|| format!("{log:#?}"))
+        });
+        assert_eq!(waived, "single-replica: fine\u{fffd}2J\u{fffd}");
+    }
+    assert!(!installed.gapless.log().contains(is_control), "{:?}", installed.gapless.log());
+}

@@ -5,9 +5,10 @@
 mod support;
 
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Output};
 
 use serde_json::{Value, json};
+use support::gapless::{self, RELEASE_NAMESPACE};
 use support::{Cluster, process};
 
 fn manifest(image: &str) -> String {
@@ -29,10 +30,14 @@ fn manifest(image: &str) -> String {
     .to_string()
 }
 
-fn audit(cluster: &Cluster, namespace: &str) -> Value {
+fn run(cluster: &Cluster, user: &str, arguments: &[&str]) -> Output {
     let mut command: Command = process::isolated(Path::new(env!("CARGO_BIN_EXE_gapless")), &cluster.home());
-    command.args(["audit", "-f", "json", "--namespace", namespace]);
-    let output = command.env("KUBECONFIG", cluster.kubeconfig("admin")).output().unwrap();
+    command.args(["audit", "-f", "json"]).args(arguments);
+    command.env("KUBECONFIG", cluster.kubeconfig(user)).output().unwrap()
+}
+
+fn audit(cluster: &Cluster, namespace: &str) -> Value {
+    let output = run(cluster, "admin", &["--namespace", namespace]);
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     serde_json::from_slice(&output.stdout).unwrap()
 }
@@ -77,4 +82,47 @@ fn advisory_injects_nothing_and_says_so() {
     let report = audit(cluster, &namespace.name);
     assert_eq!(report["summary"]["injections"], json!({}));
     assert_eq!(report["summary"]["announcements"]["pre-stop-sleep"], 1);
+}
+
+/// Namespaces that the installed webhooks leave out are left out. Who may not see the
+/// webhooks is told so.
+#[test]
+fn the_installed_webhooks_say_which_namespaces_count() {
+    let Some(installed) = support::installed() else { return };
+    let cluster = installed.cluster;
+    let (judged, excluded) = (cluster.namespace(), cluster.namespace());
+    let (judged, excluded) = (judged.name.as_str(), excluded.name.as_str());
+    for namespace in [judged, excluded, RELEASE_NAMESPACE] {
+        let create = cluster.kubectl(["create", "--namespace", namespace, "-f", "-"]);
+        create.stdin(manifest("registry.example/app:1.0.0")).ok();
+    }
+    let skipped = |report: &Value| -> Vec<(String, String)> {
+        let skipped = report["skipped"].as_array().unwrap().iter();
+        let word = |value: &Value| value.as_str().unwrap().to_owned();
+        skipped.map(|it| (word(&it["namespace"]), word(&it["reason"]))).collect()
+    };
+    let left_out = |namespace: &str| (namespace.to_owned(), "excluded-namespace".to_owned());
+    assert_eq!(skipped(&audit(cluster, RELEASE_NAMESPACE)), [left_out(RELEASE_NAMESPACE)]);
+    assert_eq!(skipped(&audit(cluster, excluded)), []);
+
+    let values = format!("webhooks: {{excludedNamespaces: [{excluded}]}}");
+    gapless::upgrade(cluster, &installed.gapless, &values);
+    assert_eq!(skipped(&audit(cluster, excluded)), [left_out(excluded)]);
+    assert_eq!(skipped(&audit(cluster, judged)), []);
+
+    let role = ["--verb=list", "--resource=namespaces,deployments.apps"];
+    cluster.kubectl(["create", "clusterrole", "auditor"]).args(role).ok();
+    let binding = ["--clusterrole=auditor", "--user=team"];
+    cluster.kubectl(["create", "clusterrolebinding", "auditor"]).args(binding).ok();
+    let blind = support::eventually("the permissions", || {
+        let output = run(cluster, "team", &["--all-namespaces"]);
+        if output.status.success() { Ok(output) } else { Err(format!("{output:?}")) }
+    });
+    let note = "note: which namespaces the installed webhooks leave out is not known, only those of Kubernetes itself \
+                are left out: the permission to list mutatingwebhookconfigurations.admissionregistration.k8s.io is \
+                missing;";
+    let stderr = String::from_utf8(blind.stderr).unwrap();
+    assert!(stderr.starts_with(note), "{stderr}");
+    let report = serde_json::from_slice(&blind.stdout).unwrap();
+    assert_eq!(skipped(&report), []);
 }

@@ -418,16 +418,38 @@ fn colour_is_for_terminals() {
     assert!(!coloured("NO_COLOR", "1"));
 }
 
-/// A manifest may come from anybody: it must not write to the terminal.
+/// A manifest may come from anybody: it must not write to the terminal, and neither must
+/// what programs read from a report and show.
 #[test]
 fn no_control_characters_reach_the_terminal() {
-    let manifest = r#"{"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "a\u001b[2Jb\nc\u009b1m"}, "spec":
-{"revisionHistoryLimit": 0, "template": {"spec": {"containers": [{"name": "a\u001b]0;x\u0007", "image": "a\u001b[1m"}]}}}}"#;
-    for format in ["text", "github"] {
+    let manifest = r#"{"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {
+  "name": "a\u001b[2Jb\nc\u009b1m",
+  "annotations": {"gapless.dev/waive.single-replica": "so\u009b2J\u007f\t\u0000", "gapless.dev/waive.b\u0007": "x"}},
+"spec": {"replicas": 1, "revisionHistoryLimit": 0, "template": {"spec": {"containers": [
+  {"name": "a\u001b]0;x\u0007", "image": "a\u001b[1m\u007f", "ports": [{"containerPort": 80}]}]}}}}"#;
+    let is_control = |character: char| character.is_control() && character != '\n';
+    for format in ["text", "github", "json", "sarif"] {
         let checked = check_stdin(&["-f", format, "-"], &format!("{manifest}\n---\na: '\u{9b}\n"));
         assert_eq!(checked.code, 2);
-        let is_control = |character: char| character.is_control() && character != '\n';
+        assert!(checked.stdout.contains("mutable-image-tag"), "{format}: {}", checked.stdout);
+        assert!(checked.stdout.contains("a\u{fffd}[1m\u{fffd}"), "{format}: {}", checked.stdout);
         assert!(!checked.stdout.contains(is_control), "{format}: {:?}", checked.stdout);
+        if format == "json" || format == "sarif" {
+            let report = serde_json::from_str(&checked.stdout).unwrap();
+            assert!(!texts(&report).contains(is_control), "{format}: {report:#}");
+        }
+    }
+}
+
+/// All texts in it, as a reader sees them.
+fn texts(value: &Value) -> String {
+    match value {
+        Value::String(text) => format!("{text}\n"),
+        Value::Array(items) => items.iter().map(texts).collect(),
+        Value::Object(fields) => {
+            fields.iter().map(|(key, value)| format!("{key}\n{}", texts(value))).collect()
+        }
+        _ => String::new(),
     }
 }
 

@@ -14,6 +14,8 @@ mod calls;
 mod client;
 #[path = "load/crowd.rs"]
 mod crowd;
+#[path = "load/half_open.rs"]
+mod half_open;
 #[path = "load/memory.rs"]
 mod memory;
 #[path = "load/overload.rs"]

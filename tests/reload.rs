@@ -139,6 +139,24 @@ fn a_changed_file_takes_effect() {
     configured.assert_reloads(1, 0);
 }
 
+/// Prometheus does not see the increase of a counter that appears with 1.
+#[test]
+fn a_new_profile_has_its_series_at_zero() {
+    let configured = Configured::start("defaultProfile: production");
+    let series = |webhook: &str| {
+        let labels = "profile=\"payments\",operation=\"unknown\",dry_run=\"unknown\",decision=\"error\"";
+        format!("gapless_admission_requests_total{{webhook=\"{webhook}\",{labels}}} 0")
+    };
+    assert!(!configured.has_metric(&series("validate")));
+    configured.replace(file("profiles: {payments: {extends: production}}"));
+    eventually("the new profile", || {
+        configured.has_metric("gapless_config_reloads_total{result=\"success\"} 1")
+    });
+    for webhook in ["mutate", "validate"] {
+        eventually(webhook, || configured.has_metric(&series(webhook)));
+    }
+}
+
 #[test]
 fn a_bad_file_changes_nothing_but_what_is_said_about_it() {
     let configured = Configured::start("defaultProfile: production");

@@ -15,6 +15,8 @@ mod load;
 mod prober;
 #[path = "server/program.rs"]
 mod program;
+#[path = "self_managed/rotation.rs"]
+mod rotation;
 #[path = "self_managed/service.rs"]
 mod service;
 mod support;
@@ -79,6 +81,19 @@ fn no_call_is_lost_from_the_first_ca_to_the_end() {
     somebody_elses_secret_is_left_alone(cluster);
     nobody_is_ready_whose_ca_is_not_trusted(cluster);
     the_end(cluster, &replicas);
+}
+
+#[test]
+fn lifetimes_that_cannot_be_met_are_refused() {
+    let required =
+        "--self-managed-certificates --certificate-secret s --certificate-host h --webhook-configurations w";
+    let mut arguments: Vec<_> = required.split(' ').collect();
+    arguments.extend(["--certificate-lifetime", "2h", "--ca-lifetime", "1h"]);
+    let output = program::refusal(&arguments);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{stderr}");
+    let why = "error: --certificate-lifetime 7200s is longer than --ca-lifetime 3600s: ";
+    assert!(stderr.contains(why), "{stderr}");
 }
 
 /// The objects of the chart that say what its pods may do, as it renders them for a

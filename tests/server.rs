@@ -12,6 +12,8 @@
 mod answers;
 #[path = "server/clients.rs"]
 mod clients;
+#[path = "server/end.rs"]
+mod end;
 #[path = "server/process.rs"]
 mod process;
 #[path = "server/program.rs"]

@@ -9,6 +9,7 @@ use json_patch::PatchOperation;
 use super::envelope::{API_VERSION, KIND, Response, ResponseReview, Status, StatusCause, StatusDetails};
 use super::verdict::{Judged, Outcome};
 use crate::policy::{Profile, Waivers};
+use crate::printable::printable;
 use crate::waiver;
 
 /// All warnings of one request together, in characters: beyond it the API
@@ -27,14 +28,14 @@ impl ResponseBuilder {
 
     /// Lines for the user, in addition to those there are.
     pub fn warn(mut self, lines: impl IntoIterator<Item = String>) -> Self {
-        self.0.warnings.extend(lines.into_iter().map(|line| printable(&format!("gapless: {line}"))));
+        self.0.warnings.extend(lines.into_iter().map(|line| said(&format!("gapless: {line}"))));
         self
     }
 
     /// A fact for the audit log. The API server puts the webhook's name before
     /// the key, which must not contain a slash.
     pub fn audit(mut self, key: &'static str, value: impl Into<String>) -> Self {
-        let value = printable(&value.into());
+        let value = said(&value.into());
         if !value.is_empty() {
             self.0.audit_annotations.insert(key, value);
         }
@@ -65,8 +66,8 @@ impl ResponseBuilder {
         }
         let cause = |it: &&Judged| StatusCause {
             reason: it.finding.reason.as_str(),
-            message: format!("{} ({})", it.finding.message, it.finding.rule),
-            field: it.finding.field.to_string(),
+            message: said(&format!("{} ({})", it.finding.message, it.finding.rule)),
+            field: said(&it.finding.field.to_string()),
         };
         self.0.allowed = false;
         self.0.status = Some(Status {
@@ -75,7 +76,7 @@ impl ResponseBuilder {
             reason: "Forbidden",
             message: denial(judged, subject, profile),
             details: StatusDetails {
-                name: subject.name.to_owned(),
+                name: said(subject.name),
                 group: subject.group.to_owned(),
                 kind: subject.kind.to_owned(),
                 causes: denied.iter().map(cause).collect(),
@@ -111,7 +112,8 @@ fn denial(judged: &[Judged], subject: &Subject, profile: &Profile) -> String {
             judged.iter().filter(move |it| it.is_shown() && (it.outcome == Outcome::Deny) == is_denial);
         findings.map(|it| {
             let finding = &it.finding;
-            format!("{}\n    fix: {}\n    why: gapless rules {}", finding.line(), finding.fix, finding.rule)
+            let (line, fix) = (said(&finding.line()), said(&finding.fix));
+            format!("{line}\n    fix: {fix}\n    why: gapless rules {}", finding.rule)
         })
     };
     let denials: Vec<_> = part(true).collect();
@@ -138,10 +140,11 @@ fn denial(judged: &[Judged], subject: &Subject, profile: &Profile) -> String {
     message
 }
 
-/// A line without control characters: the API server drops a warning that has
-/// any, without a word (apimachinery, pkg/util/net/http.go).
-fn printable(line: &str) -> String {
-    line.chars().map(|character| if character.is_control() { ' ' } else { character }).collect()
+/// On one line, and printable: the API server drops a warning with control characters
+/// without a word (apimachinery, pkg/util/net/http.go), and a line break in a name would
+/// let it say anything here.
+fn said(text: &str) -> String {
+    printable(text).into_owned()
 }
 
 /// Drops the last warnings where all together are too long, and says so.
@@ -200,9 +203,9 @@ mod tests {
             response["response"]["status"]["message"],
             json!(
                 "Deployment \"web\" breaks a rule of profile production:\n\
-            spec.replicas: found\nthis (one)\n    fix: write that\n    why: gapless rules one\n\
+            spec.replicas: found this (one)\n    fix: write that\n    why: gapless rules one\n\
             warnings beside:\n\
-            spec.replicas: found\nthis (two)\n    fix: write that\n    why: gapless rules two\n\
+            spec.replicas: found this (two)\n    fix: write that\n    why: gapless rules two\n\
             to accept one: annotate with gapless.dev/waive.<rule>: <reason>"
             )
         );
@@ -210,7 +213,7 @@ mod tests {
         assert_eq!(
             response["response"]["status"]["details"]["causes"],
             json!([
-                {"reason": "FieldValueInvalid", "field": "spec.replicas", "message": "found\nthis (one)"},
+                {"reason": "FieldValueInvalid", "field": "spec.replicas", "message": "found this (one)"},
             ])
         );
         assert_eq!(response["response"]["uid"], "uid-1");
@@ -223,6 +226,54 @@ mod tests {
         let review = ResponseBuilder::allow("1").verdict(&judged, &SUBJECT, &Profile::production()).build();
         assert_eq!(review.response.warnings, ["gapless: spec.replicas: found this (two)"]);
         assert!(review.response.allowed);
+    }
+
+    #[test]
+    fn nothing_that_an_object_says_has_control_characters() {
+        let (hostile, shown) =
+            ("a\u{1b}[31m\u{9b}2J\u{7f}\0\tb\nc", "a\u{fffd}[31m\u{fffd}2J\u{fffd}\u{fffd} b c");
+        let finding = |rule| {
+            let field = FieldPath::new("spec").field(hostile);
+            let finding = Finding::invalid(rule, field, hostile, hostile);
+            Judged { finding, action: Action::Deny, outcome: Outcome::Deny, waived_because: None }
+        };
+        let subject = Subject { name: hostile, ..SUBJECT };
+        let judged = [finding("one"), Judged { outcome: Outcome::Warn, ..finding("two") }];
+        let review = ResponseBuilder::allow("uid-1")
+            .verdict(&judged, &subject, &Profile::production())
+            .warn([hostile.to_owned()])
+            .audit("findings", audit_findings(&judged))
+            .audit("waived", audit_waived(&BTreeMap::from([("one", hostile)])))
+            .build();
+        let response = serde_json::to_value(&review.response).unwrap();
+        let mut texts = Vec::new();
+        collect(&response, &mut texts);
+        for text in &texts {
+            assert!(!text.replace('\n', "").contains(char::is_control), "{text:?}");
+        }
+        let message = response["status"]["message"].as_str().unwrap();
+        assert!(
+            message.contains(&format!("\nspec.{shown}: {shown} (one)\n    fix: {shown}\n    why: ")),
+            "{message}"
+        );
+        assert_eq!(message.lines().count(), 9, "{message}");
+        let cause = &response["status"]["details"]["causes"][0];
+        assert_eq!(
+            (&cause["field"], &cause["message"]),
+            (&json!(format!("spec.{shown}")), &json!(format!("{shown} (one)")))
+        );
+        assert_eq!(response["status"]["details"]["name"], shown);
+        assert_eq!(response["warnings"], json!([format!("gapless: {shown}")]));
+        assert_eq!(response["auditAnnotations"]["waived"], format!("one: {shown}"));
+    }
+
+    fn collect<'v>(value: &'v serde_json::Value, texts: &mut Vec<&'v str>) {
+        match value {
+            serde_json::Value::String(text) => texts.push(text),
+            serde_json::Value::Array(items) => items.iter().for_each(|item| collect(item, texts)),
+            serde_json::Value::Object(fields) => fields.values().for_each(|value| collect(value, texts)),
+            _ => {}
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::{Judgement, Problem, Report, Subject};
 use crate::admission::Outcome;
 use crate::policy::InjectionMode;
+use crate::printable;
 use crate::report::json::FindingJson;
 
 /// What the fields are, for the help of the command line.
@@ -168,7 +169,7 @@ pub fn write(report: &Report) -> serde_json::Result<String> {
             .collect(),
         summary: summary(report),
     };
-    serde_json::to_string_pretty(&json).map(|text| text + "\n")
+    printable::to_json(&json).map(|text| text + "\n")
 }
 
 fn item<T>(subject: &Subject, what: T) -> Item<'_, T> {

@@ -421,6 +421,25 @@ mod tests {
     }
 
     #[test]
+    fn no_form_has_control_characters() {
+        let hostile = "a\u{1b}[31m\u{9b}2J\u{7f}\0\tb";
+        let mut object = live("shop", hostile, json!({"replicas": 1}));
+        object["spec"]["template"]["spec"]["containers"][0]["image"] = json!(hostile);
+        object["metadata"]["annotations"] = json!({"gapless.dev/waive.single-replica": hostile});
+        let broken = live("shop", hostile, json!({"strategy": {"type": [hostile]}}));
+        let report = audited(&[("shop", Some(hostile))], &[object, broken]);
+        let json = json::write(&report).expect("JSON");
+        // As a reader sees it.
+        let read = serde_json::from_str::<Value>(&json).expect("JSON");
+        assert_eq!(read["findings"][0]["name"], "a\u{fffd}[31m\u{fffd}2J\u{fffd}\u{fffd} b");
+        assert!(!json.contains("\\u0"), "{json}");
+        let text = anstream::adapter::strip_str(&text::write(&report)).to_string();
+        for form in [json, text] {
+            assert!(!form.replace('\n', "").contains(char::is_control), "{form:?}");
+        }
+    }
+
+    #[test]
     fn what_cannot_be_read_is_said_and_hides_nothing() {
         let broken = live("shop", "broken", json!({"replicas": "three"}));
         let report = audited(&[("shop", None)], &[broken, live("shop", "web", json!({}))]);

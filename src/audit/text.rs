@@ -7,6 +7,7 @@ use anstyle::{AnsiColor, Style};
 
 use super::{Count, Judgement, Report};
 use crate::policy::InjectionMode;
+use crate::printable::printable;
 
 const BOLD: Style = Style::new().bold();
 const RED: Style = AnsiColor::Red.on_default().bold();
@@ -32,7 +33,8 @@ pub fn write(report: &Report) -> String {
     for failed in &report.failed {
         text.push_str(&format!(
             "{RED}not judged{RED:#}: Deployment {}: {}\n\n",
-            failed.subject, failed.message
+            printable(&failed.subject.to_string()),
+            printable(&failed.message)
         ));
     }
     summary(report, &mut text);
@@ -87,7 +89,7 @@ fn summary(report: &Report, text: &mut String) {
         Some(context) => place.push_str(&format!(" of {} (context {context})", scope.server)),
         None => place.push_str(&format!(" of {}", scope.server)),
     }
-    text.push_str(&format!("{BOLD}{}{BOLD:#} in {}\n", deployments_of(count.deployments), clean(&place)));
+    text.push_str(&format!("{BOLD}{}{BOLD:#} in {}\n", deployments_of(count.deployments), printable(&place)));
     let denials = frequencies(&report.frequencies(Judgement::denials));
     let warnings = frequencies(&report.frequencies(Judgement::warnings));
     let mut line = |label: &str, what: String| text.push_str(&format!("  {label:15}{what}\n"));
@@ -112,10 +114,11 @@ fn summary(report: &Report, text: &mut String) {
     for (namespace, label) in &report.unknown_profiles {
         line(
             "note",
-            clean(&format!(
+            printable(&format!(
                 "there is no profile {label:?}, the label of namespace {namespace}; judged by {}",
                 report.default_profile
-            )),
+            ))
+            .into_owned(),
         );
     }
     let profiles = profiles(report);
@@ -172,7 +175,7 @@ fn aligned(rows: &Rows) -> String {
     for row in rows {
         for (position, (cell, width)) in row.iter().zip(&widths).enumerate() {
             let Cell { text: content, style } = cell;
-            text.push_str(&format!("{style}{content}{style:#}"));
+            text.push_str(&format!("{style}{}{style:#}", printable(content)));
             if position + 1 < columns {
                 text.push_str(&" ".repeat(width - cell.width() + 3));
             }
@@ -186,12 +189,6 @@ impl Cell {
     fn width(&self) -> usize {
         self.text.chars().count()
     }
-}
-
-/// Nothing in it that a terminal takes for a command: the kubeconfig's names may
-/// come from anybody.
-fn clean(text: &str) -> String {
-    text.chars().map(|it| if it.is_control() { char::REPLACEMENT_CHARACTER } else { it }).collect()
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use x509_parser::parse_x509_certificate;
 
 use super::files::{malformed, parse_chain, readable};
 use super::{CertificateError, crypto_provider};
-use crate::watched::WatchedFiles;
+use crate::watched::{Watched, WatchedFiles};
 
 /// The CA certificates by which clients are known, in one PEM file, and what was
 /// in it at the last look.
@@ -40,11 +40,18 @@ impl WatchedClientCa {
         let [path] = self.0.paths();
         path
     }
+}
 
-    /// Looks at the file; `None` if it is as it was.
-    pub fn look(&mut self) -> Option<Result<ClientCa, CertificateError>> {
+impl Watched for WatchedClientCa {
+    type Change = Result<ClientCa, CertificateError>;
+
+    fn look(&mut self) -> Option<Self::Change> {
         let [content] = self.0.look()?;
         Some(understand(self.path(), content))
+    }
+
+    fn forget(&mut self) {
+        self.0.forget();
     }
 }
 

@@ -8,7 +8,7 @@ use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::{CertificateError, ServingCertificate};
-use crate::watched::{Contents, WatchedFiles};
+use crate::watched::{Contents, Watched, WatchedFiles};
 
 /// The files of a certificate and its key, and what was in them at the last
 /// look.
@@ -40,7 +40,7 @@ impl WatchedPair {
     /// Looks at the files; `None` if they are as they were. Each content is
     /// refused only once; and one that was, because its time had not come, is
     /// returned when it has.
-    pub fn look(&mut self, now: Timestamp) -> Option<Result<ServingCertificate, CertificateError>> {
+    fn look_at(&mut self, now: Timestamp) -> Option<Result<ServingCertificate, CertificateError>> {
         let is_valid = |pair: &mut ServingCertificate| pair.validity.objection(now).is_none();
         let Some(contents) = self.files.look() else {
             return self.early.take_if(is_valid).map(Ok);
@@ -55,6 +55,18 @@ impl WatchedPair {
                 Err(CertificateError::NotValid { path, objection })
             }
         }))
+    }
+}
+
+impl Watched for WatchedPair {
+    type Change = Result<ServingCertificate, CertificateError>;
+
+    fn look(&mut self) -> Option<Self::Change> {
+        self.look_at(Timestamp::now())
+    }
+
+    fn forget(&mut self) {
+        self.files.forget();
     }
 }
 
@@ -299,17 +311,17 @@ mod tests {
         ] {
             write(certificate, key);
             let july = "2026-07-01T00:00:00Z".parse().expect("a time");
-            match (watched.look(july), expected) {
+            match (watched.look_at(july), expected) {
                 (None, None) | (Some(Ok(_)), Some("")) => {}
                 (Some(Err(error)), Some(expected)) if !expected.is_empty() => {
                     assert!(error.to_string().contains(expected), "{error}");
                 }
                 (looked, expected) => panic!("not {expected:?}: {looked:?}"),
             }
-            assert!(watched.look(july).is_none(), "{expected:?}");
+            assert!(watched.look_at(july).is_none(), "{expected:?}");
         }
         fs::remove_file(&certificate).expect("a file");
-        let error = watched.look(Timestamp::UNIX_EPOCH).expect("a change").expect_err("no file");
+        let error = watched.look_at(Timestamp::UNIX_EPOCH).expect("a change").expect_err("no file");
         assert!(error.to_string().starts_with("cannot read "), "{error}");
     }
 
@@ -322,7 +334,7 @@ mod tests {
         };
         let (certificate, key) = write(&now);
         let (_, mut watched) = WatchedPair::open(&certificate, &key).expect("a pair");
-        let mut look = |time: &str| watched.look(time.parse().expect("a time"));
+        let mut look = |time: &str| watched.look_at(time.parse().expect("a time"));
 
         write(&later);
         let error = look("2026-05-31T23:59:59Z").expect("a change").expect_err("not yet").to_string();

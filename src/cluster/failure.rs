@@ -4,6 +4,8 @@ use std::iter;
 
 use kube::client::AuthError;
 
+use crate::printable::printable;
+
 /// What was asked of the API server, for messages.
 #[derive(Clone, Copy, Debug)]
 pub struct Asked<'a> {
@@ -155,10 +157,9 @@ fn layers(error: &kube::Error) -> impl Iterator<Item = &(dyn std::error::Error +
     iter::successors(Some(error as &(dyn std::error::Error + 'static)), |error| error.source())
 }
 
-/// Text from elsewhere on one line, without what a terminal takes for a command.
+/// Text from elsewhere on one line, with single blanks.
 fn one_line(text: &str) -> String {
-    let words: Vec<&str> = text.split(|it: char| it.is_whitespace() || it.is_control()).collect();
-    words.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
+    printable(text).split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]
@@ -179,17 +180,21 @@ mod tests {
             ),
             (
                 403,
-                "the permission to list deployments.apps in namespace shop is missing; the API server says: why not",
+                "the permission to list deployments.apps in namespace shop is missing; the API server says: why not\u{fffd}",
             ),
-            (404, "why not"),
+            (404, "why not\u{fffd}"),
             (
                 410,
                 "the list of deployments.apps takes longer than the API server remembers it (410 Gone); try again with a larger --chunk-size, or for one namespace",
             ),
-            (500, "cannot list deployments.apps from the API server https://127.0.0.1:1: 500 why not"),
+            (
+                500,
+                "cannot list deployments.apps from the API server https://127.0.0.1:1: 500 why not\u{fffd}",
+            ),
         ];
         for (code, expected) in table {
-            let error = kube::Error::Api(Status::failure("why\nnot\u{1b}", "Reason").with_code(code).boxed());
+            let error =
+                kube::Error::Api(Status::failure("why\n\tnot\u{1b}", "Reason").with_code(code).boxed());
             assert_eq!(RequestError::new(&error, asked(Some("shop"))).to_string(), expected);
         }
     }

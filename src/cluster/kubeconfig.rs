@@ -10,7 +10,7 @@ use http::Uri;
 use http::header::{HeaderValue, USER_AGENT};
 use hyper_util::client::proxy::matcher::Matcher;
 use kube::Client;
-use kube::config::{Config, KubeConfigOptions, Kubeconfig, KubeconfigError};
+use kube::config::{AuthInfo, Config, KubeConfigOptions, Kubeconfig, KubeconfigError};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::failure;
@@ -101,7 +101,7 @@ pub async fn connect(choice: Choice<'_>) -> Result<Connection, ConnectError> {
         true => return Err(ConnectError::None { files: shown(&files) }),
         false => of_context(kubeconfig, choice.context).await?,
     };
-    read_token(&mut config)?;
+    check_token(&mut config.auth_info)?;
     config.connect_timeout = Some(CONNECT_TIMEOUT);
     config.read_timeout = Some(READ_TIMEOUT);
     config.reset_reader_on_write = true;
@@ -196,15 +196,21 @@ async fn of_context(
     Ok((config, Some(name)))
 }
 
-/// Takes the token from its file, as client-go does: it counts more than a token
-/// beside it, and may end in a line break.
-fn read_token(config: &mut Config) -> Result<(), ConnectError> {
-    let auth_info = &mut config.auth_info;
-    if let Some(path) = auth_info.token_file.take() {
+/// Prefers the token's file to a token beside it, as client-go does. kube reads the
+/// file again within a minute: the kubelet exchanges the token of a pod long before
+/// it expires (kubernetes, pkg/kubelet/token/token_manager.go).
+fn check_token(auth_info: &mut AuthInfo) -> Result<(), ConnectError> {
+    if let Some(path) = auth_info.token_file.clone() {
         let token = fs::read_to_string(&path);
         let token =
             token.map_err(|error| ConnectError::Unusable(format!("the token file {path}: {error}")))?;
-        auth_info.token = Some(token.trim().to_owned().into());
+        auth_info.token = None;
+        // kube sends the file as it is, client-go without the line break at the end of
+        // one that was written by hand. Such a file is read once.
+        if HeaderValue::from_str(&token).is_err() {
+            auth_info.token_file = None;
+            auth_info.token = Some(token.trim().to_owned().into());
+        }
     }
     // kube panics over a token that cannot be sent (tower-http,
     // `AddAuthorizationLayer::bearer`).
@@ -305,6 +311,27 @@ mod tests {
         let no_current = written(directory.path(), "c", &kubeconfig("''", &[("one", "https://one:1")]));
         let error = connected(&[no_current], None).await.expect_err("no context");
         assert_eq!(error, "there is no current-context in the kubeconfig; write --context with one of: one");
+    }
+
+    #[test]
+    fn a_token_file_is_followed_and_counts_more_than_a_token() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let in_use = |text: &str| {
+            let file = written(directory.path(), "token", text).display().to_string();
+            let token = Some("beside".to_owned().into());
+            let mut auth_info = AuthInfo { token_file: Some(file), token, ..AuthInfo::default() };
+            check_token(&mut auth_info).map_err(|error| error.to_string())?;
+            let token = auth_info.token.map(|token| token.expose_secret().to_owned());
+            Ok((auth_info.token_file.is_some(), token))
+        };
+        let on_one_line = "cannot use the kubeconfig: the token has line breaks or control characters in it; write it on one line";
+        for (text, expected) in [
+            ("token", Ok((true, None))),
+            ("token\n", Ok((false, Some("token".to_owned())))),
+            ("to\nken", Err(on_one_line.to_owned())),
+        ] {
+            assert_eq!(in_use(text), expected, "{text:?}");
+        }
     }
 
     #[test]

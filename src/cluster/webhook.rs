@@ -16,6 +16,7 @@ use serde_json::Value;
 
 use super::failure::{self, RequestError};
 use super::kubeconfig::Connection;
+use super::list::List;
 use super::object::Place;
 
 /// A kind of webhook configuration.
@@ -26,6 +27,8 @@ pub struct Configurations {
     resource: &'static str,
     plural: &'static str,
 }
+
+const ROOT: &str = "/apis/admissionregistration.k8s.io/v1";
 
 /// Both kinds.
 pub const CONFIGURATIONS: [Configurations; 2] = [
@@ -44,13 +47,12 @@ pub const CONFIGURATIONS: [Configurations; 2] = [
 impl Configurations {
     /// Where the configuration of this name is.
     pub fn place<'a>(&self, name: &'a str) -> Place<'a> {
-        Place {
-            resource: self.resource,
-            root: "/apis/admissionregistration.k8s.io/v1",
-            plural: self.plural,
-            namespace: None,
-            name,
-        }
+        Place { resource: self.resource, root: ROOT, plural: self.plural, namespace: None, name }
+    }
+
+    /// All of this kind.
+    pub fn list(&self, limit: u32) -> List<'static> {
+        List { resource: self.resource, root: ROOT, plural: self.plural, namespace: None, limit }
     }
 }
 

@@ -5,17 +5,20 @@ use std::process::ExitCode;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use serde_json::Value;
 use tokio::runtime;
 
 use super::output;
-use crate::audit::namespaces::Namespaces;
+use crate::audit::namespaces::{InstalledWebhooks, Namespaces};
 use crate::audit::{self, Audit, Report, Scope};
 use crate::cli::{AuditArguments, AuditFormat, namespace_name};
 use crate::cluster::failure::RequestError;
 use crate::cluster::kubeconfig::{self, Choice, Connection};
 use crate::cluster::list::{self, List, Page};
+use crate::cluster::webhook::CONFIGURATIONS;
 use crate::config;
 use crate::policy::Policy;
+use crate::printable::printable;
 
 /// Something would be denied.
 const DENIED: u8 = 1;
@@ -57,6 +60,8 @@ async fn audit(arguments: &AuditArguments, policy: &Policy) -> anyhow::Result<Re
         Some(name) => one_namespace(&connection, name, policy).await?,
         None => all_namespaces(&connection, arguments.chunk_size, policy).await?,
     };
+    let webhooks = installed_webhooks(&connection, arguments.chunk_size, namespace.is_none()).await?;
+    let namespaces = namespaces.with_webhooks(webhooks);
     let today = Timestamp::now().to_zoned(TimeZone::UTC).date();
     let deployments = List {
         resource: "deployments.apps",
@@ -114,6 +119,34 @@ async fn all_namespaces<'p>(
     list.read(connection, || Namespaces::new(policy), take, || restarted(list.resource)).await
 }
 
+/// The webhooks of gapless in the cluster. Without the permission nothing is known of
+/// them; those who ask about all namespaces are told so.
+async fn installed_webhooks(
+    connection: &Connection,
+    limit: u32,
+    all_namespaces: bool,
+) -> Result<InstalledWebhooks, RequestError> {
+    let mut webhooks = InstalledWebhooks::default();
+    for configurations in CONFIGURATIONS {
+        let list = configurations.list(limit);
+        let take = |all: &mut Vec<Value>, page: Page| all.extend(page.items);
+        match list.read(connection, Vec::new, take, || restarted(list.resource)).await {
+            Ok(all) => all.iter().for_each(|it| webhooks.add(it)),
+            Err(error @ (RequestError::Forbidden { .. } | RequestError::NotFound { .. })) => {
+                if all_namespaces {
+                    note(&format!(
+                        "which namespaces the installed webhooks leave out is not known, only those of Kubernetes \
+                         itself are left out: {error}"
+                    ));
+                }
+                return Ok(InstalledWebhooks::default());
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(webhooks)
+}
+
 fn restarted(resource: &str) {
     note(&format!(
         "the API server no longer knows the rest of the list of {resource} (410 Gone); starting again"
@@ -122,7 +155,7 @@ fn restarted(resource: &str) {
 
 fn note(text: &str) {
     // Nothing can be done about a closed standard error.
-    let _ = writeln!(io::stderr(), "note: {text}");
+    let _ = writeln!(io::stderr(), "note: {}", printable(text));
 }
 
 /// One line on a terminal that says how far it is.

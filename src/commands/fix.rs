@@ -21,6 +21,7 @@ use crate::injection::InjectError;
 use crate::offline::inputs;
 use crate::offline::source::{BYTE_ORDER_MARK, Name, Source, Unreadable};
 use crate::policy::Profile;
+use crate::printable::printable;
 use crate::report::{InputError, text};
 
 /// Something is left to do.
@@ -129,7 +130,8 @@ impl Run<'_> {
     /// What is done to one Deployment.
     fn message(&self, deployment: &Deployment) -> String {
         let Deployment { name, place, outcome, problems } = deployment;
-        let name = printable(name);
+        let (name, place) = (printable(name), place.to_string());
+        let place = printable(&place);
         let mut message = String::new();
         match outcome {
             Ok(added) => {
@@ -185,11 +187,6 @@ fn one_error(unreadable: Unreadable) -> Vec<InputError> {
 fn line(message: &mut String, text: &str) {
     // Writing to memory does not fail.
     let _ = writeln!(message, "{text}");
-}
-
-/// Without what a terminal might take for a command.
-fn printable(text: &str) -> String {
-    text.replace(char::is_control, "\u{fffd}")
 }
 
 /// Replaces the content of a file, at once: whoever reads it sees either the old

@@ -12,6 +12,7 @@ use super::sample::REVIEW;
 use crate::cli::PingArguments;
 use crate::cluster::kubeconfig::{self, Choice, Connection};
 use crate::cluster::webhook::{Answer, CONFIGURATIONS, CallError, Webhook};
+use crate::printable::printable;
 
 /// A webhook does not answer.
 const SILENT: u8 = 1;
@@ -83,7 +84,7 @@ fn report(calls: &[Call]) -> String {
             Err(error) => format!("FAILS: {error}"),
         };
         // Writing to a String never fails.
-        let _ = writeln!(lines, "{webhook:width$}  {outcome}");
+        let _ = writeln!(lines, "{webhook:width$}  {}", printable(&outcome));
     }
     lines
 }

@@ -33,6 +33,7 @@ use crate::server::ops::{self, Ops};
 use crate::server::shutdown::{Signals, Termination};
 use crate::server::webhooks::{self, Webhooks};
 use crate::server::{End, Patience, Server, ServerError, Services};
+use crate::watched::{Supervisor, Watched};
 use crate::{telemetry, watched};
 
 /// Serves until a signal ends it.
@@ -86,13 +87,14 @@ pub fn run(arguments: &ServeArguments) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// Threads for connections and small reviews, and one for large reviews: glibc gives
-/// each thread a heap of its own, and a heap stays as large as it once was. The pod's
-/// memory has a limit, whereas the node may have any number of processors.
+/// Threads for connections and small reviews, and two for large reviews, of which the
+/// second is started only if the first has outlasted its caller: glibc gives each thread a
+/// heap of its own, and a heap stays as large as it once was. The pod's memory has a
+/// limit, whereas the node may have any number of processors.
 fn runtime() -> io::Result<Runtime> {
     const MOST_WORKERS: usize = 4;
     let workers = available_parallelism().map_or(1, NonZeroUsize::get).min(MOST_WORKERS);
-    Builder::new_multi_thread().worker_threads(workers).max_blocking_threads(1).enable_all().build()
+    Builder::new_multi_thread().worker_threads(workers).max_blocking_threads(2).enable_all().build()
 }
 
 /// Lets this process open as many files as it may: each connection is one.
@@ -111,51 +113,49 @@ fn allow_many_connections() {
 /// Puts each change of the configuration file into force, as far as it can be
 /// used.
 fn follow_config(
-    mut file: WatchedConfig,
+    file: WatchedConfig,
     interval: Duration,
     config: Arc<LiveConfig>,
     metrics: Arc<Metrics>,
 ) -> io::Result<()> {
     let path = file.path().display().to_string();
-    watched::follow(
-        interval,
-        move || file.look(),
-        move |outcome| {
-            metrics.record_config_reload(outcome.is_ok());
-            match &outcome {
-                Ok(policy) => {
-                    let profiles = policy.profile_names().collect::<Vec<_>>().join(",");
-                    let default_profile = policy.default_profile().map_or(Policy::OFF, |it| it.name.as_str());
-                    tracing::info!(
-                        file = path,
-                        default_profile,
-                        profiles,
-                        "the configuration has changed and is in force"
-                    );
-                }
-                Err(error) => {
-                    let error = watched::describe(error);
-                    tracing::error!(
-                        file = path,
-                        error,
-                        "the configuration has changed and cannot be used, the older one stays in force"
-                    );
-                }
+    let supervisor = Supervisor::new("the configuration", metrics.clone());
+    watched::follow(file, interval, supervisor, move |outcome| {
+        metrics.record_config_reload(outcome.is_ok());
+        match &outcome {
+            Ok(policy) => {
+                metrics.create_profiles(policy);
+                let profiles = policy.profile_names().collect::<Vec<_>>().join(",");
+                let default_profile = policy.default_profile().map_or(Policy::OFF, |it| it.name.as_str());
+                tracing::info!(
+                    file = path,
+                    default_profile,
+                    profiles,
+                    "the configuration has changed and is in force"
+                );
             }
-            config.apply(outcome);
-        },
-    )
+            Err(error) => {
+                let error = watched::describe(error);
+                tracing::error!(
+                    file = path,
+                    error,
+                    "the configuration has changed and cannot be used, the older one stays in force"
+                );
+            }
+        }
+        config.apply(outcome);
+    })
 }
 
 /// Serves with each change of the certificate's files, as far as it can be used.
 fn follow_certificate(
-    mut pair: WatchedPair,
+    pair: WatchedPair,
     interval: Duration,
     certificates: Arc<CertificateStore>,
     metrics: Arc<Metrics>,
 ) -> io::Result<()> {
     let file = pair.path().display().to_string();
-    let look = move || pair.look(Timestamp::now());
+    let supervisor = Supervisor::new("the certificate", metrics.clone());
     let use_it = {
         let (file, metrics) = (file.clone(), metrics.clone());
         move |certificate: ServingCertificate| {
@@ -166,20 +166,21 @@ fn follow_certificate(
         }
     };
     let refused = "the certificate has changed and cannot be used, the older one is still served";
-    follow_pem(file, interval, metrics, refused, look, use_it)
+    follow_pem(pair, interval, supervisor, metrics, file, refused, use_it)
 }
 
 /// Uses each change of a file that TLS depends on, as far as it can be used; if not,
-/// `refused` is logged. Both are counted.
-fn follow_pem<T>(
-    file: String,
+/// the file and `refused` are logged. Both are counted.
+fn follow_pem<T, W: Watched<Change = Result<T, CertificateError>>>(
+    watched: W,
     interval: Duration,
+    supervisor: Supervisor,
     metrics: Arc<Metrics>,
+    file: String,
     refused: &'static str,
-    look: impl FnMut() -> Option<Result<T, CertificateError>> + Send + 'static,
     mut use_it: impl FnMut(T) + Send + 'static,
 ) -> io::Result<()> {
-    watched::follow(interval, look, move |outcome| {
+    watched::follow(watched, interval, supervisor, move |outcome| {
         metrics.record_certificate_reload(outcome.is_ok());
         match outcome {
             Ok(changed) => use_it(changed),
@@ -201,6 +202,7 @@ fn provide_certificate(
     metrics: &Arc<Metrics>,
 ) -> anyhow::Result<Option<PathBuf>> {
     if let Some(settings) = settings(&arguments.self_managed) {
+        settings.check()?;
         let nothing_named = Choice { kubeconfig: None, context: None };
         let connection = runtime.block_on(kubeconfig::connect(nothing_named))?;
         let keeper = Keeper::new(settings, connection, certificates.clone(), metrics.clone());
@@ -234,7 +236,7 @@ fn known_clients(
     metrics: &Arc<Metrics>,
 ) -> anyhow::Result<Option<Arc<dyn ClientCertVerifier>>> {
     let Some(path) = &arguments.client_ca else { return Ok(None) };
-    let (ca, mut watched) = WatchedClientCa::open(path)?;
+    let (ca, watched) = WatchedClientCa::open(path)?;
     let clients = Arc::new(ClientVerifier::new(ca, arguments.client_name.clone()));
     let file = path.display().to_string();
     let use_it = {
@@ -245,7 +247,9 @@ fn known_clients(
         }
     };
     let refused = "the CA of clients has changed and cannot be used, the older one is still trusted";
-    follow_pem(file, arguments.tls_poll_interval, metrics.clone(), refused, move || watched.look(), use_it)?;
+    let supervisor = Supervisor::new("the CA of clients", metrics.clone());
+    let interval = arguments.tls_poll_interval;
+    follow_pem(watched, interval, supervisor, metrics.clone(), file, refused, use_it)?;
     Ok(Some(clients))
 }
 

@@ -17,6 +17,7 @@ use serde_saphyr::{Error as YamlError, MessageFormatter, UserMessageFormatter};
 
 use crate::offline::node::Node;
 use crate::policy::{Policy, UnknownProfile};
+use crate::printable::printable;
 use crate::watched::read;
 use compile::{DEFAULT_PROFILE, compile};
 use written::GaplessConfiguration;
@@ -171,7 +172,7 @@ fn describe(error: &YamlError) -> String {
         YamlError::Unexpected { expected: "string scalar", .. }
         | YamlError::ExternallyTaggedEnumExpectedScalarOrMapping { .. } => "expected text".to_owned(),
         YamlError::InvalidScalar { ty: "boolean", .. } => "expected true or false".to_owned(),
-        other => UserMessageFormatter.format_message(other).replace(char::is_control, " "),
+        other => printable(&UserMessageFormatter.format_message(other)).into_owned(),
     }
 }
 

@@ -7,7 +7,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 
 use super::{ConfigError, understand};
 use crate::policy::Policy;
-use crate::watched::{WatchedFiles, describe};
+use crate::watched::{Watched, WatchedFiles, describe};
 
 /// The configuration in force. It is exchanged as a whole.
 #[derive(Debug)]
@@ -67,11 +67,18 @@ impl WatchedConfig {
         let [path] = self.file.paths();
         path
     }
+}
 
-    /// Looks at the file; `None` if it is as it was.
-    pub fn look(&mut self) -> Option<Result<Policy, ConfigError>> {
+impl Watched for WatchedConfig {
+    type Change = Result<Policy, ConfigError>;
+
+    fn look(&mut self) -> Option<Self::Change> {
         let [content] = self.file.look()?;
         Some(understand(self.path(), content))
+    }
+
+    fn forget(&mut self) {
+        self.file.forget();
     }
 }
 

@@ -152,6 +152,12 @@ impl Draft {
         }
         let mut users = live.clone();
         left_overs.iter().for_each(|path| parts::remove(&mut users, path));
+        // With what the API server filled into a handler of gapless'.
+        let complete: Vec<&str> = parts::handlers(&users).collect();
+        let is_gone = |handler: &&str| !complete.contains(handler);
+        for handler in parts::handlers(live).filter(is_gone) {
+            parts::remove(&mut users, &[handler.to_owned()]);
+        }
         self.set(field, users)
     }
 

@@ -128,8 +128,10 @@ fn recognize_second_call(owners: &mut Owners, terms: Terms) -> Result<(), Inject
     }
     owners.set_second_call(fields.clone());
     let mut draft = Draft::of(owners);
-    for field in &fields {
-        draft.take(field);
+    for field in owners.recorded_fields() {
+        if owners.owner(&field) == Owner::Gapless {
+            draft.take(&field);
+        }
     }
     let users = Workload::read(&draft.object)?;
     let filled =
@@ -246,3 +248,6 @@ pub fn same_to_the_api(left: &Value, right: &Value) -> bool {
         _ => left == right,
     }
 }
+
+#[cfg(test)]
+mod tests;

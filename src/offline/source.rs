@@ -5,6 +5,8 @@ use std::fs;
 use std::io::{self, Read};
 use std::path::PathBuf;
 
+use crate::printable::printable;
+
 /// Bytes of a line that are shown before, in and after the marked part. More
 /// is of no use to anybody, and a List in compact JSON is one single line.
 const SHOWN: usize = 160;
@@ -164,11 +166,6 @@ impl Excerpt {
         let (start, end) = (head.len(), head.len() + marked.len());
         Some(Excerpt { line: format!("{head}{marked}{tail}"), start, end, is_cut })
     }
-}
-
-/// Without what a terminal might take for a command.
-fn printable(text: &str) -> String {
-    text.replace(|character: char| character.is_control() && character != '\t', "\u{fffd}")
 }
 
 impl fmt::Display for Name {

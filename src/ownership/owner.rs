@@ -1,13 +1,13 @@
 //! The table that says whose field it is, and what is known of each field of
 //! one request to ask it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use serde_json::Value;
 
 use super::containers::Containers;
-use super::intent::{Intent, Origin, Proof};
+use super::intent::{Intent, LAST_APPLIED, Origin, Proof};
 use super::parts::{self, PartPath, parts, same_value};
 use super::record::{self, InjectedField, Record};
 
@@ -153,6 +153,11 @@ impl<'a> Owners<'a> {
         if let (Err(record::Unreadable), Some(old)) = (Record::read(change.object), &old) {
             new.record = old.record.clone();
         }
+        // A proof that comes with a change of managedFields alone counts from the next
+        // request on, also if another webhook has stamped an annotation meanwhile.
+        if let Some(old_object) = change.old_object.filter(|old| brings_no_proof(change.object, old)) {
+            new.intent = Intent::new(old_object, change.origin);
+        }
         let (is_undo, changes_template) = (change.is_undo, old.is_none());
         let second_call = BTreeSet::new();
         Owners { new, old, is_undo, changes_template, replaces_api_defaults, waived, second_call }
@@ -250,6 +255,8 @@ impl<'a> Owners<'a> {
 
     fn presence(&self, field: &InjectedField, live: Option<&Value>) -> Presence {
         match live {
+            // The API server fills it in, if it has not yet done so.
+            None if field.api_default().is_some() => Presence::ApiDefault,
             None => Presence::Absent,
             Some(live) if self.is_remainder(field, live) => Presence::Absent,
             Some(live) if field.api_default().as_ref() == Some(live) => Presence::ApiDefault,
@@ -326,7 +333,9 @@ impl<'a> Owners<'a> {
 
     /// Whether somebody provably wrote any part of the value.
     fn is_proven(&self, field: &InjectedField, live: Option<&Value>) -> bool {
-        let Some(live) = live else { return false };
+        // The API server leaves 0 seconds out of the JSON.
+        let api_default = field.api_default().filter(|_| self.new.intent.origin() == Origin::ApiServer);
+        let Some(live) = live.or(api_default.as_ref()) else { return false };
         if field.has_parts() {
             return parts(live).keys().any(|path| self.is_part_proven(field, path, live));
         }
@@ -352,13 +361,13 @@ impl<'a> Owners<'a> {
 
     fn proofs(&self, field: &InjectedField, path: &PartPath, live: &Value) -> Vec<Proof<'a>> {
         let stored_entry = self.old.as_ref().and_then(|old| old.entry(field));
-        let new_entry = self.new.entry(field);
+        let entry = self.entry(field, Some(live));
         // An undo brings no proof. The first of its two calls may have written the
         // entry of a value that the stored object's proofs speak of by chance.
-        if self.is_undo && stored_entry.is_none() && new_entry.is_some() {
+        if self.is_undo && stored_entry.is_none() && entry.is_some() {
             return Vec::new();
         }
-        let is_recorded = stored_entry.is_some() || self.entry(field, Some(live)).is_some();
+        let is_recorded = stored_entry.is_some() || entry.is_some();
         self.new.intent.proofs(field, path, live, is_recorded)
     }
 
@@ -446,6 +455,19 @@ impl<'a> Owners<'a> {
         left.retain(|path| is_known && (stays_complete || parts::handler_of(path).is_none()));
         left
     }
+}
+
+/// Whether an update changes nothing that a user could have meant by it: neither
+/// spec nor labels, nor annotations that are about gapless or are proofs.
+fn brings_no_proof(object: &Value, old_object: &Value) -> bool {
+    let annotations = |object: &Value| -> BTreeMap<String, Value> {
+        let annotations = object.pointer("/metadata/annotations").and_then(Value::as_object);
+        let counts = |key: &String| key == LAST_APPLIED || key.starts_with("gapless.dev/");
+        let counting = annotations.into_iter().flatten().filter(|(key, _)| counts(key));
+        counting.map(|(key, value)| (key.clone(), value.clone())).collect()
+    };
+    ["/spec", "/metadata/labels"].iter().all(|field| object.pointer(field) == old_object.pointer(field))
+        && annotations(object) == annotations(old_object)
 }
 
 #[cfg(test)]

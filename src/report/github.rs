@@ -4,6 +4,7 @@
 use super::{Entry, Report};
 use crate::admission::Outcome;
 use crate::offline::source::{Name, Place};
+use crate::printable::printable_lines;
 
 /// The report as workflow commands, and the numbers as an ordinary line. What is
 /// waived is left out.
@@ -61,12 +62,9 @@ fn command(level: &str, place: &Place, title: &str, message: &str) -> String {
 }
 
 /// As GitHub's own toolkit escapes a message (actions/toolkit,
-/// packages/core/src/command.ts).
+/// packages/core/src/command.ts). The log shows what it gets.
 fn escape(text: &str) -> String {
-    // The log shows what it gets, and names may come from anybody.
-    let is_harmful = |character: char| character.is_control() && !matches!(character, '\r' | '\n' | '\t');
-    let text = text.replace(is_harmful, "\u{fffd}");
-    text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
+    printable_lines(text).replace('%', "%25").replace('\n', "%0A")
 }
 
 fn escape_property(text: &str) -> String {
@@ -84,7 +82,7 @@ mod tests {
         let place = Place { name, position: Some(Position { line: 3, column: 5 }), excerpt: None };
         assert_eq!(
             command("error", &place, "a:b", "50%, x:\u{1b}y\r\n::error::z"),
-            "::error file=a%2Cb%3A100%25%0A.yaml,line=3,col=5,title=a%3Ab::50%25, x:\u{fffd}y%0D%0A::error::z\n"
+            "::error file=a%2Cb%3A100%25%0A.yaml,line=3,col=5,title=a%3Ab::50%25, x:\u{fffd}y %0A::error::z\n"
         );
         let place = Place { name: Name::Stdin, ..place };
         assert_eq!(command("notice", &place, "t", "m"), "::notice title=t::m\n");

@@ -6,6 +6,7 @@ use super::{Report, Subject, Summary};
 use crate::admission::Judged;
 use crate::finding::Action;
 use crate::offline::source::Place;
+use crate::printable;
 
 /// What the fields are, for the help of the command line.
 pub const SHAPE: &str = "\
@@ -168,7 +169,7 @@ pub fn write(report: &Report) -> serde_json::Result<String> {
         errors: errors.collect(),
         summary: report.summary(),
     };
-    serde_json::to_string_pretty(&json).map(|text| text + "\n")
+    printable::to_json(&json).map(|text| text + "\n")
 }
 
 impl From<&Place> for PlaceJson {

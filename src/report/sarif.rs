@@ -10,6 +10,7 @@ use crate::admission::Outcome;
 use crate::finding::Action;
 use crate::offline::source::{Name, Place};
 use crate::policy::Profile;
+use crate::printable;
 use crate::rules::{RULES, Rule};
 
 const SCHEMA: &str =
@@ -51,7 +52,7 @@ pub fn write(report: &Report, profile: Option<&Profile>) -> serde_json::Result<S
             "results": results,
         }],
     });
-    serde_json::to_string_pretty(&log).map(|text| text + "\n")
+    printable::to_json(&log).map(|text| text + "\n")
 }
 
 fn rule(rule: &Rule, profile: Option<&Profile>) -> Value {

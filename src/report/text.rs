@@ -1,10 +1,11 @@
 //! For people: each finding with the line that it is about.
 
-use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet, normalize_untrusted_str};
+use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 
 use super::{Entry, Found, InputError, Judgement, Problem, Report, Skipped};
 use crate::admission::{Outcome, Skip};
 use crate::offline::source::Place;
+use crate::printable::printable;
 
 /// The report, with terminal styles in it.
 pub fn write(report: &Report) -> String {
@@ -111,13 +112,6 @@ fn message(
     text.push_str("\n\n");
 }
 
-/// The text on one line, and nothing in it that a terminal takes for a command:
-/// names and reasons may come from anybody.
 fn clean(text: &str) -> String {
-    let replace = |character: char| match character {
-        '\n' | '\r' | '\t' => ' ',
-        character if character.is_control() => char::REPLACEMENT_CHARACTER,
-        character => character,
-    };
-    normalize_untrusted_str(&text.trim().chars().map(replace).collect::<String>())
+    printable(text.trim()).into_owned()
 }

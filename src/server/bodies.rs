@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use axum::body::{Body, HttpBody};
 use futures_util::StreamExt;
@@ -11,16 +10,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::failure::Failure;
-
-/// The largest body, in bytes. The API server accepts objects of 3 MiB, and a
-/// review holds up to two.
-pub const BODY_LIMIT: usize = 8 * 1024 * 1024;
-
-/// All bodies that are arriving or under review, in bytes.
-const ROOM: usize = 2 * BODY_LIMIT;
-
-/// After this time a body is slow. Within a cluster it arrives in milliseconds.
-const PATIENCE: Duration = Duration::from_secs(1);
+use super::limits::{BODIES_SIZE, BODY_SIZE, BODY_TIME};
 
 /// All bodies that take up memory.
 ///
@@ -52,7 +42,7 @@ struct HeldBody {
 
 impl HeldBody {
     fn gives_way(&self) -> bool {
-        self.evict.is_some() && self.size > 0 && self.since.elapsed() >= PATIENCE
+        self.evict.is_some() && self.size > 0 && self.since.elapsed() >= BODY_TIME
     }
 }
 
@@ -78,7 +68,7 @@ impl AsRef<[u8]> for ReceivedBody {
 
 impl Default for Bodies {
     fn default() -> Self {
-        let held = Held { free: ROOM, bodies: BTreeMap::new(), next_number: 0 };
+        let held = Held { free: BODIES_SIZE, bodies: BTreeMap::new(), next_number: 0 };
         Bodies { held: Mutex::new(held) }
     }
 }
@@ -91,7 +81,7 @@ impl Bodies {
     /// there is no room. In the last case it is read all the same, and thrown
     /// away: so the client hears of it for sure, and its connection stays usable.
     pub async fn receive(self: &Arc<Self>, body: Body) -> Result<ReceivedBody, Failure> {
-        if body.size_hint().lower() > BODY_LIMIT as u64 {
+        if body.size_hint().lower() > BODY_SIZE as u64 {
             return Err(Failure::too_large());
         }
         let (share, evicted) = self.share();
@@ -166,7 +156,7 @@ impl Drop for Share {
 }
 
 async fn read(body: Body, share: &Share) -> Result<Vec<u8>, Failure> {
-    let announced = usize::try_from(body.size_hint().lower()).unwrap_or(BODY_LIMIT);
+    let announced = usize::try_from(body.size_hint().lower()).unwrap_or(BODY_SIZE);
     let mut pieces = body.into_data_stream();
     let mut bytes = Vec::new();
     let mut size = 0;
@@ -174,7 +164,7 @@ async fn read(body: Body, share: &Share) -> Result<Vec<u8>, Failure> {
     while let Some(piece) = pieces.next().await {
         let piece = piece.map_err(|error| Failure::unreadable(&error))?;
         size += piece.len();
-        if size > BODY_LIMIT {
+        if size > BODY_SIZE {
             return Err(Failure::too_large());
         }
         if size > bytes.capacity() {
@@ -249,77 +239,77 @@ mod tests {
         let pieces = ["{\"a\"", ": 1}"].map(|text| Ok::<_, io::Error>(Bytes::from(text)));
         let body = bodies.receive(Body::from_stream(stream::iter(pieces))).await.expect("a body");
         assert_eq!(body.as_ref(), b"{\"a\": 1}");
-        assert_eq!(free(&bodies), ROOM - body.bytes.capacity());
+        assert_eq!(free(&bodies), BODIES_SIZE - body.bytes.capacity());
         drop(body);
-        assert_eq!(free(&bodies), ROOM);
+        assert_eq!(free(&bodies), BODIES_SIZE);
     }
 
     #[tokio::test]
     async fn a_client_that_goes_away_leaves_its_room() {
         let bodies = Arc::<Bodies>::default();
         let receiving = begin(&bodies, stalled(MIB)).await;
-        assert_eq!(free(&bodies), ROOM - MIB);
+        assert_eq!(free(&bodies), BODIES_SIZE - MIB);
         drop(receiving);
-        assert_eq!(free(&bodies), ROOM);
+        assert_eq!(free(&bodies), BODIES_SIZE);
 
         let broken = stream::iter([piece(MIB), Err(io::Error::other("gone"))]);
         assert_eq!(code(bodies.receive(Body::from_stream(broken)).await), StatusCode::BAD_REQUEST);
-        assert_eq!(free(&bodies), ROOM);
+        assert_eq!(free(&bodies), BODIES_SIZE);
     }
 
     #[tokio::test]
     async fn a_body_that_is_too_large_is_refused_at_once() {
         let bodies = Arc::<Bodies>::default();
-        assert!(bodies.receive(whole(BODY_LIMIT)).await.is_ok());
-        assert_eq!(code(bodies.receive(whole(BODY_LIMIT + 1)).await), StatusCode::PAYLOAD_TOO_LARGE);
+        assert!(bodies.receive(whole(BODY_SIZE)).await.is_ok());
+        assert_eq!(code(bodies.receive(whole(BODY_SIZE + 1)).await), StatusCode::PAYLOAD_TOO_LARGE);
         // This one says so itself, and nothing of it is read.
-        let announced = Body::from(vec![b' '; BODY_LIMIT + 1]);
+        let announced = Body::from(vec![b' '; BODY_SIZE + 1]);
         assert_eq!(code(bodies.receive(announced).await), StatusCode::PAYLOAD_TOO_LARGE);
-        assert_eq!(free(&bodies), ROOM);
+        assert_eq!(free(&bodies), BODIES_SIZE);
     }
 
     #[tokio::test(start_paused = true)]
     async fn beyond_the_room_a_body_is_refused_and_takes_nothing() {
         let bodies = Arc::<Bodies>::default();
         let mut complete = Vec::new();
-        for _ in 0..ROOM / BODY_LIMIT {
-            complete.push(bodies.receive(whole(BODY_LIMIT)).await.expect("a body"));
+        for _ in 0..BODIES_SIZE / BODY_SIZE {
+            complete.push(bodies.receive(whole(BODY_SIZE)).await.expect("a body"));
         }
         assert_eq!(free(&bodies), 0);
         // However long it takes: what is complete does not give way.
-        sleep(10 * PATIENCE).await;
+        sleep(10 * BODY_TIME).await;
         assert_eq!(code(bodies.receive(whole(1)).await), StatusCode::TOO_MANY_REQUESTS);
         complete.pop();
-        assert!(bodies.receive(whole(BODY_LIMIT)).await.is_ok());
+        assert!(bodies.receive(whole(BODY_SIZE)).await.is_ok());
         // It has given back the part that it had room for.
-        let pieces = Body::from_stream(stream::iter([piece(BODY_LIMIT / 2), piece(BODY_LIMIT / 2)]));
-        let other = bodies.receive(whole(BODY_LIMIT * 3 / 4)).await.expect("a body");
+        let pieces = Body::from_stream(stream::iter([piece(BODY_SIZE / 2), piece(BODY_SIZE / 2)]));
+        let other = bodies.receive(whole(BODY_SIZE * 3 / 4)).await.expect("a body");
         assert_eq!(code(bodies.receive(pieces).await), StatusCode::TOO_MANY_REQUESTS);
-        assert_eq!(free(&bodies), BODY_LIMIT / 4);
+        assert_eq!(free(&bodies), BODY_SIZE / 4);
         drop((other, complete));
-        assert_eq!(free(&bodies), ROOM);
+        assert_eq!(free(&bodies), BODIES_SIZE);
     }
 
     #[tokio::test(start_paused = true)]
     async fn slow_bodies_give_way_the_oldest_first() {
         let bodies = Arc::<Bodies>::default();
         let nothing = begin(&bodies, Body::from_stream(stream::pending::<io::Result<Bytes>>())).await;
-        let oldest = begin(&bodies, stalled(BODY_LIMIT)).await;
+        let oldest = begin(&bodies, stalled(BODY_SIZE)).await;
         let mut others = Vec::new();
-        for _ in 1..ROOM / BODY_LIMIT {
-            others.push(begin(&bodies, stalled(BODY_LIMIT)).await);
+        for _ in 1..BODIES_SIZE / BODY_SIZE {
+            others.push(begin(&bodies, stalled(BODY_SIZE)).await);
         }
         // So soon none of them is slow.
         assert_eq!(code(bodies.receive(whole(MIB)).await), StatusCode::TOO_MANY_REQUESTS);
-        sleep(PATIENCE).await;
+        sleep(BODY_TIME).await;
         let body = bodies.receive(whole(MIB)).await.expect("a body");
         assert_eq!(code(oldest.await), StatusCode::GATEWAY_TIMEOUT);
-        assert_eq!(free(&bodies), BODY_LIMIT - MIB);
+        assert_eq!(free(&bodies), BODY_SIZE - MIB);
         for other in &mut others {
             assert!(timeout(Duration::ZERO, other).await.is_err(), "there was room without it");
         }
         assert!(timeout(Duration::ZERO, nothing).await.is_err(), "it has no room to give");
         drop((body, others));
-        assert_eq!(free(&bodies), ROOM);
+        assert_eq!(free(&bodies), BODIES_SIZE);
     }
 }

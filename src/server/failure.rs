@@ -8,8 +8,9 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-use super::bodies::BODY_LIMIT;
+use super::limits::BODY_SIZE;
 use crate::admission::ReviewError;
+use crate::printable::printable_lines;
 
 /// Why there is no decision.
 ///
@@ -62,7 +63,7 @@ impl Failure {
 
     /// 413: the body is too large.
     pub fn too_large() -> Self {
-        let limit = BODY_LIMIT / (1024 * 1024);
+        let limit = BODY_SIZE / (1024 * 1024);
         Failure::new(StatusCode::PAYLOAD_TOO_LARGE, format!("the body is larger than {limit} MiB"))
     }
 
@@ -162,10 +163,26 @@ impl IntoResponse for Failure {
             api_version: "v1",
             metadata: serde_json::Map::new(),
             status: "Failure",
-            message: &self.message,
+            message: &printable_lines(&self.message),
             reason: self.reason(),
             code: self.code.as_u16(),
         };
         (self.code, Json(status)).into_response()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::to_bytes;
+
+    use super::*;
+
+    /// The API server shows the message to the user.
+    #[tokio::test]
+    async fn the_message_is_printable() {
+        let response = Failure::internal("a\u{1b}[31m\nb\u{9b}").into_response();
+        let body = to_bytes(response.into_body(), 1024).await.expect("a body");
+        let status: serde_json::Value = serde_json::from_slice(&body).expect("JSON");
+        assert_eq!(status["message"], "a\u{fffd}[31m\nb\u{fffd}");
     }
 }

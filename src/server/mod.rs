@@ -4,8 +4,11 @@ pub mod bodies;
 mod connections;
 pub mod duration;
 pub mod failure;
+mod large;
+pub mod limits;
 mod listener;
 pub mod ops;
+mod places;
 pub mod shutdown;
 pub mod webhooks;
 mod weight;
@@ -16,12 +19,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum_server::Handle;
 use rustls::server::ResolvesServerCert;
 use rustls::server::danger::ClientCertVerifier;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::time::sleep;
+use tokio_rustls::TlsAcceptor;
 
+use connections::Protocol;
+use limits::{CONNECTIONS, OPS_CONNECTIONS};
+use places::Places;
 use shutdown::{Signal, Signals, Termination};
 
 /// Both servers, listening but not yet answering.
@@ -121,12 +128,15 @@ impl Server {
         signals: &mut Signals,
         patience: Patience,
     ) -> Result<End, ServerError> {
-        let handle = Handle::new();
-        let tls = listener::tls_config(services.certificates, services.clients)?;
+        let tls = TlsAcceptor::from(listener::tls_config(services.certificates, services.clients)?);
+        let protocol = Protocol { tls: Some(tls), router: services.webhooks };
+        let (end, is_end) = watch::channel(false);
         let mut webhooks =
-            tokio::spawn(listener::serve_tls(self.webhooks, tls, handle.clone(), services.webhooks));
+            tokio::spawn(listener::serve(self.webhooks, protocol, Places::new(CONNECTIONS), is_end));
         // Until the very end: probes and the last scrape still want answers.
-        let mut ops = tokio::spawn(listener::serve_plain(self.ops, services.ops));
+        let protocol = Protocol { tls: None, router: services.ops };
+        let (_never, is_end) = watch::channel(false);
+        let mut ops = tokio::spawn(listener::serve(self.ops, protocol, Places::new(OPS_CONNECTIONS), is_end));
 
         let signal = tokio::select! {
             signal = signals.next() => signal,
@@ -141,11 +151,11 @@ impl Server {
         }
 
         // No new connections; idle ones are closed, busy ones after their answer.
-        handle.graceful_shutdown(None);
+        end.send_replace(true);
         tokio::select! {
-            _ = &mut webhooks => tracing::info!("every request is answered"),
+            () = end.closed() => tracing::info!("every request is answered"),
             () = sleep(patience.drain_limit) => {
-                tracing::warn!(connections = handle.connection_count(), "requests are cut off after the drain limit");
+                tracing::warn!(connections = end.receiver_count(), "requests are cut off after the drain limit");
             }
             signal = signals.next() => return Ok(End::Interrupted(signal)),
         }
@@ -153,11 +163,9 @@ impl Server {
     }
 }
 
-fn unexpected_end(ended: Result<io::Result<()>, tokio::task::JoinError>) -> ServerError {
-    let error = match ended {
-        Ok(Ok(())) => io::Error::other("a server ended by itself"),
-        Ok(Err(error)) => error,
+fn unexpected_end(ended: Result<(), tokio::task::JoinError>) -> ServerError {
+    ServerError::Io(match ended {
+        Ok(()) => io::Error::other("a server ended by itself"),
         Err(error) => io::Error::other(error),
-    };
-    ServerError::Io(error)
+    })
 }

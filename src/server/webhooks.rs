@@ -5,7 +5,7 @@
 //! to the API server what happens.
 
 use std::num::NonZeroUsize;
-use std::panic::{AssertUnwindSafe, resume_unwind};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -21,13 +21,13 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::Deserialize;
 use tokio::sync::Semaphore;
-use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use super::bodies::{Bodies, ReceivedBody};
 use super::failure::Failure;
+use super::large::LargeReviews;
+use super::limits::{LARGE_BODY, REVIEW_TIME};
 use super::shutdown::Termination;
-use super::weight::weight;
 use super::{connections, duration};
 use crate::admission::{self, Phase, Review, ReviewError, Terms};
 use crate::config::reload::LiveConfig;
@@ -35,21 +35,6 @@ use crate::config::scalars::is_dns_label;
 use crate::metrics::Metrics;
 use crate::policy::Policy;
 use crate::telemetry;
-
-/// The longest that the API server waits for a webhook (`timeoutSeconds`), and
-/// how long a review may take if it does not say.
-const LONGEST_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// Bodies beyond this are reviewed apart, so that others do not wait for the
-/// same thread: up to this size that takes a few milliseconds at most. The usual
-/// review of a few kilobytes is over sooner than it could be handed over.
-const LARGE_BODY: usize = 128 * 1024;
-
-/// Large bodies beyond this are refused, by the bytes that they take once parsed. A
-/// review needs twice as much at its peak, and with all else that must fit into the
-/// memory that the chart gives a pod. Two Deployments of 1.5 MiB, the most that etcd
-/// stores, weigh less, even if made of nothing but small variables.
-const WEIGHT_LIMIT: usize = 80 * 1024 * 1024;
 
 type ReviewFunction = fn(Terms, Phase, &[u8]) -> Result<Review, ReviewError>;
 
@@ -61,9 +46,7 @@ pub struct Webhooks {
     review: ReviewFunction,
     bodies: Arc<Bodies>,
     in_flight: Semaphore,
-    /// Of large bodies only one is reviewed at a time: parsed, it takes many
-    /// times its size, and the pod's memory has a limit.
-    large: Arc<Semaphore>,
+    large: LargeReviews,
 }
 
 /// A decision, ready to be sent.
@@ -111,7 +94,7 @@ impl Webhooks {
             review: admission::review,
             bodies: Arc::default(),
             in_flight: Semaphore::new(max_in_flight.get().min(Semaphore::MAX_PERMITS)),
-            large: Arc::new(Semaphore::new(1)),
+            large: LargeReviews::default(),
         }
     }
 
@@ -180,22 +163,12 @@ impl Webhooks {
         if body.as_ref().len() <= LARGE_BODY {
             return Ok(review(Terms { policy, profile, today }, phase, body.as_ref())?);
         }
-        let slot =
-            self.large.clone().acquire_owned().await.map_err(|error| Failure::internal(error.to_string()))?;
         let policy = policy.clone();
         let profile = profile.map(str::to_owned);
-        let review = spawn_blocking(move || {
-            let _slot = slot;
-            if weight(body.as_ref()) > WEIGHT_LIMIT {
-                return Err(Failure::too_heavy());
-            }
-            Ok(review(Terms { policy: &policy, profile: profile.as_deref(), today }, phase, body.as_ref())?)
-        });
-        match review.await {
-            Ok(review) => review,
-            Err(error) if error.is_panic() => resume_unwind(error.into_panic()),
-            Err(error) => Err(Failure::internal(error.to_string())),
-        }
+        let review = move |body: &[u8]| {
+            review(Terms { policy: &policy, profile: profile.as_deref(), today }, phase, body)
+        };
+        Ok(self.large.review(body, review).await??)
     }
 }
 
@@ -222,7 +195,7 @@ fn time_limit(uri: &Uri) -> Duration {
     }
     let parameters = Query::<Parameters>::try_from_uri(uri).ok();
     let limit = parameters.and_then(|parameters| duration::parse(&parameters.timeout).ok());
-    limit.unwrap_or(LONGEST_TIMEOUT).min(LONGEST_TIMEOUT)
+    limit.unwrap_or(REVIEW_TIME).min(REVIEW_TIME)
 }
 
 #[cfg(test)]
@@ -232,9 +205,10 @@ mod tests {
     use axum::http::header::CONNECTION;
     use serde_json::Value;
     use std::sync::{Condvar, Mutex};
+    use tokio::time::sleep;
     use tower::ServiceExt;
 
-    use super::super::bodies::BODY_LIMIT;
+    use super::super::limits::{BODY_SIZE, WEIGHT};
     use super::*;
 
     /// Answers a review of `size` bytes with a function that takes the place of
@@ -249,7 +223,7 @@ mod tests {
             Request::post("/validate/advisory").body(Body::from(vec![b' '; size])).expect("a request");
         let response = router.oneshot(request).await.expect("an answer");
         let code = response.status();
-        let body = to_bytes(response.into_body(), BODY_LIMIT).await.expect("a body");
+        let body = to_bytes(response.into_body(), BODY_SIZE).await.expect("a body");
         (code, serde_json::from_slice(&body).expect("JSON"), metrics.encode().expect("metrics"))
     }
 
@@ -322,6 +296,58 @@ mod tests {
         assert_eq!(call(1).await.expect("an answer").status(), StatusCode::BAD_REQUEST);
     }
 
+    /// Large reviews that go on for as long as the test lets them, one of half the weight
+    /// that there may be and one of all.
+    #[tokio::test]
+    async fn a_large_review_holds_its_turn_for_as_long_as_its_caller_waits() {
+        static IS_OPEN: Mutex<bool> = Mutex::new(false);
+        static OPENED: Condvar = Condvar::new();
+        let wait: ReviewFunction = |_, _, body| {
+            if body.starts_with(b"wait") {
+                let is_open = IS_OPEN.lock().expect("a gate");
+                drop(OPENED.wait_while(is_open, |is_open| !*is_open));
+            }
+            Err(ReviewError::Malformed { uid: None, message: "it was reviewed".to_owned() })
+        };
+        /// Opens the gate, also if the test fails: else it would never end.
+        struct Opening;
+        impl Drop for Opening {
+            fn drop(&mut self) {
+                *IS_OPEN.lock().expect("a gate") = true;
+                OPENED.notify_all();
+            }
+        }
+        let opening = Opening;
+        let policy = Policy::new("production").expect("a profile");
+        let metrics = Arc::new(Metrics::new(&policy));
+        let limit = NonZeroUsize::new(10).expect("a limit");
+        let webhooks = Webhooks::new(Arc::new(LiveConfig::from(policy)), metrics, limit);
+        let router = router(Webhooks { review: wait, ..webhooks }, Arc::default());
+        let call = async |what: &str, limit: &str| {
+            let body = [what.as_bytes(), &vec![b' '; LARGE_BODY + 1]].concat();
+            let request = Request::post(format!("/mutate?timeout={limit}")).body(Body::from(body));
+            let answer = router.clone().oneshot(request.expect("a request")).await.expect("an answer");
+            answer.status()
+        };
+        let heavy = ",".repeat(WEIGHT / 2 / 64 + 1);
+        let (late, reviewed) = (StatusCode::GATEWAY_TIMEOUT, StatusCode::BAD_REQUEST);
+
+        // Whoever waits for a turn is answered in time.
+        let (first, second) = tokio::join!(call("wait", "300ms"), async {
+            sleep(Duration::from_millis(50)).await;
+            call("", "100ms").await
+        });
+        assert_eq!((first, second), (late, late));
+        // The first one goes on; the next one begins beside it, unless it is too heavy.
+        assert_eq!(call("", "10s").await, reviewed);
+        assert_eq!(call(&heavy, "100ms").await, late);
+        // There is no third.
+        assert_eq!(call("wait", "100ms").await, late);
+        assert_eq!(call("", "100ms").await, late);
+        drop(opening);
+        assert_eq!(call(&heavy, "10s").await, reviewed);
+    }
+
     #[tokio::test]
     async fn what_does_not_fit_into_memory_is_not_parsed() {
         let accept: ReviewFunction =
@@ -335,10 +361,10 @@ mod tests {
             router.clone().oneshot(request).await.expect("an answer").status()
         };
         let maps = |count: usize| b"{},".repeat(count);
-        assert_eq!(code(maps(WEIGHT_LIMIT / 1000)).await, StatusCode::BAD_REQUEST);
-        assert_eq!(code(maps(WEIGHT_LIMIT / 500)).await, StatusCode::PAYLOAD_TOO_LARGE);
+        assert_eq!(code(maps(WEIGHT / 1000)).await, StatusCode::BAD_REQUEST);
+        assert_eq!(code(maps(WEIGHT / 500)).await, StatusCode::PAYLOAD_TOO_LARGE);
         // Much text weighs no more than that.
-        assert_eq!(code(vec![b' '; BODY_LIMIT]).await, StatusCode::BAD_REQUEST);
+        assert_eq!(code(vec![b' '; BODY_SIZE]).await, StatusCode::BAD_REQUEST);
     }
 
     #[test]
@@ -354,7 +380,7 @@ mod tests {
             "/mutate?timeout=1s&timeout=2s",
             "/mutate?timeout=1h",
         ] {
-            assert_eq!(limit(without), LONGEST_TIMEOUT, "{without}");
+            assert_eq!(limit(without), REVIEW_TIME, "{without}");
         }
     }
 }

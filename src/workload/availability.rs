@@ -10,7 +10,8 @@ use super::object::IntOrString;
 pub enum Amount {
     /// So many pods.
     Count(i32),
-    /// So many percent of the replicas.
+    /// So many percent of the replicas. A larger number means the same as the largest:
+    /// no rollout has use for that many pods.
     Percent(i32),
 }
 
@@ -23,7 +24,10 @@ impl Amount {
             IntOrString::String(text) => {
                 let digits = text.strip_suffix('%')?;
                 let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
-                is_number.then(|| digits.parse().ok().map(Amount::Percent))?
+                // Digits have no other error than too many of them, and the API server
+                // takes any number of them (apimachinery, pkg/util/validation,
+                // IsValidPercent).
+                is_number.then(|| Amount::Percent(digits.parse().unwrap_or(i32::MAX)))
             }
         }
     }
@@ -92,6 +96,11 @@ mod tests {
     fn amounts_are_what_the_api_server_accepts() {
         assert_eq!(Amount::parse(Int(2)), Some(Amount::Count(2)));
         assert_eq!(Amount::parse(Text("25%")), Some(Amount::Percent(25)));
+        assert_eq!(Amount::parse(Text("2147483646%")), Some(Amount::Percent(i32::MAX - 1)));
+        for huge in ["2147483648%", "4294967296%", "18446744073709551616%", &format!("{}%", "9".repeat(400))]
+        {
+            assert_eq!(Amount::parse(Text(huge)), Some(Amount::Percent(i32::MAX)), "{huge}");
+        }
         for rejected in
             [Int(-1), Text("abc"), Text("25"), Text("%"), Text("-5%"), Text("+5%"), Text("1.5%"), Text("")]
         {
@@ -125,6 +134,8 @@ mod tests {
             (7, Text("99%"), Text("1%"), 1, 6, 1),
             (100, Text("1%"), Text("0%"), 0, 1, 99),
             (3, Int(0), Text("150%"), 5, 0, 3),
+            (2, Int(0), Text("4294967296%"), 42_949_673, 0, 2),
+            (i32::MAX, Text("4294967296%"), Text("4294967296%"), 46_116_860_141_324_208, 2_147_483_647, 0),
             (0, Int(1), Int(1), 1, 0, 0),
             (0, Text("25%"), Text("25%"), 0, 0, 0),
         ];

@@ -13,22 +13,23 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use serde::de::value::MapAccessDeserializer;
-use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 
 /// A map of strings, such as labels.
 pub type StringMap<'a> = BTreeMap<&'a str, &'a str>;
 
 /// A Deployment.
 #[derive(Debug, serde::Deserialize)]
+#[serde(remote = "Self")]
 pub struct Object<'a> {
-    #[serde(borrow, default, deserialize_with = "object_or_default")]
+    #[serde(borrow, default, deserialize_with = "or_default")]
     pub metadata: ObjectMeta<'a>,
-    #[serde(borrow, default, deserialize_with = "object_or_default")]
+    #[serde(borrow, default, deserialize_with = "or_default")]
     pub spec: Spec<'a>,
 }
 
 #[derive(Debug, Default, serde::Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename_all = "camelCase", default, remote = "Self")]
 pub struct ObjectMeta<'a> {
     #[serde(borrow)]
     pub name: Option<&'a str>,
@@ -49,13 +50,13 @@ pub struct ObjectMeta<'a> {
 }
 
 #[derive(Debug, Default, serde::Deserialize)]
-#[serde(default)]
+#[serde(default, remote = "Self")]
 pub struct OwnerReference {
     pub controller: Option<bool>,
 }
 
 #[derive(Debug, Default, serde::Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename_all = "camelCase", default, remote = "Self")]
 pub struct ManagedFieldsEntry<'a> {
     #[serde(borrow)]
     pub manager: Option<&'a str>,
@@ -68,22 +69,22 @@ pub struct ManagedFieldsEntry<'a> {
 }
 
 #[derive(Debug, Default, serde::Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename_all = "camelCase", default, remote = "Self")]
 pub struct Spec<'a> {
     pub replicas: Option<i32>,
-    #[serde(borrow, deserialize_with = "object_or_default")]
+    #[serde(borrow, deserialize_with = "or_default")]
     pub selector: LabelSelector<'a>,
-    #[serde(borrow, deserialize_with = "object_or_default")]
+    #[serde(borrow, deserialize_with = "or_default")]
     pub strategy: Strategy<'a>,
     pub min_ready_seconds: Option<i32>,
     pub revision_history_limit: Option<i32>,
     pub progress_deadline_seconds: Option<i32>,
-    #[serde(borrow, deserialize_with = "object_or_default")]
+    #[serde(borrow, deserialize_with = "or_default")]
     pub template: PodTemplate<'a>,
 }
 
 #[derive(Debug, Default, serde::Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename_all = "camelCase", default, remote = "Self")]
 pub struct LabelSelector<'a> {
     #[serde(borrow, deserialize_with = "or_default")]
     pub match_labels: StringMap<'a>,
@@ -92,7 +93,7 @@ pub struct LabelSelector<'a> {
 }
 
 #[derive(Debug, Default, serde::Deserialize)]
-#[serde(default)]
+#[serde(default, remote = "Self")]
 pub struct LabelSelectorRequirement<'a> {
     #[serde(borrow)]
     pub key: &'a str,
@@ -103,16 +104,16 @@ pub struct LabelSelectorRequirement<'a> {
 }
 
 #[derive(Debug, Default, serde::Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename_all = "camelCase", default, remote = "Self")]
 pub struct Strategy<'a> {
     #[serde(borrow, rename = "type")]
     pub kind: Option<&'a str>,
-    #[serde(borrow, deserialize_with = "object_or_default")]
+    #[serde(borrow, deserialize_with = "or_default")]
     pub rolling_update: RollingUpdate<'a>,
 }
 
 #[derive(Debug, Default, serde::Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename_all = "camelCase", default, remote = "Self")]
 pub struct RollingUpdate<'a> {
     #[serde(borrow)]
     pub max_unavailable: Option<IntOrString<'a>>,
@@ -121,16 +122,16 @@ pub struct RollingUpdate<'a> {
 }
 
 #[derive(Debug, Default, serde::Deserialize)]
-#[serde(default)]
+#[serde(default, remote = "Self")]
 pub struct PodTemplate<'a> {
-    #[serde(borrow, deserialize_with = "object_or_default")]
+    #[serde(borrow, deserialize_with = "or_default")]
     pub metadata: ObjectMeta<'a>,
-    #[serde(borrow, deserialize_with = "object_or_default")]
+    #[serde(borrow, deserialize_with = "or_default")]
     pub spec: PodSpec<'a>,
 }
 
 #[derive(Debug, Default, serde::Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename_all = "camelCase", default, remote = "Self")]
 pub struct PodSpec<'a> {
     #[serde(borrow, deserialize_with = "or_default")]
     pub containers: Vec<Container<'a>>,
@@ -141,13 +142,13 @@ pub struct PodSpec<'a> {
     #[serde(borrow, deserialize_with = "or_default")]
     pub volumes: Vec<Volume<'a>>,
     #[serde(deserialize_with = "or_default")]
-    pub readiness_gates: Vec<IgnoredAny>,
-    #[serde(borrow, deserialize_with = "object_or_default")]
+    pub readiness_gates: Vec<AnyObject>,
+    #[serde(borrow, deserialize_with = "or_default")]
     pub affinity: Affinity<'a>,
 }
 
 #[derive(Debug, Default, serde::Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename_all = "camelCase", default, remote = "Self")]
 pub struct Container<'a> {
     #[serde(borrow)]
     pub name: &'a str,
@@ -163,12 +164,12 @@ pub struct Container<'a> {
     pub liveness_probe: Option<Probe<'a>>,
     #[serde(borrow)]
     pub startup_probe: Option<Probe<'a>>,
-    #[serde(borrow, deserialize_with = "object_or_default")]
+    #[serde(borrow, deserialize_with = "or_default")]
     pub lifecycle: Lifecycle<'a>,
 }
 
 #[derive(Debug, Default, serde::Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename_all = "camelCase", default, remote = "Self")]
 pub struct ContainerPort<'a> {
     #[serde(borrow)]
     pub name: Option<&'a str>,
@@ -179,7 +180,7 @@ pub struct ContainerPort<'a> {
 }
 
 #[derive(Debug, Default, serde::Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename_all = "camelCase", default, remote = "Self")]
 pub struct Probe<'a> {
     pub initial_delay_seconds: Option<i32>,
     pub period_seconds: Option<i32>,
@@ -197,7 +198,7 @@ pub struct Probe<'a> {
 }
 
 #[derive(Debug, Default, serde::Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename_all = "camelCase", default, remote = "Self")]
 pub struct Lifecycle<'a> {
     #[serde(borrow)]
     pub post_start: Option<LifecycleHandler<'a>>,
@@ -206,7 +207,7 @@ pub struct Lifecycle<'a> {
 }
 
 #[derive(Debug, Default, serde::Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename_all = "camelCase", default, remote = "Self")]
 pub struct LifecycleHandler<'a> {
     #[serde(borrow)]
     pub exec: Option<ExecAction<'a>>,
@@ -216,14 +217,14 @@ pub struct LifecycleHandler<'a> {
 }
 
 #[derive(Debug, Default, PartialEq, serde::Deserialize)]
-#[serde(default)]
+#[serde(default, remote = "Self")]
 pub struct ExecAction<'a> {
     #[serde(borrow, deserialize_with = "or_default")]
     pub command: Vec<&'a str>,
 }
 
 #[derive(Debug, Default, PartialEq, serde::Deserialize)]
-#[serde(default)]
+#[serde(default, remote = "Self")]
 pub struct HttpGetAction<'a> {
     #[serde(borrow)]
     pub path: Option<&'a str>,
@@ -236,7 +237,7 @@ pub struct HttpGetAction<'a> {
 }
 
 #[derive(Debug, Default, PartialEq, serde::Deserialize)]
-#[serde(default)]
+#[serde(default, remote = "Self")]
 pub struct TcpSocketAction<'a> {
     #[serde(borrow)]
     pub port: Option<IntOrString<'a>>,
@@ -245,7 +246,7 @@ pub struct TcpSocketAction<'a> {
 }
 
 #[derive(Debug, Default, PartialEq, serde::Deserialize)]
-#[serde(default)]
+#[serde(default, remote = "Self")]
 pub struct GrpcAction<'a> {
     pub port: Option<i32>,
     #[serde(borrow)]
@@ -253,29 +254,29 @@ pub struct GrpcAction<'a> {
 }
 
 #[derive(Debug, Default, PartialEq, serde::Deserialize)]
-#[serde(default)]
+#[serde(default, remote = "Self")]
 pub struct SleepAction {
     pub seconds: i64,
 }
 
 #[derive(Debug, Default, serde::Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename_all = "camelCase", default, remote = "Self")]
 pub struct Volume<'a> {
     #[serde(borrow)]
     pub name: Option<&'a str>,
-    pub persistent_volume_claim: Option<IgnoredAny>,
-    pub ephemeral: Option<IgnoredAny>,
+    pub persistent_volume_claim: Option<AnyObject>,
+    pub ephemeral: Option<AnyObject>,
 }
 
 #[derive(Debug, Default, serde::Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename_all = "camelCase", default, remote = "Self")]
 pub struct Affinity<'a> {
-    #[serde(borrow, deserialize_with = "object_or_default")]
+    #[serde(borrow, deserialize_with = "or_default")]
     pub pod_anti_affinity: PodAntiAffinity<'a>,
 }
 
 #[derive(Debug, Default, serde::Deserialize)]
-#[serde(default)]
+#[serde(default, remote = "Self")]
 pub struct PodAntiAffinity<'a> {
     #[serde(
         borrow,
@@ -286,7 +287,7 @@ pub struct PodAntiAffinity<'a> {
 }
 
 #[derive(Debug, Default, serde::Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename_all = "camelCase", default, remote = "Self")]
 pub struct PodAffinityTerm<'a> {
     #[serde(borrow)]
     pub topology_key: &'a str,
@@ -295,6 +296,11 @@ pub struct PodAffinityTerm<'a> {
     #[serde(borrow, deserialize_with = "or_default")]
     pub match_label_keys: Vec<&'a str>,
 }
+
+/// An object whose fields do not matter.
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default, remote = "Self")]
+pub struct AnyObject {}
 
 /// A number or a string; for the fields that gapless reads, a count or a
 /// percentage, or a port's number or name.
@@ -344,25 +350,162 @@ fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
-/// The same for a struct, which must be a JSON object. Without this serde would
-/// also take a list of its fields' values.
-fn object_or_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
-where
-    D: Deserializer<'de>,
-    T: Deserialize<'de> + Default,
-{
-    struct ObjectVisitor<T>(PhantomData<T>);
-    impl<'de, T: Deserialize<'de> + Default> Visitor<'de> for ObjectVisitor<T> {
-        type Value = T;
-        fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-            f.write_str("an object")
+/// A struct from the entries of a JSON object.
+trait FromEntries<'de>: Sized {
+    fn from_entries<A: MapAccess<'de>>(entries: A) -> Result<Self, A::Error>;
+}
+
+struct ObjectVisitor<T>(PhantomData<T>);
+
+impl<'de, T: FromEntries<'de>> Visitor<'de> for ObjectVisitor<T> {
+    type Value = T;
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("an object")
+    }
+    fn visit_map<A: MapAccess<'de>>(self, entries: A) -> Result<T, A::Error> {
+        T::from_entries(entries)
+    }
+}
+
+/// Structs that are read from JSON objects and from nothing else. What serde derives
+/// would also take a list, of the fields' values, which the API server refuses. With
+/// `remote = "Self"` it derives that as a function of the struct, which is called here.
+macro_rules! objects {
+    ($($name:ident $(<$a:lifetime>)?),+ $(,)?) => {$(
+        impl<'de $(: $a, $a)?> FromEntries<'de> for $name $(<$a>)? {
+            fn from_entries<A: MapAccess<'de>>(entries: A) -> Result<Self, A::Error> {
+                $name::deserialize(MapAccessDeserializer::new(entries))
+            }
         }
-        fn visit_unit<E: Error>(self) -> Result<T, E> {
-            Ok(T::default())
+
+        impl<'de $(: $a, $a)?> Deserialize<'de> for $name $(<$a>)? {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                deserializer.deserialize_map(ObjectVisitor(PhantomData))
+            }
         }
-        fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
-            T::deserialize(MapAccessDeserializer::new(map))
+    )+};
+}
+
+objects!(
+    Object<'a>,
+    ObjectMeta<'a>,
+    OwnerReference,
+    ManagedFieldsEntry<'a>,
+    Spec<'a>,
+    LabelSelector<'a>,
+    LabelSelectorRequirement<'a>,
+    Strategy<'a>,
+    RollingUpdate<'a>,
+    PodTemplate<'a>,
+    PodSpec<'a>,
+    Container<'a>,
+    ContainerPort<'a>,
+    Probe<'a>,
+    Lifecycle<'a>,
+    LifecycleHandler<'a>,
+    ExecAction<'a>,
+    HttpGetAction<'a>,
+    TcpSocketAction<'a>,
+    GrpcAction<'a>,
+    SleepAction,
+    Volume<'a>,
+    Affinity<'a>,
+    PodAntiAffinity<'a>,
+    PodAffinityTerm<'a>,
+    AnyObject,
+);
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use crate::workload::Workload;
+
+    /// Every struct at least once, in fields as the API has them.
+    fn everything() -> Value {
+        let probe = json!({"exec": {}, "httpGet": {}, "tcpSocket": {}, "grpc": {}});
+        let hook = json!({"exec": {}, "httpGet": {}, "sleep": {}});
+        let container = json!({
+            "ports": [{}],
+            "readinessProbe": probe,
+            "livenessProbe": probe,
+            "startupProbe": probe,
+            "lifecycle": {"postStart": hook, "preStop": hook},
+        });
+        let selector = json!({"matchLabels": {}, "matchExpressions": [{}]});
+        json!({
+            "metadata": {"labels": {}, "annotations": {}, "ownerReferences": [{}], "managedFields": [{}]},
+            "spec": {
+                "selector": selector,
+                "strategy": {"rollingUpdate": {}},
+                "template": {
+                    "metadata": {"labels": {}},
+                    "spec": {
+                        "containers": [container],
+                        "initContainers": [container],
+                        "volumes": [{"persistentVolumeClaim": {}, "ephemeral": {}}],
+                        "readinessGates": [{}],
+                        "affinity": {"podAntiAffinity": {
+                            "requiredDuringSchedulingIgnoredDuringExecution": [{"labelSelector": selector}],
+                        }},
+                    },
+                },
+            },
+        })
+    }
+
+    /// The JSON pointers of all objects in it, itself included.
+    fn objects(value: &Value, at: String, found: &mut Vec<String>) {
+        match value {
+            Value::Object(fields) => {
+                found.push(at.clone());
+                fields.iter().for_each(|(key, value)| objects(value, format!("{at}/{key}"), found));
+            }
+            Value::Array(items) => {
+                items.iter().enumerate().for_each(|(i, item)| objects(item, format!("{at}/{i}"), found));
+            }
+            _ => {}
         }
     }
-    deserializer.deserialize_any(ObjectVisitor(PhantomData))
+
+    /// As in `spec.containers[0].ports`.
+    fn path(pointer: &str) -> String {
+        let parts = pointer.split('/').skip(1).map(|part| match part.parse::<usize>() {
+            Ok(index) => format!("[{index}]"),
+            Err(_) => format!(".{part}"),
+        });
+        let path = parts.collect::<String>();
+        path.strip_prefix('.').unwrap_or(".").to_owned()
+    }
+
+    #[test]
+    fn a_list_is_no_object() {
+        let sound = everything();
+        Workload::read(&sound).expect("it has the API's types");
+        let mut pointers = Vec::new();
+        objects(&sound, String::new(), &mut pointers);
+        assert!(pointers.iter().any(|it| it.ends_with("containers/0/readinessProbe/exec")), "{pointers:?}");
+        for pointer in pointers {
+            for list in [json!([]), json!([[]]), json!([null, null])] {
+                let mut object = sound.clone();
+                *object.pointer_mut(&pointer).unwrap() = list;
+                let error = Workload::read(&object).expect_err("a list").to_string();
+                let expected = format!("{}: invalid type: sequence, expected ", path(&pointer));
+                assert!(error.starts_with(&expected), "{expected:?} {error:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn null_is_nothing() {
+        let sound = everything();
+        let mut pointers = Vec::new();
+        objects(&sound, String::new(), &mut pointers);
+        // In a list it is no object.
+        for pointer in pointers.iter().filter(|it| !it.is_empty() && !it.ends_with("/0")) {
+            let mut object = sound.clone();
+            *object.pointer_mut(pointer).unwrap() = Value::Null;
+            Workload::read(&object).unwrap_or_else(|error| panic!("{pointer}: {error}"));
+        }
+    }
 }

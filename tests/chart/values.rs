@@ -447,6 +447,26 @@ const RENDERED: &[Case] = &[
         },
         ..CASE
     },
+    // Only root may take them, unless the pod's network says otherwise.
+    Case {
+        values: "{webhooks: {port: 443}, metrics: {port: 1024}}",
+        holds: |chart| {
+            let sysctls = json!([{"name": "net.ipv4.ip_unprivileged_port_start", "value": "0"}]);
+            assert_eq!(chart.pod()["spec"]["securityContext"]["sysctls"], sysctls);
+            assert_eq!(chart.serve_arguments().bind.port(), 443);
+        },
+        ..CASE
+    },
+    Case {
+        values: "{webhooks: {port: 1024}, metrics: {port: 1023}}",
+        holds: |chart| assert!(chart.pod()["spec"]["securityContext"]["sysctls"].is_array()),
+        ..CASE
+    },
+    Case {
+        values: "{webhooks: {port: 1024}, metrics: {port: 1025}}",
+        holds: |chart| assert_eq!(chart.pod()["spec"]["securityContext"]["sysctls"], Value::Null),
+        ..CASE
+    },
     // For control planes that do not reach pods at all. A further node may not be there,
     // so one pod goes before another one comes, which is a third of them.
     Case {
@@ -460,13 +480,13 @@ const RENDERED: &[Case] = &[
         },
         ..CASE
     },
-    // One pod alone must not go first: then nobody would answer.
+    // Even one pod alone: a gap is better than an upgrade that never ends.
     Case {
         values: "{hostNetwork: true, replicaCount: 1}",
-        findings: &["single-replica", "surge-deadlock"],
+        findings: &["rollout-outage", "single-replica"],
         holds: |chart| {
             let rolling = &chart.one("Deployment")["spec"]["strategy"]["rollingUpdate"];
-            assert_eq!(rolling, &json!({"maxUnavailable": 0, "maxSurge": 1}));
+            assert_eq!(rolling, &json!({"maxUnavailable": 1, "maxSurge": 0}));
         },
         ..CASE
     },
@@ -713,6 +733,8 @@ const REFUSED: &[(&str, &str)] = &[
     ("webhooks: {clientNames: [kube-apiserver]}", "webhooks.clientNames is set without webhooks.clientCA"),
     ("webhooks: {port: 8080}", "webhooks.port and metrics.port are both 8080"),
     ("webhooks: {port: 65536}", "at '/webhooks/port': maximum: got 65,536, want 65,535"),
+    ("{hostNetwork: true, webhooks: {port: 443}}", "hostNetwork is set with webhooks.port (443): on a node only root may"),
+    ("{hostNetwork: true, webhooks: {port: 1023}, metrics: {port: 80}}", "with webhooks.port (1023) and metrics.port (80): on"),
     ("networkPolicy: {webhookFrom: [{cidr: 10.0.0.0/8}]}", "at '/networkPolicy/webhookFrom/0'"),
     ("podDisruptionBudget: {enabled: 'yes'}", "at '/podDisruptionBudget/enabled': got string, want boolean"),
     ("resources: {request: {cpu: 1}}", "at '/resources': additional properties 'request' not allowed"),
@@ -732,6 +754,26 @@ fn refuses_values_that_cannot_work_and_names_them() {
         let message = format!("gapless cannot be installed into namespace {namespace:?}");
         assert!(refusal.stderr.contains(&message), "{refusal}");
     }
+}
+
+/// Why the chart refuses ports below 1024 with hostNetwork.
+#[test]
+fn the_api_server_forbids_the_sysctl_with_the_network_of_the_node() {
+    let Some(cluster) = support::cluster() else { return };
+    let namespace = cluster.namespace();
+    let template = namespace.helm(["template", "gapless"]);
+    let chart = Rendered::new(&with_chart(template, "webhooks: {port: 443}").ok());
+    let create = |spec: &Value| {
+        let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "gapless"}, "spec": spec});
+        namespace.kubectl(["create", "--dry-run=server", "-f", "-"]).stdin(pod.to_string())
+    };
+    let mut spec = chart.pod()["spec"].clone();
+    spec["serviceAccountName"] = json!("default");
+    create(&spec).ok();
+    spec["hostNetwork"] = json!(true);
+    let refusal = create(&spec).fails();
+    assert!(refusal.stderr.contains("sysctl"), "{refusal}");
+    assert!(refusal.stderr.contains("hostNetwork"), "{refusal}");
 }
 
 /// Helm says why, and the cluster stays as it was.
@@ -826,6 +868,22 @@ fn the_service_outlives_webhooks_that_fail_closed() {
         assert_eq!(*policy == "keep", expected, "{webhooks}");
         let notes = with_helm(&["install", "--dry-run=client"]).stdout;
         assert_eq!(notes.contains("--namespace platform delete service gapless"), expected, "{notes}");
+    }
+}
+
+/// The notes say so where each upgrade leaves a gap, and nowhere else.
+#[test]
+fn the_notes_tell_about_the_gap_of_one_pod_in_the_network_of_its_node() {
+    let Some(cluster) = support::cluster() else { return };
+    for (values, expected) in [
+        ("{hostNetwork: true, replicaCount: 1}", true),
+        ("{hostNetwork: true, replicaCount: 2}", false),
+        ("{replicaCount: 1}", false),
+        ("{hostNetwork: true, replicaCount: 1, webhooks: {url: https://gapless.example.com}}", false),
+    ] {
+        let install = cluster.helm(["install", "gapless", "--dry-run=client", "--namespace", NAMESPACE]);
+        let notes = with_chart(install, values).ok().stdout;
+        assert_eq!(notes.contains("Each upgrade leaves a gap in which nobody answers"), expected, "{notes}");
     }
 }
 

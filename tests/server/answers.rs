@@ -21,7 +21,7 @@ use gapless::defaults::DEFAULTS;
 use gapless::metrics::Metrics;
 use gapless::policy::{Exemptions, Policy, Profile};
 use gapless::rules::RULES;
-use gapless::server::bodies::BODY_LIMIT;
+use gapless::server::limits::BODY_SIZE;
 use gapless::server::ops::{self, Ops};
 use gapless::server::shutdown::Termination;
 use gapless::server::webhooks::{self, Webhooks};
@@ -271,7 +271,7 @@ async fn a_body_beyond_the_limit_is_413() {
     let servers = Servers::new();
     let (code, reason, message) =
         (StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLarge", "the body is larger than 8 MiB");
-    servers.post("/mutate", vec![b' '; BODY_LIMIT + 1]).await.assert_failure(code, reason, message);
+    servers.post("/mutate", vec![b' '; BODY_SIZE + 1]).await.assert_failure(code, reason, message);
 
     // Without Content-Length, in pieces.
     let pieces =
@@ -284,7 +284,7 @@ async fn a_body_beyond_the_limit_is_413() {
 async fn a_body_as_large_as_the_limit_is_read() {
     let servers = Servers::new();
     let mut body = reviews::body(&reviews::sound());
-    body.resize(BODY_LIMIT, b' ');
+    body.resize(BODY_SIZE, b' ');
     servers.post("/mutate", body).await.decision();
 }
 

@@ -84,6 +84,15 @@ impl Program {
         Program::start_command(shell, directory, false)
     }
 
+    /// The same with certificates that it keeps in the cluster of this kubeconfig.
+    #[track_caller]
+    pub fn start_self_managed(kubeconfig: &Path, arguments: &[&str]) -> Program {
+        let directory = tempfile::tempdir().expect("a directory");
+        let mut command = command(directory.path(), &["--self-managed-certificates"]);
+        command.args(arguments).env("KUBECONFIG", kubeconfig);
+        Program::start_command(command, directory, true)
+    }
+
     #[track_caller]
     fn start_command(mut command: Command, directory: TempDir, own_certificate: bool) -> Program {
         let log = fs::File::create(directory.path().join("log")).expect("a file for the log");
@@ -224,8 +233,16 @@ impl Connection {
     /// Opens it and finishes the handshake.
     pub fn open(address: &str, config: impl Into<Arc<ClientConfig>>) -> io::Result<Connection> {
         let host = address.rsplit_once(':').expect("host and port").0.trim_matches(['[', ']']).to_owned();
-        let name = ServerName::try_from(host).expect("a host");
-        let socket = TcpStream::connect(address)?;
+        Connection::over(TcpStream::connect(address)?, &host, config)
+    }
+
+    /// The same over a connection of TCP, to this host.
+    pub fn over(
+        socket: TcpStream,
+        host: &str,
+        config: impl Into<Arc<ClientConfig>>,
+    ) -> io::Result<Connection> {
+        let name = ServerName::try_from(host.to_owned()).expect("a host");
         socket.set_nodelay(true)?;
         socket.set_read_timeout(Some(LIMIT))?;
         let mut tls = ClientConnection::new(config.into(), name).map_err(io::Error::other)?;

@@ -92,6 +92,17 @@ seccompProfile:
   type: RuntimeDefault
 {{- end -}}
 
+{{/* The values, if any, that are ports which only root may take by default. */}}
+{{- define "gapless.privilegedPorts" -}}
+{{- $ports := list -}}
+{{- range $value, $port := dict "webhooks.port" .Values.webhooks.port "metrics.port" .Values.metrics.port -}}
+{{- if lt (int $port) 1024 -}}
+{{- $ports = append $ports (printf "%s (%d)" $value (int $port)) -}}
+{{- end -}}
+{{- end -}}
+{{- $ports | reverse | join " and " -}}
+{{- end -}}
+
 {{/* What every container may do: nothing. */}}
 {{- define "gapless.containerSecurityContext" -}}
 allowPrivilegeEscalation: false

@@ -19,9 +19,9 @@ mod simulation;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
-use tokio::time::sleep;
 
 use super::authority::{Authority, Issued};
 use super::host::Host;
@@ -31,8 +31,12 @@ use crate::cluster::kubeconfig::Connection;
 use crate::cluster::object::{Place, Written};
 use crate::cluster::webhook::CONFIGURATIONS;
 use crate::metrics::Metrics;
+use crate::watched::Supervisor;
 use configuration::Configuration;
-use plan::{BACKDATED, Bundle, Change, Lifetimes, Merge, Origin, Settling, View, Which, is_everywhere, plan};
+use plan::{
+    BACKDATED, Bundle, Change, Lifetimes, Merge, Origin, RENEWED_AT, Settling, View, Which, is_everywhere,
+    plan,
+};
 use secret::{Contents, Servable, is_own, new_secret, with_contents};
 
 /// What the CA calls itself.
@@ -60,6 +64,80 @@ pub struct Settings {
     pub interval: Duration,
     /// How long a CA has to be in every bundle until each API server knows it.
     pub trust_delay: Duration,
+}
+
+impl Settings {
+    /// Whether everything is done in time with these lifetimes.
+    ///
+    /// # Errors
+    /// What is not.
+    pub fn check(&self) -> Result<(), LifetimeError> {
+        let Lifetimes { ca, leaf } = self.lifetimes;
+        for (flag, lifetime) in [("--ca-lifetime", ca), ("--certificate-lifetime", leaf)] {
+            if lifetime > LONGEST {
+                return Err(LifetimeError::TooLong { flag, lifetime });
+            }
+        }
+        if leaf > ca {
+            return Err(LifetimeError::OutlivesCa { ca, leaf });
+        }
+        // One look until the end comes near, one until all replicas know the new CA,
+        // and one after the delay. A certificate's times are whole seconds.
+        let looks = self.interval.saturating_mul(3);
+        let needed = looks.saturating_add(self.trust_delay).saturating_add(Duration::from_secs(1));
+        let left = leaf / RENEWED_AT;
+        if left <= needed {
+            let least = needed.saturating_mul(RENEWED_AT);
+            let (interval, trust_delay) = (self.interval, self.trust_delay);
+            return Err(LifetimeError::TooShort { leaf, left, interval, trust_delay, least });
+        }
+        Ok(())
+    }
+}
+
+/// The longest lifetime: 100 years. Far beyond, there is no date for the end.
+const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
+/// Lifetimes with which gapless could not serve all the time.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LifetimeError {
+    /// The CA ends first.
+    #[error(
+        "--certificate-lifetime {leaf:?} is longer than --ca-lifetime {ca:?}: a certificate ends with its CA, \
+         and would be renewed at once for ever; write a shorter one, or a longer --ca-lifetime"
+    )]
+    OutlivesCa {
+        /// How long a CA lasts.
+        ca: Duration,
+        /// How long a certificate is to last.
+        leaf: Duration,
+    },
+    /// It ends before the next one is served.
+    #[error(
+        "--certificate-lifetime {leaf:?} is too short: the last third of it, {left:?}, has to suffice for one \
+         of a new CA, which takes three looks (--certificate-poll-interval {interval:?}), --ca-trust-delay \
+         {trust_delay:?} and 1s; write more than {least:?}"
+    )]
+    TooShort {
+        /// How long a certificate is to last.
+        leaf: Duration,
+        /// What is left of it when it is renewed.
+        left: Duration,
+        /// How often the objects are looked at.
+        interval: Duration,
+        /// How long a new CA is only trusted.
+        trust_delay: Duration,
+        /// What is just too short.
+        least: Duration,
+    },
+    /// There is no such date.
+    #[error("{flag} {lifetime:?} is too long; write at most 876000h, which are 100 years")]
+    TooLong {
+        /// The flag.
+        flag: &'static str,
+        /// What it says.
+        lifetime: Duration,
+    },
 }
 
 /// Why something was not done.
@@ -128,11 +206,11 @@ impl Keeper {
     ///
     /// It sleeps by a monotonic clock, which stands still during suspend, but not
     /// for long; whether something has expired, the wall clock says.
-    pub async fn run(mut self) -> ! {
-        loop {
-            self.look().await;
-            sleep(self.settings.interval).await;
-        }
+    pub async fn run(self) -> ! {
+        let supervisor = Supervisor::new("the Secret of the certificates", self.metrics.clone());
+        let interval = self.settings.interval;
+        // After a panic all three objects are read again, as always.
+        supervisor.repeat(interval, self, |keeper| keeper.look().boxed()).await
     }
 
     /// Does what is to do, until nothing is.
@@ -370,5 +448,51 @@ fn from_now(lifetime: Duration) -> Validity {
     Validity {
         not_before: now.checked_sub(BACKDATED).unwrap_or(now),
         not_after: now.checked_add(lifetime).unwrap_or(Timestamp::MAX),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lifetimes_that_can_be_met() {
+        let seconds = Duration::from_secs;
+        let day = 24 * 3600;
+        let check = |ca, leaf, interval, trust_delay| {
+            let settings = Settings {
+                secret: "s".to_owned(),
+                namespace: None,
+                configurations: "c".to_owned(),
+                hosts: Vec::new(),
+                lifetimes: Lifetimes { ca: seconds(ca), leaf: seconds(leaf) },
+                interval: seconds(interval),
+                trust_delay: seconds(trust_delay),
+            };
+            settings.check().map_err(|error| error.to_string())
+        };
+        let shorter = "--certificate-lifetime 101s is longer than --ca-lifetime 100s: a certificate ends with its CA, \
+                       and would be renewed at once for ever; write a shorter one, or a longer --ca-lifetime";
+        let longer = "--certificate-lifetime 78s is too short: the last third of it, 26s, has to suffice for one of \
+                      a new CA, which takes three looks (--certificate-poll-interval 5s), --ca-trust-delay 10s and \
+                      1s; write more than 78s";
+        for (ca, leaf, interval, trust_delay, expected) in [
+            (730 * day, 90 * day, 5, 10, Ok(())),
+            (100, 100, 1, 1, Ok(())),
+            (100, 101, 1, 1, Err(shorter)),
+            (730 * day, 79, 5, 10, Ok(())),
+            (730 * day, 78, 5, 10, Err(longer)),
+            (36_500 * day, 90 * day, 5, 10, Ok(())),
+        ] {
+            assert_eq!(check(ca, leaf, interval, trust_delay), expected.map_err(str::to_owned));
+        }
+        for (ca, leaf, interval, trust_delay, expected) in [
+            (36_501 * day, 90 * day, 5, 10, "--ca-lifetime 3153686400s is too long; write at most 876000h"),
+            (730 * day, u64::MAX, 5, 10, "--certificate-lifetime 18446744073709551615s is too long"),
+            (730 * day, 90 * day, u64::MAX, u64::MAX, "--certificate-lifetime 7776000s is too short"),
+        ] {
+            let error = check(ca, leaf, interval, trust_delay).expect_err("it cannot be met");
+            assert!(error.starts_with(expected), "{error}");
+        }
     }
 }

@@ -28,6 +28,9 @@ const MOST_CAS: usize = 16;
 /// behind.
 pub const BACKDATED: SignedDuration = SignedDuration::from_hours(1);
 
+/// Certificates are renewed when a third of their life is left.
+pub const RENEWED_AT: u32 = 3;
+
 /// A CA's certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ca {
@@ -209,8 +212,8 @@ fn secret(view: &View) -> Option<Change> {
         return Some(Change::NewCa(view.served.map(|_| Origin::Served)));
     };
     let is_due = |not_after: Timestamp, lifetime: Duration| {
-        // At two thirds of its life, and after its end.
-        let left = SignedDuration::try_from(lifetime / 3).unwrap_or(SignedDuration::MAX);
+        // And after its end.
+        let left = SignedDuration::try_from(lifetime / RENEWED_AT).unwrap_or(SignedDuration::MAX);
         not_after.duration_since(view.now) < left
     };
     match &stored.ca {

@@ -1,0 +1,451 @@
+//! What the table of owners means for requests. The ways in which clients write
+//! them are tried on a real API server, in `tests/ownership`.
+
+use jiff::civil::date;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::ownership::intent::{LAST_APPLIED, Origin};
+use crate::ownership::record::ANNOTATION;
+
+const PROBE: &str = "/spec/template/spec/containers/0/readinessProbe";
+const HOOK: &str = "/spec/template/spec/containers/0/lifecycle/preStop";
+const GRACE: &str = "/spec/template/spec/terminationGracePeriodSeconds";
+const IMAGE: &str = "/spec/template/spec/containers/0/image";
+const AMOUNT: &str = "/spec/strategy/rollingUpdate/maxUnavailable";
+
+/// A Deployment as the API server makes it of the shortest manifest.
+fn naive() -> Value {
+    json!({
+        "metadata": {"name": "web"},
+        "spec": {
+            "replicas": 4,
+            "selector": {"matchLabels": {"app": "web"}},
+            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": "25%", "maxSurge": "25%"}},
+            "template": {
+                "metadata": {"labels": {"app": "web"}},
+                "spec": {
+                    "terminationGracePeriodSeconds": 30,
+                    "containers": [{"name": "app", "image": "app:v1", "ports": [{"containerPort": 80}]}],
+                },
+            },
+        },
+    })
+}
+
+fn injected(object: &Value, old_object: Option<&Value>, is_undo: bool, profile: &Profile) -> Injection {
+    let workload = Workload::read(object).unwrap();
+    let waivers = ActiveWaivers::read(&workload, profile.waivers, date(2026, 11, 23), |_| true);
+    let change = Change { object, old_object, is_undo, origin: Origin::ApiServer };
+    let terms = Terms { profile, waivers: &waivers, mode: profile.injection };
+    let injection = inject(change, terms).unwrap();
+    let again = inject(Change { object: &injection.object, ..change }, terms).unwrap();
+    assert_eq!(again.operations, [], "a second call in the same request has nothing to do");
+    injection
+}
+
+/// The naive one as gapless completed it.
+fn stored() -> Value {
+    injected(&naive(), None, false, &Profile::production()).object
+}
+
+fn update(old_object: &Value, object: &Value) -> Injection {
+    injected(object, Some(old_object), false, &Profile::production())
+}
+
+fn with(object: &Value, changes: &[(&str, Value)]) -> Value {
+    let mut object = object.clone();
+    for (pointer, value) in changes {
+        let pointer = json_patch::jsonptr::Pointer::parse(*pointer).unwrap();
+        crate::patch::set(&mut object, pointer, value.clone()).unwrap();
+    }
+    object
+}
+
+fn with_annotation(object: &Value, key: &str, value: &str) -> Value {
+    let mut object = object.clone();
+    object["metadata"]["annotations"][key] = json!(value);
+    object
+}
+
+fn applied(object: &Value, manifest: Value) -> Value {
+    with_annotation(object, LAST_APPLIED, &manifest.to_string())
+}
+
+/// An object of which a server-side apply owns these fields.
+fn owned(object: &Value, manager: &str, template_spec: Value) -> Value {
+    let entry = json!({"manager": manager, "operation": "Apply", "fieldsV1": {"f:spec": {"f:template": {"f:spec": template_spec}}}});
+    with(object, &[("/metadata/managedFields", json!([entry]))])
+}
+
+fn container(fields: Value) -> Value {
+    json!({"f:containers": {"k:{\"name\":\"app\"}": fields}})
+}
+
+fn at<'v>(object: &'v Value, pointer: &str) -> &'v Value {
+    object.pointer(pointer).unwrap_or(&Value::Null)
+}
+
+fn entry(object: &Value, path: &str) -> Value {
+    let record = object["metadata"]["annotations"][ANNOTATION].as_str().unwrap_or("{}");
+    serde_json::from_str::<Value>(record).unwrap()[path].clone()
+}
+
+fn probe_entry(object: &Value) -> Value {
+    entry(object, "spec.template.spec.containers[app].readinessProbe")
+}
+
+fn grace_entry(object: &Value) -> Value {
+    entry(object, "spec.template.spec.terminationGracePeriodSeconds")
+}
+
+fn announced(injection: &Injection) -> Vec<&str> {
+    injection.announcements.iter().map(|(_, line)| line.as_str()).collect()
+}
+
+#[test]
+fn a_last_applied_manifest_of_another_revision_proves_nothing() {
+    let manifest = json!({"spec": {"template": {"spec": {"containers": [
+        {"name": "app", "readinessProbe": {"httpGet": {"port": 80}, "periodSeconds": 5, "failureThreshold": 3}},
+    ]}}}});
+    let undone = applied(&stored(), manifest);
+    let object = update(&undone, &with(&undone, &[(IMAGE, json!("app:v2"))])).object;
+    assert_ne!(probe_entry(&object), Value::Null, "it is still gapless'");
+}
+
+#[test]
+fn what_changes_only_managed_fields_counts_from_the_next_request_on() {
+    let old = stored();
+    let claimed = owned(
+        &old,
+        "kubectl",
+        container(json!({"f:readinessProbe": {"f:tcpSocket": {"f:port": {}},
+        "f:periodSeconds": {}, "f:failureThreshold": {}}})),
+    );
+    assert_eq!(update(&old, &claimed).operations, []);
+    let stamped = with_annotation(&claimed, "example.com/stamp", "1");
+    assert_eq!(update(&old, &stamped).operations, [], "the second call, after another webhook");
+    let labelled = with(&claimed, &[("/metadata/labels/team", json!("shop"))]);
+    let object = update(&claimed, &labelled).object;
+    assert_eq!(probe_entry(&object), Value::Null);
+    assert_eq!(object["spec"]["template"], old["spec"]["template"]);
+}
+
+#[test]
+fn a_change_of_tools_restarts_nothing() {
+    let old = stored();
+    let says_30 = json!({"spec": {"template": {"spec": {"terminationGracePeriodSeconds": 30}}}});
+    let by_apply = owned(&old, "helm", json!({"f:terminationGracePeriodSeconds": {}}));
+    for tool in [applied(&old, says_30.clone()), by_apply] {
+        let waits = update(&old, &with(&tool, &[(GRACE, json!(30))])).object;
+        assert_eq!(at(&waits, GRACE), 40);
+        assert_eq!(grace_entry(&waits), json!([40, 30]));
+        // Until the template changes, whoever asks.
+        let labelled = update(&waits, &with(&waits, &[("/metadata/labels/team", json!("shop"))])).object;
+        assert_eq!(grace_entry(&labelled), json!([40, 30]));
+        let again = update(&waits, &with(&waits, &[(GRACE, json!(30))])).object;
+        assert_eq!((at(&again, GRACE), grace_entry(&again)), (&json!(40), json!([40, 30])));
+        let released = update(&waits, &with(&waits, &[(IMAGE, json!("app:v2"))])).object;
+        assert_eq!((at(&released, GRACE), grace_entry(&released)), (&json!(30), Value::Null));
+        // Another value is the user's at once.
+        let other = update(&waits, &with(&waits, &[(GRACE, json!(60))])).object;
+        assert_eq!((at(&other, GRACE), grace_entry(&other)), (&json!(60), Value::Null));
+    }
+    // With the template it counts at once.
+    let tool = applied(&old, says_30.clone());
+    let released = update(&old, &with(&tool, &[(GRACE, json!(30)), (IMAGE, json!("app:v2"))])).object;
+    assert_eq!((at(&released, GRACE), grace_entry(&released)), (&json!(30), Value::Null));
+    // And so does a proof of a kind that was there before.
+    for tool in [applied(&old, json!({})), owned(&old, "helm", json!({"f:containers": {}}))] {
+        let says_so = match tool["metadata"]["managedFields"].is_null() {
+            true => applied(&tool, says_30.clone()),
+            false => owned(&tool, "helm", json!({"f:terminationGracePeriodSeconds": {}})),
+        };
+        let object = update(&tool, &with(&says_so, &[(GRACE, json!(30))])).object;
+        assert_eq!((at(&object, GRACE), grace_entry(&object)), (&json!(30), Value::Null));
+    }
+}
+
+#[test]
+fn a_value_that_a_manifest_says_beside_a_pair_is_the_users() {
+    let old = stored();
+    let grace =
+        |seconds: i64| json!({"spec": {"template": {"spec": {"terminationGracePeriodSeconds": seconds}}}});
+    let waits = update(&old, &with(&applied(&old, grace(30)), &[(GRACE, json!(30))])).object;
+    let object = update(&waits, &applied(&waits, grace(40))).object;
+    assert_eq!((at(&object, GRACE), grace_entry(&object)), (&json!(40), Value::Null));
+}
+
+#[test]
+fn outside_the_template_an_undo_takes_no_entry_away_and_brings_none_back() {
+    let amount = "spec.strategy.rollingUpdate.maxUnavailable";
+    let (first, profile) = (stored(), Profile::production());
+    // The user has made it their own since.
+    let mut second = with(&first, &[(IMAGE, json!("app:v2"))]);
+    second = applied(&second, json!({"spec": {"strategy": {"rollingUpdate": {"maxUnavailable": 0}}}}));
+    second = update(&first, &second).object;
+    assert_eq!(entry(&second, amount), Value::Null);
+    let mut undone = with(&second, &[("/spec/template", first["spec"]["template"].clone())]);
+    undone["metadata"]["annotations"][ANNOTATION] = first["metadata"]["annotations"][ANNOTATION].clone();
+    let object = injected(&undone, Some(&second), true, &profile).object;
+    assert_eq!((at(&object, AMOUNT), entry(&object, amount)), (&json!(0), Value::Null));
+    assert_eq!(object["spec"]["template"], first["spec"]["template"]);
+
+    // Or has written the API server's default instead.
+    let says_25 = json!({"spec": {"strategy": {"rollingUpdate": {"maxUnavailable": "25%"}}}});
+    let users = with(&applied(&first, says_25), &[(IMAGE, json!("app:v2")), (AMOUNT, json!("25%"))]);
+    let users = update(&first, &users).object;
+    let mut undone = with(&users, &[("/spec/template", first["spec"]["template"].clone())]);
+    undone["metadata"]["annotations"][ANNOTATION] = first["metadata"]["annotations"][ANNOTATION].clone();
+    let object = injected(&undone, Some(&users), true, &profile).object;
+    assert_eq!((at(&object, AMOUNT), entry(&object, amount)), (&json!("25%"), Value::Null));
+
+    // gapless filled it since.
+    let mut undone =
+        with(&first, &[("/spec/template", naive()["spec"]["template"].clone()), (IMAGE, json!("app:v0"))]);
+    undone["metadata"]["annotations"] = json!({});
+    let object = injected(&undone, Some(&first), true, &profile).object;
+    assert_eq!(entry(&object, amount), 0);
+}
+
+#[test]
+fn in_an_undo_a_proof_says_nothing_against_what_its_first_call_wrote() {
+    // The stored manifest says what gapless fills into the older revision.
+    let manifest = json!({"spec": {"template": {"spec": {"terminationGracePeriodSeconds": 40, "containers": [
+        {"name": "app", "readinessProbe": {"tcpSocket": {"port": 80}, "periodSeconds": 5, "failureThreshold": 3},
+            "lifecycle": {"preStop": {"sleep": {"seconds": 10}}}},
+    ]}}}});
+    let old = update(&stored(), &applied(&stored(), manifest)).object;
+    assert_eq!(probe_entry(&old), Value::Null);
+    let mut undone =
+        with(&old, &[("/spec/template", naive()["spec"]["template"].clone()), (IMAGE, json!("app:v0"))]);
+    undone["metadata"]["annotations"].as_object_mut().unwrap().remove(ANNOTATION);
+    // `injected` calls twice.
+    let object = injected(&undone, Some(&old), true, &Profile::production()).object;
+    assert_ne!(probe_entry(&object), Value::Null);
+}
+
+#[test]
+fn parts_beside_the_users_stay_until_the_template_changes() {
+    let old = stored();
+    let handler = container(json!({"f:readinessProbe": {"f:tcpSocket": {"f:port": {}}}}));
+    let claimed = with(&owned(&old, "helm", handler), &[("/metadata/labels/team", json!("shop"))]);
+    let object = update(&old, &claimed).object;
+    assert_eq!(object["spec"]["template"], old["spec"]["template"]);
+    assert_eq!(probe_entry(&object), json!({"periodSeconds": 5}));
+    // A PUT that does not say them finds them again.
+    let mut bare = with(&object, &[(PROBE, json!({"tcpSocket": {"port": 80}, "periodSeconds": 10}))]);
+    bare["metadata"]["annotations"] = json!({});
+    let put = update(&object, &bare).object;
+    assert_eq!(put["spec"]["template"], old["spec"]["template"]);
+    assert_eq!(probe_entry(&put), json!({"periodSeconds": 5}));
+    // With the template they go.
+    let released = update(&object, &with(&object, &[(IMAGE, json!("app:v2"))])).object;
+    assert_eq!(at(&released, PROBE), &json!({"tcpSocket": {"port": 80}, "failureThreshold": 3}));
+    assert_eq!(probe_entry(&released), Value::Null);
+}
+
+#[test]
+fn a_value_that_somebody_took_over_is_left_alone_without_a_proof() {
+    let old = stored();
+    // A port changed by kubectl edit: nothing tells whose the period is.
+    let edited =
+        with(&old, &[(PROBE, json!({"tcpSocket": {"port": 81}, "periodSeconds": 5, "failureThreshold": 3}))]);
+    let object = update(&old, &edited).object;
+    assert_eq!(at(&object, PROBE), at(&edited, PROBE));
+    assert_eq!(probe_entry(&object), Value::Null);
+}
+
+#[test]
+fn a_handler_of_gapless_goes_whole() {
+    let annotated = with_annotation(&naive(), "gapless.dev/readiness-path", "/live");
+    let old = injected(&annotated, None, false, &Profile::production()).object;
+    let both = json!({"httpGet": {"path": "/live", "port": 80, "scheme": "HTTP"}, "periodSeconds": 5,
+        "failureThreshold": 3, "tcpSocket": {"port": 80}});
+    let object = update(&old, &with(&old, &[(PROBE, both)])).object;
+    assert_eq!(at(&object, PROBE), &json!({"tcpSocket": {"port": 80}, "failureThreshold": 3}));
+}
+
+#[test]
+fn an_explicit_zero_is_not_in_the_json() {
+    let unprobed = with(&naive(), &[("/spec/template/spec/hostNetwork", json!(true))]);
+    let zero = applied(&unprobed, json!({"spec": {"minReadySeconds": 0}}));
+    for (object, expected) in [(unprobed, json!(10)), (zero, Value::Null)] {
+        let object = injected(&object, None, false, &Profile::production()).object;
+        assert_eq!(object["spec"]["minReadySeconds"], expected);
+    }
+}
+
+#[test]
+fn what_server_side_apply_leaves_of_a_probe_is_no_probe() {
+    let handler = container(json!({"f:readinessProbe": {"f:tcpSocket": {"f:port": {}}}}));
+    let old = with(&owned(&stored(), "helm", handler), &[("/metadata/labels/team", json!("shop"))]);
+    let old = update(&stored(), &old).object;
+    let pruned = with(
+        &owned(&old, "helm", container(json!({"f:image": {}}))),
+        &[(PROBE, json!({"periodSeconds": 5, "failureThreshold": 3}))],
+    );
+    let object = update(&old, &pruned).object;
+    assert_eq!(object["spec"]["template"], old["spec"]["template"]);
+    assert_eq!(probe_entry(&object)["tcpSocket"]["port"], 80, "it is gapless' again");
+}
+
+#[test]
+fn an_edit_takes_nothing_away_and_is_told_so() {
+    let old = stored();
+    let mut edited = old.clone();
+    edited
+        .pointer_mut("/spec/template/spec/containers/0")
+        .unwrap()
+        .as_object_mut()
+        .unwrap()
+        .remove("lifecycle");
+    let edited = with(&edited, &[(GRACE, json!(30)), (AMOUNT, json!("25%"))]);
+    let injection = update(&old, &edited);
+    assert_eq!(injection.object, old);
+    assert_eq!(
+        announced(&injection),
+        [
+            "kept preStop sleep 10s of container app, grace period 40s; waive it with gapless.dev/waive.pre-stop-sleep",
+            "kept maxUnavailable 0; waive it with gapless.dev/waive.rolling-update",
+        ]
+    );
+    let mut strict = Profile::production();
+    strict.waivers = crate::policy::Waivers::Forbidden;
+    let lines = injected(&edited, Some(&old), false, &strict).announcements;
+    assert!(
+        lines.iter().all(|(_, line)| line.ends_with("; write a value of your own to replace it")),
+        "{lines:?}"
+    );
+}
+
+#[test]
+fn a_waiver_withdraws_with_the_next_template_and_says_how_to_keep_a_value() {
+    let old = stored();
+    let waived = with_annotation(&old, "gapless.dev/waive.pre-stop-sleep", "drains itself");
+    let labelled = update(&old, &waived);
+    assert_eq!(labelled.object["spec"]["template"], old["spec"]["template"]);
+    let released = update(&labelled.object, &with(&labelled.object, &[(IMAGE, json!("app:v2"))]));
+    assert_eq!(at(&released.object, HOOK), &Value::Null);
+    assert!(
+        announced(&released).contains(
+            &"removed preStop sleep from container app, grace period 40s -> 30s for \
+              gapless.dev/waive.pre-stop-sleep; to keep a value, remove its entry from gapless.dev/injected"
+        ),
+        "{:?}",
+        announced(&released)
+    );
+}
+
+#[test]
+fn removing_an_entry_hands_over_what_is_there() {
+    let old = stored();
+    let mut taken = old.clone();
+    taken["metadata"]["annotations"] = json!({});
+    let object = update(&old, &taken).object;
+    assert_eq!(object["metadata"]["annotations"][ANNOTATION], Value::Null);
+    // What a PUT dropped with it comes back with its entry.
+    taken
+        .pointer_mut("/spec/template/spec/containers/0")
+        .unwrap()
+        .as_object_mut()
+        .unwrap()
+        .remove("readinessProbe");
+    let object = update(&old, &taken).object;
+    assert_eq!(object["spec"]["template"], old["spec"]["template"]);
+    assert_ne!(probe_entry(&object), Value::Null);
+    assert_eq!(grace_entry(&object), Value::Null);
+}
+
+#[test]
+fn what_the_users_hook_needs_is_not_withdrawn() {
+    let old = stored();
+    for (seconds, expected) in [(35, 40), (26, 40), (25, 30), (0, 30)] {
+        let edited = with(&old, &[(HOOK, json!({"sleep": {"seconds": seconds}}))]);
+        let object = update(&old, &edited).object;
+        assert_eq!(at(&object, GRACE).as_i64().unwrap_or(30), expected, "{seconds}");
+        assert_eq!(grace_entry(&object).is_null(), expected == 30, "{seconds}");
+    }
+    let waived = with_annotation(&old, "gapless.dev/waive.pre-stop-sleep", "we have our own");
+    let edited = with(&waived, &[(HOOK, json!({"sleep": {"seconds": 35}}))]);
+    assert_eq!(at(&update(&old, &edited).object, GRACE), 40, "nor by a waiver");
+}
+
+#[test]
+fn rolling_parameters_that_nobody_wrote_go_with_recreate() {
+    let old = stored();
+    let injection = update(&old, &with(&old, &[("/spec/strategy/type", json!("Recreate"))]));
+    assert_eq!(injection.object["spec"]["strategy"], json!({"type": "Recreate"}));
+    assert_eq!(injection.object["spec"]["template"], old["spec"]["template"]);
+    assert_eq!(
+        announced(&injection),
+        ["removed rollingUpdate, which the API server rejects beside Recreate"]
+    );
+
+    let users = applied(&old, json!({"spec": {"strategy": {"rollingUpdate": {"maxSurge": "25%"}}}}));
+    let object = update(&old, &with(&users, &[("/spec/strategy/type", json!("Recreate"))])).object;
+    assert_eq!(
+        object["spec"]["strategy"]["rollingUpdate"]["maxSurge"], "25%",
+        "the API server says what is wrong"
+    );
+}
+
+#[test]
+fn where_nothing_is_injected_what_is_there_is_kept_up() {
+    let (old, advisory) = (stored(), Profile::advisory());
+    let mut bare = naive();
+    let object = injected(&bare, Some(&old), false, &advisory).object;
+    assert_eq!(object["spec"]["template"], old["spec"]["template"], "put back");
+    assert_eq!(at(&object, AMOUNT), "25%", "but not filled");
+    bare = with(
+        &bare,
+        &[(IMAGE, json!("app:v2")), ("/spec/template/spec/containers/0/ports/0/containerPort", json!(81))],
+    );
+    let object = injected(&bare, Some(&old), false, &advisory).object;
+    assert_eq!(at(&object, PROBE)["tcpSocket"]["port"], 81, "follows the template");
+    assert_eq!(object["spec"]["template"]["metadata"]["labels"]["version"], "v2");
+    let new = injected(&naive(), None, false, &advisory);
+    assert_eq!((new.object, new.announcements), (naive(), vec![]));
+}
+
+#[test]
+fn a_value_taken_out_of_the_manifest_that_is_filled_again_starts_no_rollout() {
+    let old = {
+        let mut users = stored();
+        users["metadata"]["annotations"] = json!({});
+        users
+    };
+    let mut without = old.clone();
+    without["spec"]["template"]["metadata"]["labels"] = json!({"app": "web"});
+    let mut longer = Profile::production();
+    longer.settings.pre_stop_sleep.seconds = 20;
+    let object = injected(&without, Some(&old), false, &longer).object;
+    assert_eq!(object["spec"]["template"], old["spec"]["template"], "nothing else is touched");
+    assert_eq!(entry(&object, "spec.template.metadata.labels[version]"), "v1");
+    assert_eq!(probe_entry(&object), Value::Null, "what was the user's stays so");
+}
+
+#[test]
+fn a_second_call_knows_what_the_first_one_filled_beside_the_template() {
+    let old = {
+        let mut users = stored();
+        users["metadata"]["annotations"] = json!({});
+        users
+    };
+    // A PUT of the bare manifest: all of it is filled again, as it was.
+    let object = update(&old, &naive()).object;
+    assert_eq!(object["spec"]["template"], old["spec"]["template"]);
+    assert_eq!(entry(&object, "metadata.labels[version]"), "v1");
+    assert_eq!(entry(&object, "spec.strategy.rollingUpdate.maxUnavailable"), 0);
+}
+
+#[test]
+fn the_api_servers_defaults_are_kept_where_the_profile_says_so() {
+    let mut profile = Profile::production();
+    profile.settings.rolling_update.replace_api_defaults = false;
+    let object = injected(&naive(), None, false, &profile).object;
+    assert_eq!((at(&object, AMOUNT), at(&object, GRACE)), (&json!("25%"), &json!(30)));
+    // A PUT still starts no rollout.
+    let object = injected(&naive(), Some(&stored()), false, &profile).object;
+    assert_eq!(object["spec"]["template"], stored()["spec"]["template"]);
+}
