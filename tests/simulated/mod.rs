@@ -4,7 +4,14 @@
 
 #![allow(dead_code)] // Each test binary uses a part.
 
+pub mod cluster;
 pub mod deployments;
+pub mod kubectl;
+pub mod managed_fields;
+pub mod manifests;
+pub mod merge;
+pub mod path;
+pub mod validity;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
