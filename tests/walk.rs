@@ -36,7 +36,13 @@ fn nothing_is_lost_and_nothing_rolls_twice() {
     let wanted = wanted.map_or(STEPS, |steps| steps.parse().expect("GAPLESS_TEST_WALK_STEPS is a number"));
     let steps = Cell::new(0);
     let requests = Cell::new(0);
-    let config = Config { cases: 50, failure_persistence: None, max_shrink_iters: 4_000, max_shrink_time: 30_000, ..Config::default() };
+    let config = Config {
+        cases: 50,
+        failure_persistence: None,
+        max_shrink_iters: 4_000,
+        max_shrink_time: 30_000,
+        ..Config::default()
+    };
     while steps.get() < wanted {
         let mut runner = TestRunner::new(config.clone());
         let outcome = runner.run(&step::walk(), |walk| {

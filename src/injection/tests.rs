@@ -257,6 +257,15 @@ fn a_value_that_somebody_took_over_is_left_alone_without_a_proof() {
 }
 
 #[test]
+fn who_proves_no_handler_proves_no_probe() {
+    let seconds = container(json!({"f:readinessProbe": {"f:periodSeconds": {}, "f:failureThreshold": {}}}));
+    let old = owned(&stored(), "kubectl", seconds);
+    let object = update(&old, &with(&old, &[(IMAGE, json!("app:v2"))])).object;
+    assert_eq!(at(&object, PROBE), at(&old, PROBE));
+    assert_ne!(probe_entry(&object), Value::Null);
+}
+
+#[test]
 fn a_handler_of_gapless_goes_whole() {
     let annotated = with_annotation(&naive(), "gapless.dev/readiness-path", "/live");
     let old = injected(&annotated, None, false, &Profile::production()).object;

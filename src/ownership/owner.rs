@@ -331,13 +331,19 @@ impl<'a> Owners<'a> {
         self.second_call = fields;
     }
 
-    /// Whether somebody provably wrote any part of the value.
+    /// Whether somebody provably wrote the value; of a probe or hook, a part of its
+    /// handler: an `Apply` entry may still name the seconds that a later request, an
+    /// undo for example, left beside another handler.
     fn is_proven(&self, field: &InjectedField, live: Option<&Value>) -> bool {
         // The API server leaves 0 seconds out of the JSON.
         let api_default = field.api_default().filter(|_| self.new.intent.origin() == Origin::ApiServer);
         let Some(live) = live.or(api_default.as_ref()) else { return false };
         if field.has_parts() {
-            return parts(live).keys().any(|path| self.is_part_proven(field, path, live));
+            let is_of_handler = |path: &&PartPath| parts::handler_of(path).is_some();
+            return parts(live)
+                .keys()
+                .filter(is_of_handler)
+                .any(|path| self.is_part_proven(field, path, live));
         }
         let proofs = self.proofs(field, &PartPath::new(), live);
         let is_api_default = field.api_default().as_ref() == Some(live);

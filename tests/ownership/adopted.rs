@@ -136,9 +136,9 @@ fn min_ready_seconds_stay() {
         web.is_ours("minReadySeconds");
         let own = probeless.with(MIN_READY_SECONDS, json!(10));
         web.without_rollout(|web| web.send_and_keep(&own));
-        web.is_the_users("minReadySeconds");
         // A reason to withdraw ours: now there is a probe.
         web.send_and_keep(&own.our_probe());
+        web.is_the_users("minReadySeconds");
     });
 }
 
@@ -172,6 +172,30 @@ fn api_defaults_that_nobody_proves_are_replaced_only_if_the_profile_says_so() {
     });
 }
 
+/// Where they are ours, they come back: the API server fills its own in, or nothing.
+#[test]
+fn amounts_that_are_taken_away_are_filled_again() {
+    in_each(&PROVING, |web| {
+        web.send(&plain().with(PORTS, json!([{"containerPort": 8080}, {"containerPort": 8081}])));
+        for patch in [
+            json!({"spec": {"strategy": {"rollingUpdate": {"maxUnavailable": null}}}}),
+            json!({"spec": {"strategy": null}}),
+            json!({"spec": {"strategy": {"rollingUpdate": {"maxUnavailable": "25%"}}}}),
+            json!({"spec": {"minReadySeconds": null}}),
+            json!({"spec": {"minReadySeconds": 0}}),
+        ] {
+            web.patch("merge", &patch);
+            assert_eq!(
+                (web.at(MAX_UNAVAILABLE), web.at(MIN_READY_SECONDS)),
+                (json!(0), json!(10)),
+                "{patch}"
+            );
+            web.is_ours("maxUnavailable");
+            web.is_ours("minReadySeconds");
+        }
+    });
+}
+
 /// What the user leaves out stays gapless', and is moved with the release.
 #[test]
 fn what_the_manifest_does_not_say_follows_the_release() {
@@ -187,6 +211,31 @@ fn what_the_manifest_does_not_say_follows_the_release() {
         {
             web.is_ours(field);
         }
+    });
+}
+
+/// gapless neither denies nor warns about what gapless wrote: with one replica nothing
+/// is injected that makes each rollout an outage.
+#[test]
+fn no_outage_is_injected() {
+    in_each_of("old-first", &ALL, |web| {
+        let one = plain().with("/spec/replicas", json!(1));
+        let output = web.send_and_keep(&one);
+        assert!(!output.stderr.contains("(rollout-"), "{output}");
+        web.label("team=support");
+        web.kubectl(&["rollout", "pause", "deploy/web"]).ok();
+        assert_ne!(web.at(MAX_UNAVAILABLE), 1);
+    });
+}
+
+/// A scale is a scale, whatever is filled in with it.
+#[test]
+fn a_scale_by_edit_passes_whatever_is_filled_in_with_it() {
+    in_each_of("off", &ALL, |web| {
+        web.send(&plain());
+        web.enter("payments");
+        web.without_rollout(|web| web.edit("s/^  replicas: 2/  replicas: 1/"));
+        assert_eq!((web.at("/spec/replicas"), web.at(MAX_UNAVAILABLE)), (json!(1), json!(0)));
     });
 }
 

@@ -5,9 +5,9 @@ use std::fs;
 
 use serde_json::json;
 
-use crate::manifest::{PORTS, READINESS_PROBE, plain};
+use crate::manifest::{IMAGE, MAX_UNAVAILABLE, Manifest, PORTS, READINESS_PROBE, plain};
 use crate::support::client::Output;
-use crate::web::{ALL, PATCH_TYPES, PROVING, Way, Web, for_each, in_each};
+use crate::web::{ALL, PATCH_TYPES, PROVING, Way, Web, for_each, in_each, in_each_of};
 
 /// The port moves. Whoever owns the probe says whether it moves too.
 #[track_caller]
@@ -21,8 +21,29 @@ fn a_manifest_proves_what_it_says() {
     in_each(&ALL, |web| {
         web.send(&plain());
         web.without_rollout(|web| web.send_and_keep(&plain().our_probe()));
-        web.is_the_users("readinessProbe");
         asks_on(web, 8080);
+        web.is_the_users("readinessProbe");
+    });
+}
+
+/// Whatever writes the annotation last-applied, as kubectl does on demand.
+#[test]
+fn a_manifest_that_kubectl_keeps_proves_what_it_says() {
+    let keeping: [(&str, &[&str]); 2] = [
+        ("replace --save-config", &["replace", "--save-config", "-f", "-"]),
+        ("apply set-last-applied", &["apply", "set-last-applied", "--create-annotation", "-f", "-"]),
+    ];
+    for_each(&ALL, &keeping, |web, command| {
+        web.send(&plain());
+        let own = plain().our_probe();
+        web.without_rollout(|web| web.kubectl(command).stdin(own.0.to_string()).ok());
+        asks_on(web, 8080);
+        web.is_the_users("readinessProbe");
+    });
+    in_each(&[Way::Apply], |web| {
+        let own = plain().grace_period(30).with(MAX_UNAVAILABLE, json!("25%"));
+        web.kubectl(&["create", "--save-config", "-f", "-"]).stdin(own.0.to_string()).ok();
+        web.keeps(&own);
     });
 }
 
@@ -82,7 +103,7 @@ struct Release {
 
 impl Release {
     #[track_caller]
-    fn roll_out(&self, web: &Web, manifest: &crate::manifest::Manifest) -> Output {
+    fn roll_out(&self, web: &Web, manifest: &Manifest) -> Output {
         let chart = tempfile::tempdir().unwrap();
         fs::create_dir(chart.path().join("templates")).unwrap();
         fs::write(chart.path().join("Chart.yaml"), "{apiVersion: v2, name: web, version: 1.0.0}").unwrap();
@@ -121,10 +142,10 @@ fn server_side_helm_proves_what_its_chart_says() {
         server_side.roll_out(web, &plain());
         web.is_ours("readinessProbe");
         web.without_rollout(|web| server_side.roll_out(web, &plain().fixed()));
-        assert!(web.record().is_empty(), "{:?}", web.record());
         let moved = plain().fixed().port(9090).image("v2");
         server_side.roll_out(web, &moved);
         web.keeps(&moved);
+        assert!(web.record().is_empty(), "{:?}", web.record());
         web.without_rollout(|web| server_side.roll_out(web, &moved));
     });
 }
@@ -145,5 +166,21 @@ fn a_release_that_changes_to_server_side_apply_restarts_nothing() {
         web.without_rollout(|web| server_side.roll_out(web, &plain().fixed()));
         server_side.roll_out(web, &plain().fixed().image("v2"));
         web.keeps(&plain().fixed().image("v2"));
+    });
+}
+
+/// Nothing but its template tells `helm rollback` from any update.
+#[test]
+fn a_denied_rollback_says_how_one_passes() {
+    let client_side = Release { arguments: &["--server-side=false"] };
+    in_each_of("off", &[Way::Apply], |web| {
+        client_side.roll_out(web, &plain().image("latest"));
+        web.enter("production");
+        client_side.roll_out(web, &plain().image("v2"));
+        let denied = web.namespace.helm(["rollback", "web"]).fails();
+        assert!(denied.stderr.contains("(mutable-image-tag)"), "{denied}");
+        assert!(denied.stderr.contains("kubectl rollout undo"), "{denied}");
+        web.undo();
+        assert_eq!(web.at(IMAGE), "registry.example/web:latest");
     });
 }

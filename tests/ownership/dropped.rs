@@ -7,7 +7,7 @@ use crate::manifest::{
     CONTAINERS, GRACE_PERIOD, Manifest, PRE_STOP, READINESS_PROBE, TEMPLATE_LABELS, plain,
 };
 use crate::support::client::Output;
-use crate::web::{ALL, PATCH_TYPES, PROVING, Way, Web, for_each, in_each, record_of};
+use crate::web::{ALL, Calls, PATCH_TYPES, PROVING, Way, Web, for_each, in_each, in_each_of, record_of};
 
 /// `kubectl replace` with the manifest as it was written.
 fn replace(web: &Web, manifest: &Manifest) -> Output {
@@ -230,5 +230,24 @@ fn nothing_is_touched_while_the_template_stays() {
             (web.at(PRE_STOP)["sleep"]["seconds"].clone(), web.at(GRACE_PERIOD)),
             (json!(20), json!(50))
         );
+    });
+}
+
+/// As a migration of the storage does it: the very object that is stored.
+#[test]
+fn a_put_of_what_is_stored_fills_nothing() {
+    in_each_of("off", &ALL, |web| {
+        web.send(&plain());
+        web.enter("production");
+        let before = web.at("/spec");
+        let stored = web.kubectl(&["get", "deploy/web", "-o", "json"]).ok().stdout;
+        let path = format!("/apis/apps/v1/namespaces/{}/deployments/web", web.namespace.name);
+        web.kubectl(&["replace", "--raw", &path, "-f", "-"]).stdin(stored).ok();
+        // The second webhook makes a change of it.
+        if web.calls == Calls::One {
+            assert_eq!(web.at("/spec"), before);
+            assert!(web.record().is_empty(), "{:?}", web.record());
+        }
+        assert_eq!(web.at("/spec/template"), before["template"]);
     });
 }

@@ -136,7 +136,7 @@ fn a_longer_sleep_keeps_the_grace_period_that_it_needs() {
 
 #[test]
 fn a_hook_of_the_manifest_keeps_the_grace_period_that_it_needs() {
-    in_each(&ALL, |web| {
+    in_each(&PROVING, |web| {
         web.send(&plain());
         let own = plain().with(PRE_STOP, json!({"sleep": {"seconds": 35}})).waiving(&["pre-stop-sleep"]);
         web.send_and_keep(&own);

@@ -2,50 +2,51 @@
 
 use serde_json::json;
 
-use crate::manifest::{GRACE_PERIOD, MAX_UNAVAILABLE, Manifest, TEMPLATE_LABELS, plain};
+use crate::manifest::{GRACE_PERIOD, MAX_UNAVAILABLE, Manifest, PRE_STOP, TEMPLATE, TEMPLATE_LABELS, plain};
 use crate::support::client::Output;
-use crate::web::{ALL, Way, Web, for_each, in_each};
+use crate::web::{ALL, PROVING, Way, Web, for_each, for_each_variant, in_each};
 
 fn apply(web: &Web, manifest: &Manifest) {
-    web.kubectl(&["apply", "-f", "-"]).stdin(manifest.0.to_string()).ok();
+    send(web, &["apply"], manifest);
 }
 
 fn apply_server_side(web: &Web, manifest: &Manifest) {
-    web.kubectl(&["apply", "--server-side", "-f", "-"]).stdin(manifest.0.to_string()).ok();
+    send(web, &["apply", "--server-side", "--force-conflicts"], manifest);
 }
 
-fn force(web: &Web, manifest: &Manifest) {
-    web.kubectl(&["apply", "--server-side", "--force-conflicts", "-f", "-"])
-        .stdin(manifest.0.to_string())
-        .ok();
-}
-
-/// As Flux or Argo CD take a Deployment over.
-fn force_as_flux(web: &Web, manifest: &Manifest) {
-    let arguments = ["apply", "--server-side", "--force-conflicts", "--field-manager=flux", "-f", "-"];
-    web.kubectl(&arguments).stdin(manifest.0.to_string()).ok();
+/// As Flux or Argo CD take a Deployment over: under a name of their own.
+fn reconcile(web: &Web, manifest: &Manifest) {
+    send(web, &["apply", "--server-side", "--force-conflicts", "--field-manager=flux"], manifest);
 }
 
 fn replace(web: &Web, manifest: &Manifest) {
-    web.kubectl(&["replace", "-f", "-"]).stdin(manifest.0.to_string()).ok();
+    send(web, &["replace"], manifest);
+}
+
+fn send(web: &Web, verb: &[&str], manifest: &Manifest) {
+    web.kubectl(&[verb, &["-f", "-"]].concat()).stdin(manifest.0.to_string()).ok();
 }
 
 type Send = fn(&Web, &Manifest);
 
-const TOOLS: [(&str, Send); 5] = [
-    ("apply", apply),
-    ("apply --server-side", apply_server_side),
-    ("apply --server-side --force-conflicts", force),
-    ("apply --server-side --force-conflicts --field-manager=flux", force_as_flux),
-    ("replace", replace),
-];
+const TOOLS: [(&str, Send); 4] =
+    [("apply", apply), ("apply --server-side", apply_server_side), ("Flux", reconcile), ("replace", replace)];
+
+/// The changes from one tool to another one.
+fn for_each_change(sequence: impl Fn(&Web, Send)) {
+    let changes = ALL.into_iter().flat_map(|way| {
+        let others = TOOLS.into_iter().filter(move |(tool, _)| *tool != way.name());
+        others.map(move |(tool, send)| (way, tool, send))
+    });
+    for_each_variant("production", changes, sequence);
+}
 
 #[test]
 fn a_change_of_tools_restarts_nothing_and_takes_nothing_over() {
-    for_each(&ALL, &TOOLS, |web, tool| {
+    for_each_change(|web, tool| {
         web.send(&plain());
         let (spec, record) = (web.at("/spec"), web.record());
-        for _ in 0..3 {
+        for _ in 0..2 {
             tool(web, &plain());
             assert_eq!((web.at("/spec"), web.record()), (spec.clone(), record.clone()));
         }
@@ -53,17 +54,35 @@ fn a_change_of_tools_restarts_nothing_and_takes_nothing_over() {
         web.send(&plain());
         web.settles(&plain());
         assert_eq!((web.at("/spec"), web.record()), (spec, record), "and back");
-        let next = plain().image("v2").port(9090);
-        tool(web, &next);
-        assert_eq!(web.probe(), json!({"tcpSocket": {"port": 9090}, "periodSeconds": 5}));
+        tool(web, &plain().image("v2"));
+        assert_eq!(web.probe(), json!({"tcpSocket": {"port": 8080}, "periodSeconds": 5}));
         assert_eq!(web.at(TEMPLATE_LABELS)["version"], "v2");
         assert_eq!((web.at(GRACE_PERIOD), web.at(MAX_UNAVAILABLE)), (json!(40), json!(0)));
+        for field in ["readinessProbe", "preStop", "terminationGracePeriodSeconds", "maxUnavailable"] {
+            web.is_ours(field);
+        }
+    });
+}
+
+/// Meanwhile the profile sleeps longer: neither does that restart anything.
+#[test]
+fn a_change_of_tools_restarts_nothing_whatever_the_defaults_say_today() {
+    for_each_change(|web, tool| {
+        web.send(&plain());
+        let template = web.at(TEMPLATE);
+        web.enter("longer-sleep");
+        for _ in 0..2 {
+            tool(web, &plain());
+            assert_eq!(web.at(TEMPLATE), template);
+        }
+        tool(web, &plain().image("v2"));
+        assert_eq!((web.at(PRE_STOP), web.at(GRACE_PERIOD)), (json!({"sleep": {"seconds": 20}}), json!(50)));
     });
 }
 
 #[test]
 fn a_change_of_tools_loses_nothing_of_the_users_own() {
-    for_each(&ALL, &TOOLS, |web, tool| {
+    for_each_change(|web, tool| {
         let own = plain().fixed().waiving(&["readiness-probe", "pre-stop-sleep"]);
         web.send(&plain());
         web.send(&own);
@@ -82,7 +101,7 @@ fn a_change_of_tools_loses_nothing_of_the_users_own() {
 /// The manifest is adopted in the same step in which the tool changes.
 #[test]
 fn a_new_tool_may_bring_the_proof() {
-    for_each(&ALL, &TOOLS, |web, tool| {
+    for_each_change(|web, tool| {
         web.send(&plain());
         let own = plain().fixed().waiving(&["readiness-probe", "pre-stop-sleep"]);
         web.without_rollout(|web| tool(web, &own));
@@ -103,7 +122,7 @@ fn thirty() -> Manifest {
 
 /// The tools that prove the API server's default afterwards.
 const PROOFS: [(&str, Send); 3] =
-    [("apply", apply), ("apply --server-side --force-conflicts", force), ("flux", force_as_flux)];
+    [("apply", apply), ("apply --server-side", apply_server_side), ("Flux", reconcile)];
 
 /// A rollout that somebody else starts, or the tool itself.
 type Roll = fn(&Web, Send, &Manifest);
@@ -120,8 +139,7 @@ fn a_proof_of_the_default_grace_period_waits_for_the_next_rollout() {
         web.send(&thirty());
         assert_eq!(web.at(GRACE_PERIOD), 40);
         web.without_rollout(|web| tool(web, &thirty()));
-        let entry = web.record()["spec.template.spec.terminationGracePeriodSeconds"].clone();
-        assert_eq!(entry, json!([40, 30]), "ours, theirs");
+        waits(web);
         web.without_rollout(|web| {
             // Neither the same once more nor anything else releases it.
             tool(web, &thirty());
@@ -129,23 +147,71 @@ fn a_proof_of_the_default_grace_period_waits_for_the_next_rollout() {
             web.scale(3);
             tool(web, &thirty());
         });
-        assert_eq!(web.record()["spec.template.spec.terminationGracePeriodSeconds"], entry);
+        waits(web);
     });
-    for (_, roll) in ROLLOUTS {
-        for_each(&[Way::Replace], &PROOFS, |web, &tool| {
-            web.send(&thirty());
-            web.without_rollout(|web| tool(web, &thirty()));
-            roll(web, tool, &thirty().image("v2"));
-            assert_eq!(web.at(GRACE_PERIOD), 30);
-            web.is_the_users("terminationGracePeriodSeconds");
+    let both = PROOFS.into_iter().flat_map(|(proof, tool)| {
+        ROLLOUTS
+            .into_iter()
+            .map(move |(rollout, roll)| (Way::Replace, format!("{proof}, then {rollout}"), (tool, roll)))
+    });
+    for_each_variant("production", both, |web, (tool, roll)| {
+        web.send(&thirty());
+        web.without_rollout(|web| tool(web, &thirty()));
+        roll(web, tool, &thirty().image("v2"));
+        assert_eq!(web.at(GRACE_PERIOD), 30);
+        web.is_the_users("terminationGracePeriodSeconds");
+    });
+}
+
+#[track_caller]
+fn waits(web: &Web) {
+    let entry = web.record()["spec.template.spec.terminationGracePeriodSeconds"].clone();
+    assert_eq!((web.at(GRACE_PERIOD), entry), (json!(40), json!([40, 30])), "ours, theirs");
+}
+
+/// The other tool has proved something, this one has not.
+#[test]
+fn a_proof_by_another_tool_waits_too() {
+    let changes = [
+        (Way::Apply, "Flux", reconcile as Send),
+        (Way::ServerSide, "Flux", reconcile),
+        (Way::ServerSide, "apply", apply),
+    ];
+    for_each_variant("production", changes.into_iter(), |web, tool| {
+        web.send(&plain());
+        web.without_rollout(|web| tool(web, &thirty()));
+        waits(web);
+        tool(web, &thirty().image("v2"));
+        assert_eq!(web.at(GRACE_PERIOD), 30);
+    });
+}
+
+/// Whatever proves it next.
+#[test]
+fn a_proof_that_waits_goes_on_waiting_after_the_next_change_of_tools() {
+    let both = PROOFS.into_iter().flat_map(|(first, tool)| {
+        let others = PROOFS.into_iter().filter(move |(second, _)| *second != first);
+        others.map(move |(second, next)| (Way::Replace, format!("{first}, then {second}"), (tool, next)))
+    });
+    for_each_variant("production", both, |web, (first, second)| {
+        web.send(&thirty());
+        web.without_rollout(|web| {
+            first(web, &thirty());
+            second(web, &thirty());
+            waits(web);
+            second(web, &thirty());
         });
-    }
+        waits(web);
+        web.set_image("v2");
+        assert_eq!(web.at(GRACE_PERIOD), 30);
+        web.is_the_users("terminationGracePeriodSeconds");
+    });
 }
 
 /// Where the tool has proved something before, its proof counts at once.
 #[test]
 fn a_default_grace_period_that_comes_into_the_manifest_counts_at_once() {
-    in_each(&[Way::Apply, Way::ServerSide], |web| {
+    in_each(&PROVING, |web| {
         web.send(&plain());
         assert_eq!(web.at(GRACE_PERIOD), 40);
         web.send_and_keep(&thirty());
@@ -177,9 +243,11 @@ fn server_side_apply_over_create_conflicts_where_gapless_changed_a_value() {
             let command = [&["apply", "--server-side", "-f", "-"], arguments].concat();
             web.kubectl(&command).stdin(explicit.0.to_string()).run()
         };
-        let conflict = apply(&[]);
-        assert!(!conflict.status.success(), "{conflict}");
-        eprintln!("{conflict}");
+        let refused = apply(&[]);
+        let conflicts = "Apply failed with 2 conflicts: conflicts with \"kubectl-create\" using apps/v1:\n\
+            - .spec.strategy.rollingUpdate.maxUnavailable\n\
+            - .spec.template.spec.terminationGracePeriodSeconds\n";
+        assert!(refused.stderr.contains(conflicts), "{refused}");
         let forced = apply(&["--force-conflicts"]);
         assert!(forced.status.success(), "{forced}");
         assert_eq!(web.at(MAX_UNAVAILABLE), "25%");

@@ -192,3 +192,17 @@ fn labels_follow_the_next_release_after_an_undo() {
         web.settles(&third);
     });
 }
+
+/// Waivers are annotations and go back too; what they waived was there before.
+#[test]
+fn an_undo_that_drops_a_waiver_passes() {
+    in_each(&PROVING, |web| {
+        web.send(&plain());
+        web.namespace.replica_sets("web");
+        let outage = plain().with(MAX_UNAVAILABLE, json!("100%")).waiving(&["rollout-outage"]).image("v2");
+        web.send(&outage);
+        web.undo();
+        assert_eq!(web.at("/metadata/annotations/gapless.dev~1waive.rollout-outage"), Value::Null);
+        assert_eq!(web.at(MAX_UNAVAILABLE), "100%");
+    });
+}

@@ -1,10 +1,15 @@
 //! The Deployment `web` of one test, in a namespace of its own.
 
 use std::cell::Cell;
+use std::fmt::Display;
+use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::LazyLock;
 
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
 use serde_json::{Map, Value, json};
+use tokio::runtime::{Builder, Runtime};
 
 use crate::manifest::{CONTAINERS, Manifest, READINESS_PROBE, TEMPLATE, lost, plain};
 use crate::stamps;
@@ -21,6 +26,7 @@ profiles:
   longer-sleep: {extends: production, defaults: {pre-stop-sleep: {seconds: 20}}}
   old-first: {extends: production, defaults: {rolling-update: {maxUnavailable: 1}}}
   keeps-defaults: {extends: production, defaults: {rolling-update: {replaceApiDefaults: false}}}
+  payments: {extends: production, rules: {single-replica: Deny}}
   strict: {extends: production, waivers: Forbidden}
 ";
 
@@ -29,10 +35,22 @@ profiles:
 pub enum Way {
     /// `kubectl apply`: a three-way patch, and the annotation last-applied.
     Apply,
-    /// `kubectl apply --server-side`: an `Apply` entry in `managedFields`.
+    /// `kubectl apply --server-side --force-conflicts`, as GitOps tools do: an `Apply`
+    /// entry in `managedFields`.
     ServerSide,
     /// `kubectl replace`: a PUT of the bare manifest.
     Replace,
+}
+
+impl Way {
+    /// As `kubectl` calls it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Way::Apply => "apply",
+            Way::ServerSide => "apply --server-side",
+            Way::Replace => "replace",
+        }
+    }
 }
 
 /// The ways of sending a manifest that leave a proof of what it says.
@@ -52,30 +70,63 @@ pub enum Calls {
 }
 
 pub struct Web<'a> {
+    server: &'a Server,
     pub namespace: Namespace<'a>,
     pub way: Way,
     pub calls: Calls,
     is_created: Cell<bool>,
 }
 
-fn installed() -> Option<&'static Cluster> {
-    static INSTALLED: LazyLock<Option<(&Cluster, Gapless)>> = LazyLock::new(|| {
+/// The API server, and a gapless that it calls.
+struct Server {
+    cluster: &'static Cluster,
+    /// Ends when it is dropped.
+    _gapless: Gapless,
+    runtime: Runtime,
+    client: Client,
+}
+
+impl Server {
+    fn start() -> Option<Self> {
         let cluster = support::cluster()?;
         let file = cluster.file("config.yaml");
         let head = "apiVersion: gapless.dev/v1alpha1\nkind: GaplessConfiguration";
-        std::fs::write(&file, format!("{head}{PROFILES}")).unwrap();
+        fs::write(&file, format!("{head}{PROFILES}")).unwrap();
         let gapless = Gapless::start(cluster, ["--config".as_ref(), file.as_os_str()]);
-        let values = format!(
-            "webhooks: {{failurePolicy: Fail}}\nconfig:{}",
-            PROFILES.trim_end().replace('\n', "\n  ")
-        );
-        install(cluster, &gapless, &values);
+        let profiles = PROFILES.trim_end().replace('\n', "\n  ");
+        install(cluster, &gapless, &format!("webhooks: {{failurePolicy: Fail}}\nconfig:{profiles}"));
         stamps::install(cluster);
-        Some((cluster, gapless))
-    });
+
+        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let kubeconfig = Kubeconfig::read_from(cluster.kubeconfig("admin")).unwrap();
+        let client = runtime.block_on(async {
+            let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await;
+            Client::try_from(config.unwrap()).unwrap()
+        });
+        Some(Server { cluster, _gapless: gapless, runtime, client })
+    }
+
+    // Without kubectl, whose start costs more than all else here.
+
+    #[track_caller]
+    fn get(&self, path: &str) -> Value {
+        let request = http::Request::get(path).body(Vec::new()).unwrap();
+        self.runtime.block_on(self.client.request(request)).unwrap()
+    }
+
+    #[track_caller]
+    fn post(&self, path: &str, object: &Value) -> Value {
+        let request = http::Request::post(path).header("Content-Type", "application/json");
+        let request = request.body(object.to_string().into_bytes()).unwrap();
+        self.runtime.block_on(self.client.request(request)).unwrap()
+    }
+}
+
+fn server() -> Option<&'static Server> {
+    static SERVER: LazyLock<Option<Server>> = LazyLock::new(Server::start);
     // Asked here too, so that each skipped test says that it is.
     support::cluster()?;
-    INSTALLED.as_ref().map(|(cluster, _)| *cluster)
+    SERVER.as_ref()
 }
 
 /// Runs a sequence in profile `production`, for each of these ways with one and with
@@ -88,7 +139,7 @@ pub fn in_each(ways: &[Way], sequence: impl Fn(&Web)) {
 /// The same, in another profile.
 #[track_caller]
 pub fn in_each_of(profile: &str, ways: &[Way], sequence: impl Fn(&Web)) {
-    for_each_of(profile, ways, &[("", ())], |web, ()| sequence(web));
+    for_each_of(profile, ways, &[("the sequence", ())], |web, ()| sequence(web));
 }
 
 /// The same for each of these cases, which are named.
@@ -100,20 +151,32 @@ pub fn for_each<C>(ways: &[Way], cases: &[(&str, C)], sequence: impl Fn(&Web, &C
 /// The same, in another profile.
 #[track_caller]
 pub fn for_each_of<C>(profile: &str, ways: &[Way], cases: &[(&str, C)], sequence: impl Fn(&Web, &C)) {
-    let Some(cluster) = installed() else { return };
+    let variants = cases.iter().flat_map(|(name, case)| ways.iter().map(move |way| (*way, *name, case)));
+    for_each_variant(profile, variants, sequence);
+}
+
+/// The same for combinations of ways and cases that the caller makes.
+#[track_caller]
+pub fn for_each_variant<C>(
+    profile: &str,
+    variants: impl Iterator<Item = (Way, impl Display, C)>,
+    sequence: impl Fn(&Web, C),
+) where
+    C: Clone,
+{
+    let Some(server) = server() else { return };
     let mut failed = Vec::new();
-    for (name, case) in cases {
-        for &way in ways {
-            for calls in [Calls::One, Calls::Two] {
-                let stamps = if calls == Calls::Two { "true" } else { "false" };
-                let labels = [("gapless.dev/profile", profile), (stamps::LABEL, stamps)];
-                let namespace = cluster.namespace_labelled(&labels);
-                let web = Web { namespace, way, calls, is_created: Cell::new(false) };
-                let title = format!("{name} {way:?} with {calls:?}").trim_start().to_owned();
-                eprintln!("--- {title}");
-                if catch_unwind(AssertUnwindSafe(|| sequence(&web, case))).is_err() {
-                    failed.push(title);
-                }
+    for (way, name, case) in variants {
+        for calls in [Calls::One, Calls::Two] {
+            let stamps = if calls == Calls::Two { "true" } else { "false" };
+            let labels = [("gapless.dev/profile", profile), (stamps::LABEL, stamps)];
+            let (namespace, manifest) = server.cluster.unmade_namespace(&labels);
+            server.post("/api/v1/namespaces", &manifest);
+            let web = Web { server, namespace, way, calls, is_created: Cell::new(false) };
+            let title = format!("{way:?} with {calls:?}: {name}");
+            eprintln!("--- {title}");
+            if catch_unwind(AssertUnwindSafe(|| sequence(&web, case.clone()))).is_err() {
+                failed.push(title);
             }
         }
     }
@@ -136,7 +199,7 @@ impl Web<'_> {
         let is_created = self.is_created.replace(true);
         let verb: &[&str] = match self.way {
             Way::Apply => &["apply", "-f", "-"],
-            Way::ServerSide => &["apply", "--server-side", "-f", "-"],
+            Way::ServerSide => &["apply", "--server-side", "--force-conflicts", "-f", "-"],
             Way::Replace if is_created => &["replace", "-f", "-"],
             Way::Replace => &["create", "-f", "-"],
         };
@@ -230,7 +293,8 @@ impl Web<'_> {
     /// The Deployment as it is stored.
     #[track_caller]
     pub fn stored(&self) -> Value {
-        self.namespace.get_json("deployment", "web")
+        let path = format!("/apis/apps/v1/namespaces/{}/deployments/web", self.namespace.name);
+        self.server.get(&path)
     }
 
     /// The stored value at this place; null if there is none.

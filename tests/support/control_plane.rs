@@ -322,6 +322,13 @@ impl Cluster {
     /// A new namespace that nobody else uses, with labels such as `gapless.dev/profile`.
     #[track_caller]
     pub fn namespace_labelled(&self, labels: &[(&str, &str)]) -> Namespace<'_> {
+        let (namespace, manifest) = self.unmade_namespace(labels);
+        self.kubectl(["create", "-f", "-"]).stdin(manifest.to_string()).ok();
+        namespace
+    }
+
+    /// The same for a caller that creates it: with its manifest.
+    pub fn unmade_namespace(&self, labels: &[(&str, &str)]) -> (Namespace<'_>, Value) {
         let name = namespace_name(&test_name(), self.namespaces.fetch_add(1, Ordering::Relaxed));
         let labels: serde_json::Map<String, Value> =
             labels.iter().map(|(key, value)| ((*key).to_owned(), json!(value))).collect();
@@ -330,8 +337,7 @@ impl Cluster {
             "kind": "Namespace",
             "metadata": {"name": name, "labels": labels},
         });
-        self.kubectl(["create", "-f", "-"]).stdin(manifest.to_string()).ok();
-        Namespace::new(self, name)
+        (Namespace::new(self, name), manifest)
     }
 
     /// Every request that the API server has answered so far, oldest first: events
