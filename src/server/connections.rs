@@ -26,7 +26,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tokio_rustls::TlsAcceptor;
 
 use super::limits::{
-    FIRST_REQUEST_TIME, GOODBYE_TIME, HANDSHAKE_TIME, HEAD_SIZE, HEAD_TIME, IDLE_TIME, STREAMS,
+    FIRST_REQUEST_TIME, GOODBYE_TIME, HANDSHAKE_TIME, HEAD_SIZE, HEAD_TIME, IDLE_TIME, READ_SIZE, STREAMS,
 };
 use super::places::{Arriving, Progress, Stage};
 use super::shutdown::Termination;
@@ -94,7 +94,7 @@ async fn serve_http(
     } else {
         let mut http = http1::Builder::new();
         // hyper's time for a head begins with the last answer: it is none for heads.
-        http.header_read_timeout(None).max_buf_size(HEAD_SIZE);
+        http.header_read_timeout(None).max_header_size(HEAD_SIZE).max_buf_size(READ_SIZE);
         drive(http.serve_connection(io, service), false, progress, end).await;
     }
 }
