@@ -77,7 +77,7 @@ async fn serve_http(
         let router = TowerToHyperService::new(router);
         move |request: hyper::Request<Incoming>| {
             let (under_way, arriving) = progress.begin_request();
-            let body = |incoming| axum::body::Body::new(IncomingBody { incoming, arriving: Some(arriving) });
+            let body = |incoming| axum::body::Body::new(IncomingBody { incoming, _arriving: arriving });
             let answer = router.call(request.map(body));
             async move {
                 let answer = answer.await;
@@ -196,10 +196,10 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     }
 }
 
-/// A body that tells when it is complete.
+/// A body that counts as unfinished until it is dropped, which is when it has been read.
 struct IncomingBody {
     incoming: Incoming,
-    arriving: Option<Arriving>,
+    _arriving: Arriving,
 }
 
 impl Body for IncomingBody {
@@ -210,11 +210,7 @@ impl Body for IncomingBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let frame = ready!(Pin::new(&mut self.incoming).poll_frame(context));
-        if frame.is_none() || self.incoming.is_end_stream() {
-            self.arriving = None;
-        }
-        Poll::Ready(frame)
+        Pin::new(&mut self.incoming).poll_frame(context)
     }
 
     fn is_end_stream(&self) -> bool {
