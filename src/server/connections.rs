@@ -26,7 +26,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tokio_rustls::TlsAcceptor;
 
 use super::limits::{
-    FIRST_REQUEST_TIME, GOODBYE_TIME, HANDSHAKE_TIME, HEAD_SIZE, HEAD_TIME, IDLE_TIME, STREAMS,
+    FIRST_REQUEST_TIME, GOODBYE_TIME, HANDSHAKE_TIME, HEAD_SIZE, HEAD_TIME, IDLE_TIME, READ_SIZE, STREAMS,
 };
 use super::places::{Arriving, Progress, Stage};
 use super::shutdown::Termination;
@@ -77,7 +77,7 @@ async fn serve_http(
         let router = TowerToHyperService::new(router);
         move |request: hyper::Request<Incoming>| {
             let (under_way, arriving) = progress.begin_request();
-            let body = |incoming| axum::body::Body::new(IncomingBody { incoming, arriving: Some(arriving) });
+            let body = |incoming| axum::body::Body::new(IncomingBody { incoming, _arriving: arriving });
             let answer = router.call(request.map(body));
             async move {
                 let answer = answer.await;
@@ -94,7 +94,7 @@ async fn serve_http(
     } else {
         let mut http = http1::Builder::new();
         // hyper's time for a head begins with the last answer: it is none for heads.
-        http.header_read_timeout(None).max_buf_size(HEAD_SIZE);
+        http.header_read_timeout(None).max_header_size(HEAD_SIZE).max_buf_size(READ_SIZE);
         drive(http.serve_connection(io, service), false, progress, end).await;
     }
 }
@@ -196,10 +196,10 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     }
 }
 
-/// A body that tells when it is complete.
+/// A body that counts as unfinished until it is dropped, which is when it has been read.
 struct IncomingBody {
     incoming: Incoming,
-    arriving: Option<Arriving>,
+    _arriving: Arriving,
 }
 
 impl Body for IncomingBody {
@@ -210,11 +210,7 @@ impl Body for IncomingBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let frame = ready!(Pin::new(&mut self.incoming).poll_frame(context));
-        if frame.is_none() || self.incoming.is_end_stream() {
-            self.arriving = None;
-        }
-        Poll::Ready(frame)
+        Pin::new(&mut self.incoming).poll_frame(context)
     }
 
     fn is_end_stream(&self) -> bool {

@@ -44,7 +44,7 @@ impl LargeReviews {
         body: ReceivedBody,
         review: impl FnOnce(&[u8]) -> T + Send + 'static,
     ) -> Result<T, Failure> {
-        // A byte takes a nanosecond or two.
+        // 8 MiB take some 2 ms.
         let weight = weight(body.as_ref());
         if weight > WEIGHT {
             return Err(Failure::too_heavy());

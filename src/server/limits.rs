@@ -22,7 +22,10 @@ pub const HEAD_TIME: Duration = Duration::from_secs(10);
 
 /// What is kept of a request before its body is read, at most. The API server sends a
 /// few hundred bytes, and a token if its configuration says so.
-pub const HEAD_SIZE: usize = 16 * 1024;
+pub const HEAD_SIZE: usize = 8 * 1024;
+
+/// What is read of a connection at once, at most: a record of TLS.
+pub const READ_SIZE: usize = 16 * 1024;
 
 /// How long a connection may stay without a request. The API server's pool holds
 /// connections that it does not use for 90 s (`IdleConnTimeout` of Go's

@@ -56,6 +56,7 @@ fn who_is_accepted_in_the_last_moment_is_answered() {
         answered += count.load(Ordering::Relaxed);
         assert_eq!(program.wait().code(), Some(0), "{}", program.log());
     }
+    println!("{answered} calls answered, {} lost", lost.len());
     assert!(lost.is_empty(), "{} of {answered} calls are lost: {lost:?}", lost.len());
 }
 
