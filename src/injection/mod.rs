@@ -16,8 +16,9 @@ use serde_json::Value;
 
 use crate::defaults::{DEFAULTS, DefaultRule};
 use crate::finding::Problem;
+use crate::ownership::intent::LAST_APPLIED;
 use crate::ownership::owner::{Change, Owner, Owners};
-use crate::ownership::record::{InjectedField, Record};
+use crate::ownership::record::{ANNOTATION, InjectedField, Record};
 use crate::patch::PatchError;
 use crate::policy::{InjectionMode, Profile};
 use crate::waiver::ActiveWaivers;
@@ -115,10 +116,25 @@ pub fn inject(change: Change, terms: Terms) -> Result<Injection, InjectError> {
 /// a storage migration and a server-side apply without a change are. It fills
 /// nothing, proves nothing and changes no record: with the first request of its
 /// move to server-side apply kubectl claims every field there is.
+///
+/// Where there is a record, annotations of others do not count: another webhook may
+/// have stamped one between two calls for one request.
 fn changes_nothing(change: Change) -> bool {
-    const FIELDS: [&str; 4] =
-        ["/spec", "/metadata/labels", "/metadata/annotations", "/metadata/ownerReferences"];
-    change.old_object.is_some_and(|old| FIELDS.iter().all(|field| same_at(change.object, old, field)))
+    const FIELDS: [&str; 3] = ["/spec", "/metadata/labels", "/metadata/ownerReferences"];
+    const ANNOTATIONS: &str = "/metadata/annotations";
+    let Some(old_object) = change.old_object else { return false };
+    let of_interest = |object: &Value| -> Vec<(String, Value)> {
+        let annotations = object.pointer(ANNOTATIONS).and_then(Value::as_object);
+        let counts = |key: &String| key == LAST_APPLIED || key.starts_with("gapless.dev/");
+        let annotations = annotations.into_iter().flatten().filter(|(key, _)| counts(key));
+        annotations.map(|(key, value)| (key.clone(), value.clone())).collect()
+    };
+    let has_same_record = || {
+        let annotations = of_interest(change.object);
+        annotations.iter().any(|(key, _)| key == ANNOTATION) && annotations == of_interest(old_object)
+    };
+    FIELDS.iter().all(|field| same_at(change.object, old_object, field))
+        && (same_at(change.object, old_object, ANNOTATIONS) || has_same_record())
 }
 
 /// Tells the fields that the first call of this request filled from those whose

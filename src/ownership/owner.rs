@@ -1,13 +1,13 @@
 //! The table that says whose field it is, and what is known of each field of
 //! one request to ask it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use serde_json::Value;
 
 use super::containers::Containers;
-use super::intent::{Intent, LAST_APPLIED, Origin, Proof};
+use super::intent::{Intent, Origin, Proof};
 use super::parts::{self, PartPath, parts, same_value};
 use super::record::{self, InjectedField, Record};
 
@@ -152,11 +152,6 @@ impl<'a> Owners<'a> {
         // A record that somebody broke is no reason to forget the stored one.
         if let (Err(record::Unreadable), Some(old)) = (Record::read(change.object), &old) {
             new.record = old.record.clone();
-        }
-        // A proof that comes with a change of managedFields alone counts from the next
-        // request on, also if another webhook has stamped an annotation meanwhile.
-        if let Some(old_object) = change.old_object.filter(|old| brings_no_proof(change.object, old)) {
-            new.intent = Intent::new(old_object, change.origin);
         }
         let (is_undo, changes_template) = (change.is_undo, old.is_none());
         let second_call = BTreeSet::new();
@@ -481,19 +476,6 @@ impl<'a> Owners<'a> {
         left.retain(|path| is_known && (stays_complete || parts::handler_of(path).is_none()));
         left
     }
-}
-
-/// Whether an update changes nothing that a user could have meant by it: neither
-/// spec nor labels, nor annotations that are about gapless or are proofs.
-fn brings_no_proof(object: &Value, old_object: &Value) -> bool {
-    let annotations = |object: &Value| -> BTreeMap<String, Value> {
-        let annotations = object.pointer("/metadata/annotations").and_then(Value::as_object);
-        let counts = |key: &String| key == LAST_APPLIED || key.starts_with("gapless.dev/");
-        let counting = annotations.into_iter().flatten().filter(|(key, _)| counts(key));
-        counting.map(|(key, value)| (key.clone(), value.clone())).collect()
-    };
-    ["/spec", "/metadata/labels"].iter().all(|field| object.pointer(field) == old_object.pointer(field))
-        && annotations(object) == annotations(old_object)
 }
 
 #[cfg(test)]
