@@ -544,7 +544,7 @@ fn set(object: &mut Value, change: &Change) {
 }
 
 /// The strategic merge patch that writes one value.
-fn patch_of(change: &Change) -> Option<Value> {
+pub fn patch_of(change: &Change) -> Option<Value> {
     let value = change.value()?;
     let container = change.path().split_once("containers[").and_then(|(_, rest)| rest.split_once(']'));
     let mut patch = json!({});
