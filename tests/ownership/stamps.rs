@@ -3,14 +3,15 @@
 //! request (`reinvocationPolicy: IfNeeded`): it counts the writes of an object in
 //! one of its annotations.
 
-use std::net::{Ipv4Addr, TcpListener};
+use std::io::{BufRead, BufReader, Read, Result, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::sync::Arc;
 use std::thread;
 
-use axum::routing::post;
-use axum::{Json, Router};
-use axum_server::tls_rustls::RustlsConfig;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use rustls::pki_types::PrivatePkcs8KeyDer;
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::{Value, json};
 
 use crate::support::{Cluster, eventually};
@@ -24,25 +25,52 @@ pub const LABEL: &str = "stamps";
 /// Starts the webhook, which runs until this process ends, and registers it.
 pub fn install(cluster: &Cluster) {
     let signed = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
-    let certificate = signed.cert.pem();
-    let key = signed.signing_key.serialize_pem();
+    let key = PrivatePkcs8KeyDer::from(signed.signing_key.serialize_der());
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let tls = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let tls =
+        tls.with_no_client_auth().with_single_cert(vec![signed.cert.der().clone()], key.into()).unwrap();
+
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
-    let ca_bundle = STANDARD.encode(&certificate);
-    thread::spawn(move || serve(listener, &certificate, &key));
-    register(cluster, port, &ca_bundle);
+    thread::spawn(move || serve(&listener, &Arc::new(tls)));
+    register(cluster, port, &STANDARD.encode(signed.cert.pem()));
 }
 
-fn serve(listener: TcpListener, certificate: &str, key: &str) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async {
-        // Set by whoever is first; the crate may be built with several providers.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let tls = RustlsConfig::from_pem(certificate.into(), key.into()).await.unwrap();
-        listener.set_nonblocking(true).unwrap();
-        let app = Router::new().route("/", post(async |Json(review): Json<Value>| Json(stamped(&review))));
-        axum_server::from_tcp_rustls(listener, tls).unwrap().serve(app.into_make_service()).await.unwrap();
-    });
+fn serve(listener: &TcpListener, tls: &Arc<ServerConfig>) {
+    for stream in listener.incoming() {
+        let (stream, tls) = (stream.unwrap(), Arc::clone(tls));
+        // A connection that breaks off is the API server's to notice.
+        thread::spawn(move || drop(converse(stream, tls)));
+    }
+}
+
+/// The requests of one connection, as Go sends them: HTTP/1.1 with a Content-Length.
+fn converse(stream: TcpStream, tls: Arc<ServerConfig>) -> Result<()> {
+    let connection = ServerConnection::new(tls).unwrap();
+    let mut stream = BufReader::new(StreamOwned::new(connection, stream));
+    loop {
+        let mut length = 0;
+        loop {
+            let mut line = String::new();
+            if stream.read_line(&mut line)? == 0 {
+                return Ok(());
+            }
+            match line.trim_end().split_once(": ") {
+                Some((name, value)) if name.eq_ignore_ascii_case("content-length") => {
+                    length = value.parse().unwrap();
+                }
+                None if line.trim_end().is_empty() => break,
+                _ => {}
+            }
+        }
+        let mut body = vec![0; length];
+        stream.read_exact(&mut body)?;
+        let answer = stamped(&serde_json::from_slice(&body).unwrap()).to_string();
+        let head = format!("Content-Type: application/json\r\nContent-Length: {}", answer.len());
+        write!(stream.get_mut(), "HTTP/1.1 200 OK\r\n{head}\r\n\r\n{answer}")?;
+        stream.get_mut().flush()?;
+    }
 }
 
 fn stamped(review: &Value) -> Value {
