@@ -13,7 +13,10 @@
 )]
 
 mod simulated;
+mod support;
 
+#[path = "walk/fidelity.rs"]
+mod fidelity;
 #[path = "walk/promises.rs"]
 mod promises;
 #[path = "walk/step.rs"]
@@ -21,8 +24,12 @@ mod step;
 #[path = "walk/world.rs"]
 mod world;
 
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::env;
+use std::num::NonZero;
+use std::panic::resume_unwind;
+use std::thread;
+use std::time::Instant;
 
 use proptest::test_runner::{Config, TestCaseError, TestError, TestRunner};
 use world::World;
@@ -34,34 +41,54 @@ const STEPS: usize = 10_000;
 fn nothing_is_lost_and_nothing_rolls_twice() {
     let wanted = env::var("GAPLESS_TEST_WALK_STEPS").ok();
     let wanted = wanted.map_or(STEPS, |steps| steps.parse().expect("GAPLESS_TEST_WALK_STEPS is a number"));
-    let steps = Cell::new(0);
-    let requests = Cell::new(0);
+    let threads = thread::available_parallelism().map_or(1, NonZero::get);
+    let begun = Instant::now();
+    let walked: Vec<Walked> = thread::scope(|scope| {
+        let walkers: Vec<_> = (0..threads).map(|_| scope.spawn(|| walk(wanted.div_ceil(threads)))).collect();
+        walkers.into_iter().map(|walker| walker.join().unwrap_or_else(|why| resume_unwind(why))).collect()
+    });
+    let (steps, requests) =
+        walked.iter().fold((0, 0), |sum, walked| (sum.0 + walked.steps, sum.1 + walked.requests));
+    println!("{steps} steps, {requests} requests in {:.0?}", begun.elapsed());
+}
+
+#[derive(Default)]
+struct Walked {
+    steps: usize,
+    requests: usize,
+}
+
+/// Walks of this many steps in all.
+///
+/// # Panics
+/// With the shortest walk that breaks a promise.
+fn walk(wanted: usize) -> Walked {
     let config = Config {
-        cases: 50,
+        cases: 20,
         failure_persistence: None,
         max_shrink_iters: 4_000,
-        max_shrink_time: 30_000,
+        max_shrink_time: 60_000,
         ..Config::default()
     };
-    while steps.get() < wanted {
-        let mut runner = TestRunner::new(config.clone());
-        let outcome = runner.run(&step::walk(), |walk| {
+    let walked = RefCell::new(Walked::default());
+    while walked.borrow().steps < wanted {
+        let outcome = TestRunner::new(config.clone()).run(&step::walk(), |walk| {
             let mut world = World::new(walk.profile);
             for step in &walk.steps {
-                steps.set(steps.get() + 1);
+                walked.borrow_mut().steps += 1;
                 world.take(step).map_err(|why| TestCaseError::fail(format!("{step:?}: {why}")))?;
             }
-            requests.set(requests.get() + world.requests);
+            walked.borrow_mut().requests += world.requests;
             Ok(())
         });
         match outcome {
             Ok(()) => {}
             Err(TestError::Fail(why, walk)) => {
                 let steps: Vec<String> = walk.steps.iter().map(|step| format!("  {step:?}")).collect();
-                panic!("profile {:?}:\n{}\n{why}", walk.profile, steps.join("\n"));
+                panic!("profile {}:\n{}\n{why}", walk.profile.unwrap_or(step::OFF), steps.join("\n"));
             }
             Err(error) => panic!("{error}"),
         }
     }
-    println!("{} steps, {} requests", steps.get(), requests.get());
+    walked.into_inner()
 }

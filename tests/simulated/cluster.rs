@@ -8,10 +8,11 @@ use gapless::admission::{Phase, Review, Terms, review};
 use gapless::policy::Policy;
 use serde_json::{Map, Value, json};
 
-use super::managed_fields::{self, Manager};
+use super::managed_fields::{self, FieldSet, Manager};
 use super::validity::invalid;
 use super::{TODAY, apply, patch_of, with_api_defaults};
 
+const CONTROLLER: &str = "kube-controller-manager";
 pub const REVISION: &str = "deployment.kubernetes.io/revision";
 
 /// gapless, as it is installed.
@@ -203,6 +204,16 @@ impl Cluster {
             }
         }
         stored.object["metadata"]["annotations"][REVISION] = json!(revision.number.to_string());
+        let is_controller = |manager: &Manager| manager.is(CONTROLLER, "Update", "status");
+        if !stored.managers.iter().any(is_controller) {
+            stored.managers.push(Manager {
+                name: CONTROLLER,
+                operation: "Update",
+                subresource: "status",
+                time: Some(self.clock),
+                fields: FieldSet::default().with(&["metadata", "annotations", REVISION]),
+            });
+        }
     }
 
     /// The ReplicaSets but the current one, oldest first.

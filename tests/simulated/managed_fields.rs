@@ -93,7 +93,11 @@ fn owned_part(object: &Value) -> Value {
             metadata.insert(field.to_owned(), value.clone());
         }
     }
-    json!({"metadata": metadata, "spec": object["spec"]})
+    let mut part = json!({"metadata": metadata});
+    if let Some(spec) = object.get("spec") {
+        part["spec"] = spec.clone();
+    }
+    part
 }
 
 impl FieldSet {
@@ -306,15 +310,26 @@ fn merge(field: &str, live: &mut Value, manifest: &Value) {
             }
         }
         Shape::List(key) if live.is_array() => {
-            let mut others = std::mem::take(live.as_array_mut().unwrap());
-            let mut items = Vec::new();
-            for item in manifest.as_array().unwrap() {
-                let own = others.iter().position(|other| key(other) == key(item));
-                let mut merged = own.map_or_else(|| json!({}), |index| others.remove(index));
+            let lived = std::mem::take(live.as_array_mut().unwrap());
+            let manifest = manifest.as_array().unwrap();
+            let is_in = |items: &[Value], item: &Value| items.iter().any(|other| key(other) == key(item));
+            let mut items: Vec<Value> = Vec::new();
+            let mut rest = lived.iter().peekable();
+            for item in manifest {
+                // What is live alone keeps its place before the others.
+                while let Some(other) = rest.next_if(|other| !is_in(manifest, other) || is_in(&items, other))
+                {
+                    if !is_in(&items, other) {
+                        items.push(other.clone());
+                    }
+                }
+                let own = lived.iter().find(|other| key(other) == key(item));
+                let mut merged = own.cloned().unwrap_or_else(|| json!({}));
                 merge("", &mut merged, item);
                 items.push(merged);
             }
-            items.extend(others);
+            let left: Vec<Value> = rest.filter(|other| !is_in(&items, other)).cloned().collect();
+            items.extend(left);
             *live = Value::Array(items);
         }
         _ => *live = manifest.clone(),

@@ -53,17 +53,23 @@ fn merge(field: &str, how: Merge, modified: &Value, live: Option<&Value>) -> Val
         (Value::Array(modified), Some(Value::Array(live))) => {
             let Some(key) = merge_key(field) else { return Value::Array(modified.clone()) };
             let original = how.original.and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-            let mut merged: Vec<Value> = modified
-                .iter()
-                .map(|item| {
-                    let how = Merge { original: same_item(original, item, key), ..how };
-                    merge("", how, item, same_item(live, item, key))
-                })
-                .collect();
-            let is_live_only = |item: &&Value| {
-                same_item(modified, item, key).is_none() && same_item(original, item, key).is_none()
-            };
-            merged.extend(live.iter().filter(is_live_only).cloned());
+            let is_in = |items: &[Value], item: &Value| same_item(items, item, key).is_some();
+            let mut merged: Vec<Value> = Vec::new();
+            let mut rest = live.iter().peekable();
+            for item in modified {
+                // What is live alone keeps its place before the others.
+                while let Some(other) = rest.next_if(|other| !is_in(modified, other) || is_in(&merged, other))
+                {
+                    if !is_in(&merged, other) && !is_in(original, other) {
+                        merged.push(other.clone());
+                    }
+                }
+                let how = Merge { original: same_item(original, item, key), ..how };
+                merged.push(merge("", how, item, same_item(live, item, key)));
+            }
+            let left: Vec<Value> =
+                rest.filter(|other| !is_in(&merged, other) && !is_in(original, other)).cloned().collect();
+            merged.extend(left);
             Value::Array(merged)
         }
         _ => modified.clone(),

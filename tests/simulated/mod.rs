@@ -147,9 +147,11 @@ pub fn with_api_defaults(object: &Value) -> Value {
     for list in ["containers", "initContainers"] {
         for container in pod.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten() {
             let container = container.as_object_mut().unwrap();
+            let image = container.get("image").and_then(Value::as_str).unwrap_or_default();
+            let pull_policy = if is_latest(image) { "Always" } else { "IfNotPresent" };
             fill(
                 container,
-                json!({"imagePullPolicy": "IfNotPresent", "resources": {},
+                json!({"imagePullPolicy": pull_policy, "resources": {},
                 "terminationMessagePath": "/dev/termination-log", "terminationMessagePolicy": "File"}),
             );
             for port in container.get_mut("ports").and_then(Value::as_array_mut).into_iter().flatten() {
@@ -168,6 +170,12 @@ pub fn with_api_defaults(object: &Value) -> Value {
         }
     }
     object
+}
+
+/// Whether an image has the tag `latest`, or none that says more.
+fn is_latest(image: &str) -> bool {
+    let name = image.rsplit('/').next().unwrap_or(image);
+    !name.contains('@') && name.split_once(':').is_none_or(|(_, tag)| tag == "latest")
 }
 
 fn fill(object: &mut Map<String, Value>, defaults: Value) {

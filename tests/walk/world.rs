@@ -492,7 +492,18 @@ fn counts_at_once(exchange: &Exchange) -> bool {
     let Some(old) = &exchange.old else { return false };
     let ours = record(&old.object);
     let is_ours = ours.get(GRACE_PERIOD).is_some_and(|entry| !entry.is_array());
-    is_ours && path::get(&exchange.mutated, GRACE_PERIOD) == Some(&json!(30))
+    if is_ours && path::get(&exchange.mutated, GRACE_PERIOD) == Some(&json!(30)) {
+        return true;
+    }
+    // The same for the parts of a probe.
+    let hands_over_a_part = |(path, entry): (&String, &Value)| {
+        let now = path::get(&exchange.mutated, path).unwrap_or(&Value::Null);
+        leaves(now).iter().any(|(leaf, value)| {
+            is_default_of_a_handler(leaf, value)
+                && leaves(entry).iter().any(|(other, ours)| other == leaf && ours != value)
+        })
+    };
+    ours.iter().any(hands_over_a_part)
 }
 
 /// *A change of tools restarts nothing.*
@@ -544,7 +555,7 @@ fn set(object: &mut Value, change: &Change) {
 }
 
 /// The strategic merge patch that writes one value.
-fn patch_of(change: &Change) -> Option<Value> {
+pub fn patch_of(change: &Change) -> Option<Value> {
     let value = change.value()?;
     let container = change.path().split_once("containers[").and_then(|(_, rest)| rest.split_once(']'));
     let mut patch = json!({});
