@@ -1,6 +1,9 @@
 //! From findings to a verdict.
 
+use std::collections::HashSet;
+
 use crate::defaults;
+use crate::field::FieldPath;
 use crate::finding::{Action, Finding};
 use crate::policy::Profile;
 use crate::rules;
@@ -78,17 +81,19 @@ pub fn judge(
     waivers: &ActiveWaivers,
 ) -> Vec<Judged> {
     let found = rules::findings(workload, &profile.settings);
-    let old: Vec<Finding> = match circumstances.old {
+    // As a set: each container may have a finding.
+    let old: HashSet<(&str, FieldPath)> = match circumstances.old {
         Some(old) if !found.is_empty() => {
-            rules::findings(old, &profile.settings).into_iter().map(|(_, finding)| finding).collect()
+            let old = rules::findings(old, &profile.settings).into_iter();
+            old.map(|(_, finding)| (finding.rule, finding.field)).collect()
         }
-        _ => Vec::new(),
+        _ => HashSet::new(),
     };
     let mut judged: Vec<Judged> = found
         .into_iter()
         .filter_map(|(rule, finding)| {
             let action = profile.action(rule).min(finding.at_most);
-            let is_old = old.iter().any(|old| old.rule == finding.rule && old.field == finding.field);
+            let is_old = old.contains(&(finding.rule, finding.field.clone()));
             let reason = waived_because(rule.id, waivers);
             let outcome = match action {
                 Action::Off => return None,

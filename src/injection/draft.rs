@@ -50,7 +50,11 @@ impl Draft {
         patch::take(&mut self.object, &self.containers.pointer(field)?)
     }
 
-    fn set(&mut self, field: &InjectedField, value: Value) -> Result<(), PatchError> {
+    /// Gives `field` this value.
+    ///
+    /// # Errors
+    /// If a parent of it is no object.
+    pub fn set(&mut self, field: &InjectedField, value: Value) -> Result<(), PatchError> {
         match self.containers.pointer(field) {
             Some(pointer) => patch::set(&mut self.object, &pointer, value),
             None => Ok(()),

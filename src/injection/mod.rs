@@ -9,6 +9,8 @@
 mod announce;
 mod draft;
 
+use std::collections::BTreeSet;
+
 use json_patch::PatchOperation;
 use serde_json::Value;
 
@@ -97,7 +99,7 @@ pub fn inject(change: Change, terms: Terms) -> Result<Injection, InjectError> {
 
     let kept = draft.release(&owners)?;
     record.extend(kept.into_entries());
-    let (filled, problems) = fill(&draft, &owners, terms)?;
+    let (filled, problems) = fill(&mut draft, &owners, terms)?;
     draft.write(&filled, &owners)?;
     record.extend(filled.into_entries());
 
@@ -148,15 +150,14 @@ fn keep_template(draft: &mut Draft, owners: &Owners, terms: Terms) -> Result<Opt
     if same_at(&draft.object, old_object, TEMPLATE) {
         return Ok(Some(Record::default()));
     }
-    if terms.mode == InjectionMode::Announce {
+    if terms.mode == InjectionMode::Announce || !only_lacks(&draft.object, old_object) {
         return Ok(None);
     }
     let mut filled_up = draft.clone();
     filled_up.take_remainders(owners);
-    let users = Workload::read(&filled_up.object)?;
-    let defaults = DEFAULTS.iter().filter(|default| default.in_template && applies(default, terms));
+    let is_in_template = |default: &DefaultRule| default.in_template;
     let is_nobodys = |field: &InjectedField| owners.owner(field) == Owner::Nobody;
-    let (filled, _) = run(defaults, &users, owners, terms, is_nobodys);
+    let (filled, _) = fill_in(&mut filled_up, owners, terms, is_in_template, is_nobodys)?;
     filled_up.write(&filled, owners)?;
     if !same_at(&filled_up.object, old_object, TEMPLATE) {
         return Ok(None);
@@ -165,20 +166,45 @@ fn keep_template(draft: &mut Draft, owners: &Owners, terms: Terms) -> Result<Opt
     Ok(Some(filled))
 }
 
+/// Whether nothing in the template is another one than in the stored template, so
+/// that filling in what is missing may lead there: most rollouts change an image.
+fn only_lacks(object: &Value, old_object: &Value) -> bool {
+    fn lacks(value: &Value, stored: &Value) -> bool {
+        match (value, stored) {
+            (Value::Object(fields), Value::Object(stored)) => {
+                let mut written = fields.iter().filter(|(_, value)| !value.is_null());
+                written.all(|(name, value)| {
+                    // The API server fills this one in.
+                    name == "terminationGracePeriodSeconds"
+                        || stored.get(name).is_some_and(|stored| lacks(value, stored))
+                })
+            }
+            (Value::Array(items), Value::Array(stored)) => {
+                items.len() == stored.len()
+                    && items.iter().zip(stored).all(|(item, stored)| lacks(item, stored))
+            }
+            _ => value == stored,
+        }
+    }
+    match (object.pointer(TEMPLATE), old_object.pointer(TEMPLATE)) {
+        (Some(template), Some(stored)) => lacks(template, stored),
+        _ => false,
+    }
+}
+
 /// What the defaults fill into a draft that holds nothing of gapless' own but
 /// what stays as it is.
-fn fill(draft: &Draft, owners: &Owners, terms: Terms) -> Result<(Record, Vec<Problem>), InjectError> {
-    let users = Workload::read(&draft.object)?;
-    let defaults = DEFAULTS
-        .iter()
-        .filter(|default| applies(default, terms) && (owners.changes_template() || !default.in_template));
+fn fill(draft: &mut Draft, owners: &Owners, terms: Terms) -> Result<(Record, Vec<Problem>), InjectError> {
+    let released: BTreeSet<InjectedField> = draft.released().cloned().collect();
+    let may_run = |default: &DefaultRule| owners.changes_template() || !default.in_template;
     let may_fill = |field: &InjectedField| {
         // The grace period goes with the sleep that it is for.
         let goes_with_ours = *field == InjectedField::GracePeriod
-            && draft.released().any(|field| matches!(field, InjectedField::PreStop(_)));
-        terms.mode == InjectionMode::Inject || draft.is_released(field) || goes_with_ours
+            && released.iter().any(|field| matches!(field, InjectedField::PreStop(_)));
+        terms.mode == InjectionMode::Inject || released.contains(field) || goes_with_ours
     };
-    let (mut filled, problems) = run(defaults, &users, owners, terms, may_fill);
+    let (mut filled, problems) = fill_in(draft, owners, terms, may_run, may_fill)?;
+    let users = Workload::read(&draft.object)?;
     let grace_period = filled.get(&InjectedField::GracePeriod).and_then(Value::as_i64);
     let seconds = grace_period.unwrap_or_else(|| users.grace_period_seconds());
     let min_drain_seconds = terms.profile.settings.min_drain_seconds;
@@ -186,6 +212,33 @@ fn fill(draft: &Draft, owners: &Owners, terms: Terms) -> Result<(Record, Vec<Pro
         filled.insert(InjectedField::GracePeriod, Value::from(ours));
     }
     Ok((filled, problems))
+}
+
+/// Runs the defaults. What they would fill and the user's manifest says too, was
+/// taken away by an edit: it comes back as the user's, and they run again.
+fn fill_in(
+    draft: &mut Draft,
+    owners: &Owners,
+    terms: Terms,
+    may_run: impl Fn(&DefaultRule) -> bool,
+    may_fill: impl Fn(&InjectedField) -> bool,
+) -> Result<(Record, Vec<Problem>), InjectError> {
+    loop {
+        let defaults = DEFAULTS.iter().filter(|default| applies(default, terms) && may_run(default));
+        let users = Workload::read(&draft.object)?;
+        let (filled, problems) = run(defaults, &users, owners, terms, &may_fill);
+        let of_manifest: Vec<(InjectedField, Value)> = filled
+            .entries()
+            .filter(|(field, _)| draft.find(field).is_none())
+            .filter_map(|(field, value)| Some((field.clone(), owners.proven_of(field, value)?)))
+            .collect();
+        if of_manifest.is_empty() {
+            return Ok((filled, problems));
+        }
+        for (field, value) in of_manifest {
+            draft.set(&field, value)?;
+        }
+    }
 }
 
 /// Runs defaults one after the other; each sees what the earlier ones filled.

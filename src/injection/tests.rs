@@ -226,6 +226,35 @@ fn in_an_undo_a_proof_says_nothing_against_what_its_first_call_wrote() {
 }
 
 #[test]
+fn labels_that_an_undo_fills_stay_in_its_second_call() {
+    let users = with(&naive(), &[("/spec/template/metadata/labels/version", json!("v1"))]);
+    let manifest = json!({"spec": {"template": {"metadata": {"labels": {"app": "web", "version": "v1"}}}}});
+    let old = applied(&users, manifest);
+    let undone = with(&old, &[("/spec/template", naive()["spec"]["template"].clone())]);
+    let object = injected(&undone, Some(&old), true, &Profile::production()).object;
+    assert_eq!(entry(&object, "metadata.labels[version]"), "v1");
+}
+
+#[test]
+fn what_an_edit_takes_away_of_the_manifest_is_the_users_when_it_is_back() {
+    let hook = json!({"preStop": {"sleep": {"seconds": 10}}});
+    let users = with(&naive(), &[("/spec/template/spec/containers/0/lifecycle", hook.clone())]);
+    let manifest =
+        json!({"spec": {"template": {"spec": {"containers": [{"name": "app", "lifecycle": hook}]}}}});
+    let old = injected(&applied(&users, manifest), None, false, &Profile::production()).object;
+    let mut edited = old.clone();
+    edited
+        .pointer_mut("/spec/template/spec/containers/0")
+        .unwrap()
+        .as_object_mut()
+        .unwrap()
+        .remove("lifecycle");
+    let object = update(&old, &edited).object;
+    assert_eq!(object["spec"]["template"], old["spec"]["template"]);
+    assert_eq!(entry(&object, "spec.template.spec.containers[app].lifecycle.preStop"), Value::Null);
+}
+
+#[test]
 fn parts_beside_the_users_stay_until_the_template_changes() {
     let old = stored();
     let handler = container(json!({"f:readinessProbe": {"f:tcpSocket": {"f:port": {}}}}));

@@ -361,6 +361,26 @@ impl<'a> Owners<'a> {
         !proofs.is_empty() && !waits
     }
 
+    /// What somebody provably wrote of `value`, which is not in the object by now:
+    /// an edit took it away, and the manifest still says it. An undo takes away what
+    /// its revision does not have.
+    pub fn proven_of(&self, field: &InjectedField, value: &Value) -> Option<Value> {
+        let is_edit = self.old.is_some() && !self.is_undo && self.find(field).is_none();
+        if !is_edit || self.new.intent.origin() != Origin::ApiServer {
+            return None;
+        }
+        let is_proven = |path: &PartPath| !self.new.intent.proofs(field, path, value, true).is_empty();
+        if !field.has_parts() {
+            return is_proven(&PartPath::new()).then(|| value.clone());
+        }
+        let mut proven = value.clone();
+        for path in parts(value).into_keys().filter(|path| !is_proven(path)) {
+            parts::remove(&mut proven, &path);
+        }
+        let is_complete = parts::handlers(&proven).next().is_some();
+        is_complete.then_some(proven)
+    }
+
     fn is_part_proven(&self, field: &InjectedField, path: &PartPath, live: &Value) -> bool {
         !self.proofs(field, path, live).is_empty()
     }

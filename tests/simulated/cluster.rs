@@ -246,15 +246,16 @@ impl Gapless {
         (Outcome::Denied(fields, status.message.clone()), response.warnings)
     }
 
-    /// Whether the object as it was sent would be denied for one of these
-    /// fields too.
-    pub fn denials_of_what_was_sent(&self, exchange: &Exchange) -> Vec<String> {
+    /// The fields that gapless would complain about in this request, if
+    /// nothing had been injected.
+    pub fn complaints(&self, exchange: &Exchange) -> Vec<String> {
         let sender = Sender { field_manager: (!exchange.is_undo).then_some("kubectl-edit") };
-        let unmutated = Exchange { mutated: exchange.sent.object.clone(), ..exchange.clone() };
-        match self.judge(&body(sender, &unmutated)).0 {
+        let (outcome, warnings) = self.judge(&body(sender, exchange));
+        let fields = match outcome {
             Outcome::Denied(fields, _) => fields,
             _ => Vec::new(),
-        }
+        };
+        fields.into_iter().chain(warnings.iter().filter_map(|line| field_of(line))).collect()
     }
 
     fn call(&self, phase: Phase, body: &str) -> Review {
@@ -269,6 +270,12 @@ impl Stored {
         object["metadata"]["managedFields"] = managed_fields::to_json(&self.managers);
         object
     }
+}
+
+/// The field that a warning is about.
+pub fn field_of(warning: &str) -> Option<String> {
+    let (field, _) = warning.strip_prefix("gapless: ")?.split_once(": ")?;
+    Some(field.to_owned())
 }
 
 /// The review of a request, with the object as it is by now.

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::simulated::cluster::{Exchange, Outcome};
+use crate::simulated::cluster::{Exchange, Outcome, field_of};
 use crate::simulated::kubectl::LAST_APPLIED;
 use crate::simulated::managed_fields::Manager;
 use crate::simulated::path;
@@ -206,7 +206,7 @@ pub fn leaves(value: &Value) -> Vec<(String, &Value)> {
     }
 }
 
-fn is_default_of_a_handler(leaf: &str, value: &Value) -> bool {
+pub fn is_default_of_a_handler(leaf: &str, value: &Value) -> bool {
     match leaf {
         "timeoutSeconds." | "successThreshold." => *value == 1,
         "periodSeconds." => *value == 10,
@@ -226,10 +226,12 @@ fn lets_go_of_rolling_parameters(exchange: &Exchange, profile: &str) -> Result<(
     if !recreates || !is_left || profile == ADVISORY || profile == OFF {
         return Ok(());
     }
-    let records = [record(&old.object), record(sent)];
+    // An entry that the request takes away hands the field over.
+    let (stored, sent_record) = (record(&old.object), record(sent));
     let is_nobodys = |path: &&str| {
         path::get(sent, path).is_none_or(|value| {
-            let is_recorded = records.iter().any(|record| record.get(*path) == Some(value));
+            let is_recorded =
+                stored.get(*path) == Some(value) && (exchange.is_undo || sent_record.contains_key(*path));
             !is_proven(exchange, path, value) && (is_recorded || is_api_default(path, value))
         })
     };
@@ -246,10 +248,7 @@ fn says_nothing_about_its_own(exchange: &Exchange) -> Result<(), String> {
         Outcome::Denied(fields, _) => fields.clone(),
         _ => Vec::new(),
     };
-    let warned = exchange.warnings.iter().filter_map(|line| {
-        let (field, _) = line.strip_prefix("gapless: ")?.split_once(": ")?;
-        Some(field.to_owned())
-    });
+    let warned = exchange.warnings.iter().filter_map(|line| field_of(line));
     for field in denied.into_iter().chain(warned) {
         let is_about_ours = |(path, entry): &(&String, &Value)| {
             let Some(rest) = field.strip_prefix(path.as_str()) else {
