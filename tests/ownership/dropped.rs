@@ -22,6 +22,9 @@ fn a_put_of_the_bare_manifest_starts_no_rollout() {
         let output = web.without_rollout(|web| replace(web, &plain()));
         assert!(!output.stderr.contains("kept"), "a PUT is no resistance: {output}");
         assert_eq!((web.at("/spec"), web.record()), (before["spec"].clone(), record_of(&before)));
+        // As it was, not as it would be injected today.
+        web.enter("longer-sleep");
+        web.without_rollout(|web| replace(web, &plain()));
         assert_eq!(web.namespace.replica_sets("web").len(), 1);
     });
 }
@@ -198,17 +201,18 @@ fn removing_the_annotation_with_a_rollout_hands_everything_over() {
 fn what_is_removed_together_with_its_record_comes_back_with_it() {
     in_each(&PROVING, |web| {
         web.send(&plain());
+        web.enter("longer-sleep");
         web.without_rollout(|web| {
             web.patch(
                 "json",
                 &json!([
                     {"op": "remove", "path": "/metadata/annotations/gapless.dev~1injected"},
-                    {"op": "remove", "path": READINESS_PROBE},
+                    {"op": "remove", "path": PRE_STOP},
                 ]),
             );
         });
-        web.is_ours("readinessProbe");
-        web.is_the_users("preStop");
+        web.is_ours("preStop");
+        web.is_the_users("readinessProbe");
     });
 }
 

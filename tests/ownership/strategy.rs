@@ -6,8 +6,10 @@ use crate::manifest::{MAX_UNAVAILABLE, STRATEGY, plain};
 use crate::support::client::Output;
 use crate::web::{ALL, PROVING, Way, Web, for_each_of, in_each, in_each_of};
 
-/// Other ways than a manifest.
-const SWITCHES: [(&str, fn(&Web) -> Output); 4] = [
+/// Another way than a manifest.
+type Switch = fn(&Web) -> Output;
+
+const SWITCHES: [(&str, Switch); 4] = [
     ("merge", |web| web.patch("merge", &json!({"spec": {"strategy": {"type": "Recreate"}}}))),
     ("strategic", |web| web.patch("strategic", &json!({"spec": {"strategy": {"type": "Recreate"}}}))),
     ("json", |web| {

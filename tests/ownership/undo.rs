@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::manifest::{MAX_UNAVAILABLE, READINESS_PROBE, TEMPLATE, TEMPLATE_LABELS, plain};
+use crate::manifest::{IMAGE, MAX_UNAVAILABLE, READINESS_PROBE, TEMPLATE, TEMPLATE_LABELS, plain};
 use crate::web::{PROVING, Way, Web, for_each, for_each_of, in_each, in_each_of};
 
 #[test]
@@ -29,8 +29,15 @@ fn an_undo_brings_no_claim_on_what_lies_outside_the_template() {
         web.send(&plain());
         web.is_ours("maxUnavailable");
         web.namespace.replica_sets("web");
-        web.hand_over("maxUnavailable");
-        web.set_image("v2");
+        // In one step: the controller copies what changes alone to the old ReplicaSet.
+        let record = web.record_without("maxUnavailable");
+        web.patch(
+            "json",
+            &json!([
+                {"op": "replace", "path": "/metadata/annotations/gapless.dev~1injected", "value": record},
+                {"op": "replace", "path": IMAGE, "value": "registry.example/web:v2"},
+            ]),
+        );
         web.is_the_users("maxUnavailable");
         web.undo();
         web.is_the_users("maxUnavailable");
@@ -113,7 +120,7 @@ fn what_an_undo_fills_is_ours_also_in_a_second_call() {
         web.enter("production");
         web.send_and_keep(&plain().our_probe().our_sleep().image("v2"));
         web.undo();
-        assert_eq!(web.at("/spec/template/spec/containers/0/image"), "registry.example/web:v1");
+        assert_eq!(web.at(IMAGE), "registry.example/web:v1");
         for field in ["readinessProbe", "preStop", "template.metadata.labels"] {
             web.is_ours(field);
         }
@@ -136,7 +143,7 @@ fn an_undo_passes_under_whatever_name_kubectl_goes() {
         web.send(&violating().image("v2"));
         web.namespace.replica_sets("web");
         let output = web.namespace.tool(kubectl, ["rollout", "undo", "deploy/web"]).ok();
-        assert_eq!(web.at("/spec/template/spec/containers/0/image"), "registry.example/web:latest");
+        assert_eq!(web.at(IMAGE), "registry.example/web:latest");
         assert!(output.stderr.contains("(mutable-image-tag)"), "it is told all the same: {output}");
         // Nobody else may.
         web.set_image("v3");
@@ -156,7 +163,7 @@ fn undos_within_one_second_all_pass() {
         web.send(&violating().image("v2"));
         for expected in ["latest", "v2", "latest", "v2"] {
             web.undo();
-            let image = web.at("/spec/template/spec/containers/0/image");
+            let image = web.at(IMAGE);
             assert_eq!(image, format!("registry.example/web:{expected}"));
         }
     });

@@ -340,14 +340,20 @@ impl Web<'_> {
         assert!(!self.recorded(field).is_empty(), "no {field} in {:?}", self.record());
     }
 
-    /// Takes the entries about this field out of the record.
+    /// The annotation without the entries about this field.
     #[track_caller]
-    pub fn hand_over(&self, field: &str) {
+    pub fn record_without(&self, field: &str) -> String {
         let mut record = self.record();
         let before = record.len();
         record.retain(|path, _| !path.contains(field));
         assert!(record.len() < before, "no {field} in {record:?}");
-        let annotation = format!("{RECORD}={}", Value::from(record));
+        Value::from(record).to_string()
+    }
+
+    /// Takes the entries about this field out of the record.
+    #[track_caller]
+    pub fn hand_over(&self, field: &str) {
+        let annotation = format!("{RECORD}={}", self.record_without(field));
         self.kubectl(&["annotate", "deploy/web", "--overwrite", &annotation]).ok();
     }
 
