@@ -61,7 +61,9 @@ pub(super) fn announce(
         }
         let did = by_default.entry(field.default_id()).or_default();
         match to {
-            Some(to) if is_as_stored && owners.is_in_record(field) => did.kept.add(name(field, to)),
+            Some(to) if is_as_stored && (owners.is_in_record(field) || draft.is_handed_back(field)) => {
+                did.kept.add(name(field, to));
+            }
             _ if draft.is_released(field) && terms.waivers.reason(field.default_id()).is_some() => {
                 did.withdrawn.add(phrase(field, from, to));
             }

@@ -27,6 +27,8 @@ pub struct Draft {
     released: BTreeMap<InjectedField, Option<Value>>,
     /// Parts of gapless' that were put back beside the user's.
     parts_put_back: BTreeMap<InjectedField, BTreeSet<PartPath>>,
+    /// Values of the user's manifest that an edit took away.
+    handed_back: BTreeSet<InjectedField>,
 }
 
 impl Draft {
@@ -37,6 +39,7 @@ impl Draft {
             containers: owners.containers(),
             released: BTreeMap::new(),
             parts_put_back: BTreeMap::new(),
+            handed_back: BTreeSet::new(),
         }
     }
 
@@ -50,11 +53,27 @@ impl Draft {
         patch::take(&mut self.object, &self.containers.pointer(field)?)
     }
 
-    /// Gives `field` this value.
+    /// Gives the user a value of their manifest back.
     ///
     /// # Errors
-    /// If a parent of it is no object.
-    pub fn set(&mut self, field: &InjectedField, value: Value) -> Result<(), PatchError> {
+    /// If a parent of the field is no object.
+    pub fn hand_back(&mut self, field: InjectedField, value: Value) -> Result<(), PatchError> {
+        self.set(&field, value)?;
+        self.handed_back.insert(field);
+        Ok(())
+    }
+
+    /// The fields whose values were handed back.
+    pub fn handed_back(&self) -> impl Iterator<Item = &InjectedField> {
+        self.handed_back.iter()
+    }
+
+    /// Whether the value of `field` was handed back.
+    pub fn is_handed_back(&self, field: &InjectedField) -> bool {
+        self.handed_back.contains(field)
+    }
+
+    fn set(&mut self, field: &InjectedField, value: Value) -> Result<(), PatchError> {
         match self.containers.pointer(field) {
             Some(pointer) => patch::set(&mut self.object, &pointer, value),
             None => Ok(()),

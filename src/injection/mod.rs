@@ -82,7 +82,6 @@ pub fn inject(change: Change, terms: Terms) -> Result<Injection, InjectError> {
     let waived = DEFAULTS.iter().map(|default| default.id).filter(|id| terms.waivers.reason(id).is_some());
     let replaces_api_defaults = terms.profile.settings.rolling_update.replace_api_defaults;
     let mut owners = Owners::read(change, replaces_api_defaults, waived.collect());
-    recognize_second_call(&mut owners, terms)?;
 
     // A PUT of the bare manifest drops what was injected. With that put back the
     // template may be as stored. If so, nothing else in it is touched, whatever
@@ -98,6 +97,7 @@ pub fn inject(change: Change, terms: Terms) -> Result<Injection, InjectError> {
         }
     }
 
+    recognize_second_call(&mut owners, terms)?;
     let kept = draft.release(&owners)?;
     record.extend(kept.into_entries());
     let (filled, problems) = fill(&mut draft, &owners, terms)?;
@@ -105,7 +105,7 @@ pub fn inject(change: Change, terms: Terms) -> Result<Injection, InjectError> {
     record.extend(filled.into_entries());
 
     let mut touched = owners.recorded_fields();
-    touched.extend(record.fields().cloned());
+    touched.extend(record.fields().chain(draft.handed_back()).cloned());
     touched.extend([InjectedField::MaxUnavailable, InjectedField::MaxSurge]);
     let announcements = announce::announce(&owners, &draft, &touched, terms);
     let operations = draft.record(&owners, &record, &touched)?;
@@ -252,7 +252,7 @@ fn fill_in(
             return Ok((filled, problems));
         }
         for (field, value) in of_manifest {
-            draft.set(&field, value)?;
+            draft.hand_back(field, value)?;
         }
     }
 }
