@@ -7,15 +7,17 @@
 //!
 //! bytes → [`admission::envelope`] → gates, which let through what is none of
 //! its business → [`workload::Workload`], a typed view on the raw JSON →
-//! * mutate: [`injection`] makes a [`patch`] of what is missing
+//! * mutate: [`injection`] asks [`ownership`] whose each field is, and makes a
+//!   [`patch`] of what is missing
 //! * validate: [`rules`] judge the result, a verdict weighs the findings
 //!
 //! → one response. [`admission::review`] reads from top to bottom; it and all
 //! below it know no file, clock, network or async.
 //!
 //! Dependencies point one way: commands, server and certificates know config,
-//! config knows the [`policy::Policy`], admission knows rules and defaults, and
-//! those know only workload, patch, field and finding.
+//! config knows the [`policy::Policy`], admission knows rules and injection,
+//! injection knows defaults, and those know only ownership, workload, patch, field
+//! and finding.
 
 pub mod admission;
 pub mod audit;
