@@ -19,7 +19,7 @@ use crate::defaults::DEFAULTS;
 use crate::finding::{Finding, Problem};
 use crate::injection::{self, InjectError, Injection, inject};
 use crate::ownership::intent::Origin;
-use crate::ownership::owner::Change;
+use crate::ownership::owners::Change;
 use crate::policy::{InjectionMode, Policy, Profile};
 use crate::rules::RULES;
 use crate::waiver::ActiveWaivers;

@@ -11,7 +11,7 @@ pub mod version_label;
 use serde_json::Value;
 
 use crate::finding::Problem;
-use crate::ownership::owner::Owners;
+use crate::ownership::owners::Owners;
 use crate::ownership::record::{InjectedField, Record};
 use crate::policy::Settings;
 use crate::workload::Workload;

@@ -5,7 +5,8 @@ use serde_json::json;
 
 use super::{DefaultRule, Filled};
 use crate::finding::Problem;
-use crate::ownership::owner::{Owner, Owners};
+use crate::ownership::owner::Owner;
+use crate::ownership::owners::Owners;
 use crate::ownership::record::{InjectedField, Record};
 use crate::policy::Settings;
 use crate::workload::{Workload, api_default};
@@ -98,7 +99,7 @@ fn fill(workload: &Workload, owners: &Owners, settings: &Settings, _: &Record) -
 mod tests {
     use super::*;
     use crate::ownership::intent::{LAST_APPLIED, Origin};
-    use crate::ownership::owner::Change;
+    use crate::ownership::owners::Change;
     use serde_json::Value;
 
     fn deployment(grace: Value) -> Value {

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::{DefaultRule, Filled};
 use crate::field::FieldPath;
 use crate::finding::Problem;
-use crate::ownership::owner::Owners;
+use crate::ownership::owners::Owners;
 use crate::ownership::record::{InjectedField, Record};
 use crate::policy::Settings;
 use crate::workload::Workload;

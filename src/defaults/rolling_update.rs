@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use super::{DefaultRule, Filled};
-use crate::ownership::owner::{Owner, Owners};
+use crate::ownership::owner::Owner;
+use crate::ownership::owners::Owners;
 use crate::ownership::record::{InjectedField, Record};
 use crate::policy::Settings;
 use crate::workload::availability::{Amount, Fenceposts};
@@ -101,7 +102,7 @@ fn min_ready_seconds(
 mod tests {
     use super::*;
     use crate::ownership::intent::{LAST_APPLIED, Origin};
-    use crate::ownership::owner::Change;
+    use crate::ownership::owners::Change;
 
     fn deployment(strategy: Value) -> Value {
         json!({

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::json;
 
 use super::{DefaultRule, Filled};
-use crate::ownership::owner::Owners;
+use crate::ownership::owners::Owners;
 use crate::ownership::record::{InjectedField, Record};
 use crate::policy::Settings;
 use crate::workload::Workload;
@@ -75,7 +75,7 @@ fn tag_of_main_container<'a>(workload: &Workload<'a>, settings: &Settings) -> Op
 mod tests {
     use super::*;
     use crate::ownership::intent::Origin;
-    use crate::ownership::owner::Change;
+    use crate::ownership::owners::Change;
     use serde_json::Value;
 
     fn deployment(image: &str, template_labels: Value) -> Value {

@@ -1,0 +1,413 @@
+//! What is known of each field of one request, to ask the table of [`owner`].
+
+use std::collections::BTreeSet;
+use std::rc::Rc;
+
+use serde_json::Value;
+
+use super::containers::Containers;
+use super::intent::{Intent, Origin, Proof};
+use super::owner::{Evidence, Owner, Presence, Recorded, owner};
+use super::parts::{self, PartPath, parts, same_value};
+use super::record::{self, InjectedField, Record};
+
+/// An object on its way into the cluster.
+#[derive(Clone, Copy, Debug)]
+pub struct Change<'a> {
+    /// The object as the request wants it.
+    pub object: &'a Value,
+    /// The object as it is stored, for an update.
+    pub old_object: Option<&'a Value>,
+    /// Whether the request is a `kubectl rollout undo`, which replaces template
+    /// and annotations, but for last-applied, by those of an older revision.
+    pub is_undo: bool,
+    /// Where the object comes from.
+    pub origin: Origin,
+}
+
+impl<'a> Change<'a> {
+    /// A new object.
+    pub fn create(object: &'a Value, origin: Origin) -> Self {
+        Change { object, old_object: None, is_undo: false, origin }
+    }
+}
+
+/// Who owns the fields of one request.
+pub struct Owners<'a> {
+    new: Side<'a>,
+    old: Option<Side<'a>>,
+    is_undo: bool,
+    changes_template: bool,
+    replaces_api_defaults: bool,
+    waived: Vec<&'static str>,
+    second_call: BTreeSet<InjectedField>,
+}
+
+/// One of the two objects of a request.
+struct Side<'a> {
+    object: &'a Value,
+    containers: Rc<Containers>,
+    /// `None` where the annotation is missing.
+    record: Option<Record>,
+    intent: Intent<'a>,
+}
+
+impl<'a> Side<'a> {
+    fn read(object: &'a Value, origin: Origin) -> Self {
+        Side {
+            object,
+            containers: Rc::new(Containers::of(object)),
+            record: Record::read(object).unwrap_or_default(),
+            intent: Intent::new(object, origin),
+        }
+    }
+
+    fn find(&self, field: &InjectedField) -> Option<&'a Value> {
+        self.containers.find(self.object, field)
+    }
+
+    fn entry(&self, field: &InjectedField) -> Option<&Value> {
+        self.record.as_ref()?.get(field)
+    }
+
+    /// Whether the value is the one that was injected.
+    fn holds(&self, field: &InjectedField) -> bool {
+        self.record.as_ref().is_some_and(|record| record.holds(field, self.find(field)))
+    }
+}
+
+impl<'a> Owners<'a> {
+    /// The owners in a request that leaves the template as it is stored, unless
+    /// [`Owners::set_changes_template`] says otherwise. `waived` are the ids of the
+    /// defaults that the object waives.
+    pub fn read(change: Change<'a>, replaces_api_defaults: bool, waived: Vec<&'static str>) -> Self {
+        let old = change.old_object.map(|old| Side::read(old, change.origin));
+        let mut new = Side::read(change.object, change.origin);
+        // A record that somebody broke is no reason to forget the stored one.
+        if let (Err(record::Unreadable), Some(old)) = (Record::read(change.object), &old) {
+            new.record = old.record.clone();
+        }
+        let (is_undo, changes_template) = (change.is_undo, old.is_none());
+        let second_call = BTreeSet::new();
+        Owners { new, old, is_undo, changes_template, replaces_api_defaults, waived, second_call }
+    }
+
+    /// Says that the request changes the template, whatever is put back.
+    pub fn set_changes_template(&mut self) {
+        self.changes_template = true;
+    }
+
+    /// Whether the request changes the template.
+    pub fn changes_template(&self) -> bool {
+        self.changes_template
+    }
+
+    /// The object as the request wants it.
+    pub fn object(&self) -> &'a Value {
+        self.new.object
+    }
+
+    /// The object as it is stored, for an update.
+    pub fn old_object(&self) -> Option<&'a Value> {
+        Some(self.old.as_ref()?.object)
+    }
+
+    /// The containers of the object.
+    pub fn containers(&self) -> Rc<Containers> {
+        Rc::clone(&self.new.containers)
+    }
+
+    /// Whether the request is a `kubectl rollout undo`.
+    pub fn is_undo(&self) -> bool {
+        self.is_undo
+    }
+
+    /// The fields that either record names.
+    pub fn recorded_fields(&self) -> BTreeSet<InjectedField> {
+        let records = [&self.new].into_iter().chain(&self.old).filter_map(|side| side.record.as_ref());
+        records.flat_map(Record::fields).cloned().collect()
+    }
+
+    /// The record of the request.
+    pub fn record(&self) -> Option<&Record> {
+        self.new.record.as_ref()
+    }
+
+    /// Whether the request's own record names `field`.
+    pub fn is_in_record(&self, field: &InjectedField) -> bool {
+        self.new.entry(field).is_some()
+    }
+
+    /// The value of `field` in the request.
+    pub fn find(&self, field: &InjectedField) -> Option<&'a Value> {
+        self.new.find(field)
+    }
+
+    /// The value of `field` in the stored object.
+    pub fn stored(&self, field: &InjectedField) -> Option<&'a Value> {
+        self.old.as_ref()?.find(field)
+    }
+
+    /// Whose `field` is.
+    pub fn owner(&self, field: &InjectedField) -> Owner {
+        self.owner_with(field, self.find(field))
+    }
+
+    /// Whose `field` would be if its value were `live`.
+    pub fn owner_with(&self, field: &InjectedField, live: Option<&Value>) -> Owner {
+        if self.is_claimed_by_pair(field, live) {
+            return Owner::User;
+        }
+        owner(self.evidence(field, live))
+    }
+
+    /// Whether the value is the API server's own and nobody provably wrote it.
+    pub fn is_unproven_api_default(&self, field: &InjectedField) -> bool {
+        let evidence = self.evidence(field, self.find(field));
+        evidence.presence == Presence::ApiDefault && !evidence.is_proven
+    }
+
+    fn evidence(&self, field: &InjectedField, live: Option<&Value>) -> Evidence {
+        let recorded = match (self.entry(field, live), live) {
+            (Some(entry), Some(live)) if same_value(record::ours(entry), live) => Recorded::Same,
+            (Some(_), Some(_)) => Recorded::Other,
+            _ => Recorded::Nothing,
+        };
+        Evidence {
+            presence: self.presence(field, live),
+            recorded,
+            is_stored_as_ours: self.is_stored_as_ours(field),
+            is_proven: self.is_proven(field, live),
+            replaces_api_defaults: self.replaces_api_defaults,
+        }
+    }
+
+    fn presence(&self, field: &InjectedField, live: Option<&Value>) -> Presence {
+        match live {
+            // The API server fills it in, if it has not yet done so.
+            None if field.api_default().is_some() => Presence::ApiDefault,
+            None => Presence::Absent,
+            Some(live) if self.is_remainder(field, live) => Presence::Absent,
+            Some(live) if field.api_default().as_ref() == Some(live) => Presence::ApiDefault,
+            Some(_) => Presence::Present,
+        }
+    }
+
+    /// Whether only parts that nobody wrote are left of a recorded probe or hook:
+    /// server-side apply takes its own parts away and leaves gapless' behind.
+    pub fn is_remainder(&self, field: &InjectedField, live: &Value) -> bool {
+        let is_recorded = || [&self.new].into_iter().chain(&self.old).any(|side| side.entry(field).is_some());
+        field.has_parts()
+            && parts::handlers(live).next().is_none()
+            && is_recorded()
+            && !self.is_proven(field, Some(live))
+    }
+
+    fn is_stored_as_ours(&self, field: &InjectedField) -> bool {
+        // Amounts are never dropped: the API server fills them in.
+        let can_be_dropped = field.is_in_template() || matches!(field, InjectedField::Label(_));
+        can_be_dropped
+            && self.old.as_ref().is_some_and(|old| old.holds(field))
+            && field.container().is_none_or(|container| self.new.containers.contain(container))
+            && !self.waived.contains(&field.default_id())
+    }
+
+    /// The entry of the record that speaks for `field`.
+    pub fn entry(&self, field: &InjectedField, live: Option<&Value>) -> Option<&Value> {
+        let Some(old) = &self.old else { return self.new.entry(field) };
+        let (new_entry, old_entry) = (self.new.entry(field), old.entry(field));
+        let is_as_stored = match (live, old.find(field)) {
+            (Some(live), Some(stored)) => same_value(live, stored),
+            (live, stored) => live.is_none() == stored.is_none(),
+        };
+        if field.is_in_template() {
+            return match (new_entry, old_entry) {
+                (new_entry, _) if self.changes_template => new_entry,
+                // The second call of a request finds the record of the first one.
+                (Some(new_entry), _) if is_as_stored => Some(new_entry),
+                (Some(_), old_entry) => old_entry,
+                (None, old_entry) => old_entry.filter(|_| self.is_undo),
+            };
+        }
+        match (new_entry, old_entry) {
+            // The first call of the request wrote both.
+            (Some(new_entry), _) if !is_as_stored => Some(new_entry),
+            (Some(_), Some(old_entry)) => Some(old_entry),
+            (Some(new_entry), None) => self.second_call.contains(field).then_some(new_entry),
+            // An undo brings the annotations of an older revision, which speak of
+            // another time.
+            (None, old_entry) => old_entry.filter(|_| self.is_undo),
+        }
+    }
+
+    /// The fields outside the template that only the request's record names, and
+    /// whose value is the stored one. Either the first call of this request filled
+    /// what nobody had written, or somebody wrote the entry by hand.
+    pub fn maybe_of_first_call(&self) -> BTreeSet<InjectedField> {
+        let (Some(old), Some(record)) = (&self.old, &self.new.record) else { return BTreeSet::new() };
+        let is_candidate = |field: &&InjectedField| {
+            !self.is_undo
+                && !field.is_in_template()
+                && old.entry(field).is_none()
+                && self.new.find(field).is_some()
+                && self.new.find(field) == old.find(field)
+        };
+        record.fields().filter(is_candidate).cloned().collect()
+    }
+
+    /// Says that the first call of this request filled these fields.
+    pub fn set_second_call(&mut self, fields: BTreeSet<InjectedField>) {
+        self.second_call = fields;
+    }
+
+    /// Whether somebody provably wrote the value; of a probe or hook, a part of its
+    /// handler: an `Apply` entry may still name the seconds that a later request, an
+    /// undo for example, left beside another handler.
+    fn is_proven(&self, field: &InjectedField, live: Option<&Value>) -> bool {
+        // The API server leaves 0 seconds out of the JSON.
+        let api_default = field.api_default().filter(|_| self.new.intent.origin() == Origin::ApiServer);
+        let Some(live) = live.or(api_default.as_ref()) else { return false };
+        if field.has_parts() {
+            let is_of_handler = |path: &&PartPath| parts::handler_of(path).is_some();
+            return parts(live)
+                .keys()
+                .filter(is_of_handler)
+                .any(|path| self.is_part_proven(field, path, live));
+        }
+        let proofs = self.proofs(field, &PartPath::new(), live);
+        let is_api_default = field.api_default().as_ref() == Some(live);
+        if self.has_pair(field, live) {
+            // An `Apply` entry holds no value: it speaks of the default, which
+            // counts once the template changes. Last-applied says what it means.
+            let is_ours = self.old.as_ref().is_some_and(|old| old.find(field) == Some(live));
+            return match is_api_default {
+                true => self.changes_template && !proofs.is_empty(),
+                false if is_ours => proofs.contains(&Proof::LastApplied),
+                false => !proofs.is_empty(),
+            };
+        }
+        let waits = is_api_default && !self.changes_template && self.waits(field, &proofs);
+        !proofs.is_empty() && !waits
+    }
+
+    /// What somebody provably wrote of `value`, which is not in the object by now:
+    /// an edit took it away, and the manifest still says it. An undo takes away what
+    /// its revision does not have.
+    pub fn proven_of(&self, field: &InjectedField, value: &Value) -> Option<Value> {
+        let is_edit = self.old.is_some() && !self.is_undo && self.find(field).is_none();
+        if !is_edit || self.new.intent.origin() != Origin::ApiServer {
+            return None;
+        }
+        let is_proven = |path: &PartPath| !self.new.intent.proofs(field, path, value, true).is_empty();
+        if !field.has_parts() {
+            return is_proven(&PartPath::new()).then(|| value.clone());
+        }
+        let mut proven = value.clone();
+        for path in parts(value).into_keys().filter(|path| !is_proven(path)) {
+            parts::remove(&mut proven, &path);
+        }
+        let is_complete = parts::handlers(&proven).next().is_some();
+        is_complete.then_some(proven)
+    }
+
+    fn is_part_proven(&self, field: &InjectedField, path: &PartPath, live: &Value) -> bool {
+        !self.proofs(field, path, live).is_empty()
+    }
+
+    fn proofs(&self, field: &InjectedField, path: &PartPath, live: &Value) -> Vec<Proof<'a>> {
+        let stored_entry = self.old.as_ref().and_then(|old| old.entry(field));
+        let entry = self.entry(field, Some(live));
+        // An undo brings no proof. The first of its two calls may have written the
+        // entry of a value that the stored object's proofs speak of by chance.
+        if self.is_undo && stored_entry.is_none() && entry.is_some() {
+            return Vec::new();
+        }
+        let is_recorded = stored_entry.is_some() || entry.is_some();
+        self.new.intent.proofs(field, path, live, is_recorded)
+    }
+
+    /// Whether proofs of the API server's grace period do not count yet, because
+    /// they are of a new kind: a change of tools restarts nothing.
+    fn waits(&self, field: &InjectedField, proofs: &[Proof]) -> bool {
+        let is_new = |old: &Side| proofs.iter().all(|proof| !old.intent.carries(*proof));
+        *field == InjectedField::GracePeriod
+            && self.old.as_ref().is_some_and(|old| old.holds(field) && is_new(old))
+    }
+
+    /// Whether a proof of the API server's grace period has been waiting.
+    fn has_pair(&self, field: &InjectedField, live: &Value) -> bool {
+        let entry = self.entry(field, Some(live)).or_else(|| self.old.as_ref()?.entry(field));
+        entry.is_some_and(record::is_pair)
+    }
+
+    /// Whether the API server's grace period, whose proof has been waiting, counts
+    /// from this request on although gapless' value is still there.
+    pub fn is_claimed_by_pair(&self, field: &InjectedField, live: Option<&Value>) -> bool {
+        let Some(live) = live else { return false };
+        let is_pair_of_ours = |entry: &Value| record::is_pair(entry) && record::ours(entry) == live;
+        let is_claimed = || {
+            let proofs = self.proofs(field, &PartPath::new(), live);
+            let speaks_of_ours = proofs.contains(&Proof::LastApplied);
+            let speaks_of_default = self.new.intent.in_manifest(field) == field.api_default().as_ref();
+            !speaks_of_ours && (speaks_of_default || !proofs.is_empty())
+        };
+        self.changes_template && self.entry(field, Some(live)).is_some_and(is_pair_of_ours) && is_claimed()
+    }
+
+    /// The entry of a field that is put back: as it was stored, or a pair if
+    /// somebody's proof has to wait.
+    pub fn entry_put_back(&self, field: &InjectedField) -> Option<Value> {
+        let stored = self.old.as_ref()?.entry(field)?;
+        let waits =
+            self.find(field).is_some_and(|live| !self.proofs(field, &PartPath::new(), live).is_empty());
+        let becomes_pair = *field == InjectedField::GracePeriod && waits && !record::is_pair(stored);
+        Some(if becomes_pair { record::pair(stored) } else { stored.clone() })
+    }
+
+    /// The parts of gapless' beside the user's own that are absent, or the API
+    /// server's default and unproven, in a value that is otherwise complete.
+    pub fn dropped_parts(&self, field: &InjectedField) -> BTreeSet<PartPath> {
+        let entry = self.old.as_ref().and_then(|old| old.entry(field));
+        let (Some(entry), Some(live), Some(stored)) = (entry, self.find(field), self.stored(field)) else {
+            return BTreeSet::new();
+        };
+        if !field.has_parts() || self.owner(field) != Owner::User || self.waived.contains(&field.default_id())
+        {
+            return BTreeSet::new();
+        }
+        let (live_parts, stored_parts) = (parts(live), parts(stored));
+        let recorded = parts(entry).into_iter().filter(|(path, part)| stored_parts.get(path) == Some(part));
+        let is_dropped = |path: &PartPath| {
+            let is_written = parts::find(live, path).is_some() && self.is_part_proven(field, path, live);
+            !live_parts.contains_key(path) && !is_written
+        };
+        recorded.map(|(path, _)| path).filter(is_dropped).collect()
+    }
+
+    /// The parts of gapless' value that merging left in the user's value `live`.
+    ///
+    /// They are known where the proof covers the user's parts but not these, where
+    /// an entry holds nothing but such parts, and where a handler of gapless' stands
+    /// beside another one, which the API server would reject.
+    pub fn left_overs(&self, field: &InjectedField, live: &Value) -> BTreeSet<PartPath> {
+        let Some(entry) = self.entry(field, Some(live)).filter(|_| field.has_parts()) else {
+            return BTreeSet::new();
+        };
+        let (recorded, live_parts) = (parts(entry), parts(live));
+        let is_proven = |path: &PartPath| self.is_part_proven(field, path, live);
+        let is_ours = |path: &PartPath| recorded.get(path) == live_parts.get(path);
+        let mut left: BTreeSet<PartPath> =
+            live_parts.keys().filter(|path| is_ours(path) && !is_proven(path)).cloned().collect();
+
+        let is_any_proven = live_parts.keys().any(is_proven);
+        let is_covered = live_parts.keys().all(|path| is_ours(path) || is_proven(path));
+        let holds_left_overs = parts::handlers(entry).next().is_none();
+        let has_second_handler = parts::handlers(live).count() > 1;
+        let is_known = holds_left_overs || has_second_handler || (is_any_proven && is_covered);
+        let mut users = live.clone();
+        left.iter().for_each(|path| parts::remove(&mut users, path));
+        let stays_complete = parts::handlers(&users).next().is_some();
+        left.retain(|path| is_known && (stays_complete || parts::handler_of(path).is_none()));
+        left
+    }
+}
