@@ -28,7 +28,7 @@ pub struct Draft {
     released: BTreeMap<InjectedField, Option<Value>>,
     /// Parts of gapless' that were put back beside the user's.
     parts_put_back: BTreeMap<InjectedField, BTreeSet<PartPath>>,
-    /// Values of the user's manifest that an edit took away.
+    /// Values that the user's manifest says.
     handed_back: BTreeSet<InjectedField>,
 }
 
@@ -277,7 +277,7 @@ impl Draft {
             self.set(field, value.clone())?;
         }
         // The API server would fill the same value in again.
-        let is_gone = |field: &&InjectedField| filled.get(field).is_none();
+        let is_gone = |field: &&InjectedField| filled.get(field).is_none() && !self.is_handed_back(field);
         for field in self.released.keys().filter(is_gone).cloned().collect::<Vec<_>>() {
             let api_default = field.api_default();
             if api_default.is_some() && owners.find(&field) == api_default.as_ref() {

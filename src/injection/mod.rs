@@ -231,8 +231,8 @@ fn fill(draft: &mut Draft, owners: &Owners, terms: Terms) -> Result<(Record, Vec
     Ok((filled, problems))
 }
 
-/// Runs the defaults. What they would fill and the user's manifest says too, was
-/// taken away by an edit: it comes back as the user's, and they run again.
+/// Runs the defaults. What they would fill and the user's manifest says too is the
+/// user's, and they run again.
 fn fill_in(
     draft: &mut Draft,
     owners: &Owners,
@@ -247,7 +247,7 @@ fn fill_in(
         let of_manifest: Vec<(InjectedField, Value)> = filled
             .entries()
             .filter(|(field, _)| draft.find(field).is_none())
-            .filter_map(|(field, value)| Some((field.clone(), owners.proven_of(field, value)?)))
+            .filter_map(|(field, value)| Some((field.clone(), owners.manifest_of(field, value)?)))
             .collect();
         if of_manifest.is_empty() {
             return Ok((filled, problems));

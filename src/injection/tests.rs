@@ -167,6 +167,29 @@ fn a_change_of_tools_restarts_nothing() {
 }
 
 #[test]
+fn an_undo_writes_what_has_been_waiting() {
+    let old = owned(&stored(), "flux", json!({"f:terminationGracePeriodSeconds": {}}));
+    let waits = update(&stored(), &with(&old, &[(GRACE, json!(30))])).object;
+    let mut undone = with(&waits, &[(IMAGE, json!("app:v0"))]);
+    undone["metadata"]["annotations"] = stored()["metadata"]["annotations"].clone();
+    let object = injected(&undone, Some(&waits), true, &Profile::production()).object;
+    assert_eq!((at(&object, GRACE), grace_entry(&object)), (&json!(30), Value::Null));
+}
+
+#[test]
+fn a_value_of_gapless_that_becomes_what_the_manifest_says_is_the_users() {
+    let probe = json!({"httpGet": {"path": "/live", "port": 80}, "periodSeconds": 5, "failureThreshold": 3});
+    let manifest =
+        json!({"spec": {"template": {"spec": {"containers": [{"name": "app", "readinessProbe": probe}]}}}});
+    // After an undo: the manifest speaks of another revision.
+    let old = applied(&stored(), manifest);
+    let liveness = json!({"httpGet": {"path": "/live", "port": 80}});
+    let patched = with(&old, &[("/spec/template/spec/containers/0/livenessProbe", liveness)]);
+    let object = update(&old, &patched).object;
+    assert_eq!((at(&object, PROBE), probe_entry(&object)), (&probe, Value::Null));
+}
+
+#[test]
 fn a_value_that_a_manifest_says_beside_a_pair_is_the_users() {
     let old = stored();
     let grace =

@@ -290,24 +290,24 @@ impl<'a> Owners<'a> {
         !proofs.is_empty() && !waits
     }
 
-    /// What somebody provably wrote of `value`, which is not in the object by now:
-    /// an edit took it away, and the manifest still says it. An undo takes away what
-    /// its revision does not have.
-    pub fn proven_of(&self, field: &InjectedField, value: &Value) -> Option<Value> {
-        let is_edit = self.old.is_some() && !self.is_undo && self.find(field).is_none();
-        if !is_edit || self.new.intent.origin() != Origin::ApiServer {
+    /// What the manifest of the last `kubectl apply` says of `value`, which is not in
+    /// the object by now: an edit took it away, or what is gapless' own becomes what
+    /// the manifest says. An undo takes away what its revision does not have.
+    pub fn manifest_of(&self, field: &InjectedField, value: &Value) -> Option<Value> {
+        if self.is_undo || self.old.is_none() {
             return None;
         }
-        let is_proven = |path: &PartPath| !self.new.intent.proofs(field, path, value, true).is_empty();
+        let is_written =
+            |path: &PartPath| self.new.intent.proofs(field, path, value, true).contains(&Proof::LastApplied);
         if !field.has_parts() {
-            return is_proven(&PartPath::new()).then(|| value.clone());
+            return is_written(&PartPath::new()).then(|| value.clone());
         }
-        let mut proven = value.clone();
-        for path in parts(value).into_keys().filter(|path| !is_proven(path)) {
-            parts::remove(&mut proven, &path);
+        let mut written = value.clone();
+        for path in parts(value).into_keys().filter(|path| !is_written(path)) {
+            parts::remove(&mut written, &path);
         }
-        let is_complete = parts::handlers(&proven).next().is_some();
-        is_complete.then_some(proven)
+        let is_complete = parts::handlers(&written).next().is_some();
+        is_complete.then_some(written)
     }
 
     fn is_part_proven(&self, field: &InjectedField, path: &PartPath, live: &Value) -> bool {
@@ -344,6 +344,9 @@ impl<'a> Owners<'a> {
     /// from this request on although gapless' value is still there.
     pub fn is_claimed_by_pair(&self, field: &InjectedField, live: Option<&Value>) -> bool {
         let Some(live) = live else { return false };
+        // The record that an undo brings back is older than the proof.
+        let stored = self.old.as_ref().filter(|_| self.is_undo).and_then(|old| old.entry(field));
+        let mut entries = self.entry(field, Some(live)).into_iter().chain(stored);
         let is_pair_of_ours = |entry: &Value| record::is_pair(entry) && record::ours(entry) == live;
         let is_claimed = || {
             let proofs = self.proofs(field, &PartPath::new(), live);
@@ -351,7 +354,7 @@ impl<'a> Owners<'a> {
             let speaks_of_default = self.new.intent.in_manifest(field) == field.api_default().as_ref();
             !speaks_of_ours && (speaks_of_default || !proofs.is_empty())
         };
-        self.changes_template && self.entry(field, Some(live)).is_some_and(is_pair_of_ours) && is_claimed()
+        self.changes_template && entries.any(is_pair_of_ours) && is_claimed()
     }
 
     /// The entry of a field that is put back: as it was stored, or a pair if
