@@ -287,6 +287,37 @@ impl Draft {
         Ok(())
     }
 
+    /// Puts back what was released and not filled again, if the template is as stored
+    /// with it: where nothing but gapless' own differs, as in an undo between two
+    /// revisions of gapless', no change of the user's starts a rollout. Returns the
+    /// entries of what is put back.
+    ///
+    /// # Errors
+    /// If a parent of a field is no object.
+    pub fn keep_what_alone_differs(&mut self, owners: &Owners) -> Result<Record, PatchError> {
+        let mut kept = Record::default();
+        let Some(old_object) = owners.old_object().filter(|_| owners.changes_template()) else {
+            return Ok(kept);
+        };
+        let mut with_stored = self.clone();
+        let was_ours = |field: &&InjectedField| field.is_in_template() && owners.is_stored_as_ours(field);
+        for field in self.released.keys().filter(was_ours) {
+            let live = self.find(field);
+            let is_gone = live.is_none() || live == field.api_default().as_ref();
+            if let (true, Some(stored), Some(entry)) =
+                (is_gone, owners.stored(field), owners.entry_put_back(field))
+            {
+                with_stored.set(field, stored.clone())?;
+                kept.insert(field.clone(), entry);
+            }
+        }
+        if kept.is_empty() || !same_at(&with_stored.object, old_object, TEMPLATE) {
+            return Ok(Record::default());
+        }
+        *self = with_stored;
+        Ok(kept)
+    }
+
     /// Writes the record, and returns the operations that lead from the request's
     /// object to this one, which differs from it in the fields of `touched`.
     ///

@@ -104,6 +104,7 @@ pub fn inject(change: Change, terms: Terms) -> Result<Injection, InjectError> {
     let (filled, problems) = fill(&mut draft, &owners, terms)?;
     draft.write(&filled, &owners)?;
     record.extend(filled.into_entries());
+    record.extend(draft.keep_what_alone_differs(&owners)?.into_entries());
 
     let mut touched = owners.recorded_fields();
     touched.extend(record.fields().chain(draft.handed_back()).cloned());

@@ -177,6 +177,33 @@ fn an_undo_writes_what_has_been_waiting() {
 }
 
 #[test]
+fn an_undo_between_revisions_that_only_gapless_made_starts_no_rollout() {
+    let (first, development) = (stored(), Profile::development());
+    let mut longer = Profile::production();
+    longer.settings.pre_stop_sleep.seconds = 20;
+    let second = injected(&with(&first, &[(IMAGE, json!("app:v2"))]), Some(&first), false, &longer).object;
+    let second = injected(&with(&second, &[(IMAGE, json!("app:v1"))]), Some(&second), false, &longer).object;
+    let mut undone = with(&second, &[("/spec/template", first["spec"]["template"].clone())]);
+    undone["metadata"]["annotations"] = first["metadata"]["annotations"].clone();
+    let object = injected(&undone, Some(&second), true, &development).object;
+    assert_eq!(object["spec"]["template"], second["spec"]["template"]);
+}
+
+#[test]
+fn a_second_undo_knows_what_the_first_one_filled() {
+    // After an undo: gapless' probe, and a manifest of another revision that says it.
+    let manifest = json!({"spec": {"template": {"spec": {"containers": [
+        {"name": "app", "readinessProbe": {"tcpSocket": {"port": 80}}},
+    ]}}}});
+    let old = applied(&stored(), manifest);
+    let mut undone =
+        with(&old, &[("/spec/template", naive()["spec"]["template"].clone()), (IMAGE, json!("app:v0"))]);
+    undone["metadata"]["annotations"].as_object_mut().unwrap().remove(ANNOTATION);
+    let object = injected(&undone, Some(&old), true, &Profile::production()).object;
+    assert_eq!(probe_entry(&object)["periodSeconds"], 5);
+}
+
+#[test]
 fn a_value_of_gapless_that_becomes_what_the_manifest_says_is_the_users() {
     let probe = json!({"httpGet": {"path": "/live", "port": 80}, "periodSeconds": 5, "failureThreshold": 3});
     let manifest =

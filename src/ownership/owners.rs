@@ -203,7 +203,9 @@ impl<'a> Owners<'a> {
             && !self.is_proven(field, Some(live))
     }
 
-    fn is_stored_as_ours(&self, field: &InjectedField) -> bool {
+    /// Whether the stored object holds a value of gapless that comes back where it was
+    /// dropped.
+    pub fn is_stored_as_ours(&self, field: &InjectedField) -> bool {
         // Amounts are never dropped: the API server fills them in.
         let can_be_dropped = field.is_in_template() || matches!(field, InjectedField::Label(_));
         can_be_dropped
@@ -317,9 +319,10 @@ impl<'a> Owners<'a> {
     fn proofs(&self, field: &InjectedField, path: &PartPath, live: &Value) -> Vec<Proof<'a>> {
         let stored_entry = self.old.as_ref().and_then(|old| old.entry(field));
         let entry = self.entry(field, Some(live));
-        // An undo brings no proof. The first of its two calls may have written the
-        // entry of a value that the stored object's proofs speak of by chance.
-        if self.is_undo && stored_entry.is_none() && entry.is_some() {
+        // An undo brings no proof. Its template comes with the record of its time, and
+        // the first of its two calls may have written the entry of a value that the
+        // stored object's proofs speak of by chance.
+        if self.is_undo && entry.is_some() && (field.is_in_template() || stored_entry.is_none()) {
             return Vec::new();
         }
         let is_recorded = stored_entry.is_some() || entry.is_some();
@@ -349,7 +352,7 @@ impl<'a> Owners<'a> {
         let mut entries = self.entry(field, Some(live)).into_iter().chain(stored);
         let is_pair_of_ours = |entry: &Value| record::is_pair(entry) && record::ours(entry) == live;
         let is_claimed = || {
-            let proofs = self.proofs(field, &PartPath::new(), live);
+            let proofs = self.new.intent.proofs(field, &PartPath::new(), live, true);
             let speaks_of_ours = proofs.contains(&Proof::LastApplied);
             let speaks_of_default = self.new.intent.in_manifest(field) == field.api_default().as_ref();
             !speaks_of_ours && (speaks_of_default || !proofs.is_empty())
