@@ -318,26 +318,37 @@ impl Draft {
         Ok(kept)
     }
 
-    /// Writes the record, and returns the operations that lead from the request's
-    /// object to this one, which differs from it in the fields of `touched`.
+    /// Writes the record, unless the request's object has it already.
     ///
     /// # Errors
-    /// If the operations do not lead there.
-    pub fn record(
-        &mut self,
-        owners: &Owners,
-        record: &Record,
-        touched: &BTreeSet<InjectedField>,
-    ) -> Result<Vec<PatchOperation>, PatchError> {
-        let annotation = PointerBuf::from_tokens(["metadata", "annotations", ANNOTATION]);
+    /// If the annotations are no object.
+    pub fn record(&mut self, owners: &Owners, record: &Record) -> Result<(), PatchError> {
         let is_written = Record::read(owners.object()).is_ok_and(|it| it.as_ref() == Some(record));
         if record.is_empty() {
-            patch::take(&mut self.object, &annotation);
+            patch::take(&mut self.object, &annotation());
         } else if !is_written {
-            patch::set(&mut self.object, &annotation, Value::String(record.to_annotation()))?;
+            patch::set(&mut self.object, &annotation(), Value::String(record.to_annotation()))?;
         }
-        let fields = touched.iter().filter_map(|field| self.containers.pointer(field));
-        let pointers: Vec<PointerBuf> = fields.chain([annotation]).collect();
-        patch::operations(owners.object(), &self.object, pointers.iter().map(PointerBuf::as_ptr))
+        Ok(())
     }
+}
+
+fn annotation() -> PointerBuf {
+    PointerBuf::from_tokens(["metadata", "annotations", ANNOTATION])
+}
+
+/// The operations that lead from `object` to `target`, which differ in fields of
+/// `touched` and in the record.
+///
+/// # Errors
+/// If the operations do not lead there.
+pub fn operations(
+    object: &Value,
+    target: &Value,
+    touched: &BTreeSet<InjectedField>,
+) -> Result<Vec<PatchOperation>, PatchError> {
+    let containers = Containers::of(object);
+    let fields = touched.iter().filter_map(|field| containers.pointer(field));
+    let pointers: Vec<PointerBuf> = fields.chain([annotation()]).collect();
+    patch::operations(object, target, pointers.iter().map(PointerBuf::as_ptr))
 }

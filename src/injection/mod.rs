@@ -77,9 +77,59 @@ pub struct Terms<'t> {
 /// # Errors
 /// See [`InjectError`].
 pub fn inject(change: Change, terms: Terms) -> Result<Injection, InjectError> {
-    if changes_nothing(change) {
-        return Ok(Injection::none(change.object));
+    let mut pass = run_once(change, terms)?;
+    // An undo mixes the records and proofs of two times. What a second call in the
+    // same request would still change is changed at once.
+    for _ in 0..MAX_PASSES {
+        if !change.is_undo || pass.object == *change.object {
+            break;
+        }
+        let again = run_once(Change { object: &pass.object, ..change }, terms)?;
+        if again.object == pass.object {
+            break;
+        }
+        pass = pass.then(again);
     }
+    let operations = draft::operations(change.object, &pass.object, &pass.touched)?;
+    Ok(Injection {
+        operations,
+        object: pass.object,
+        announcements: pass.announcements,
+        problems: pass.problems,
+    })
+}
+
+/// After so many passes over an undo, the last one counts.
+const MAX_PASSES: usize = 3;
+
+/// What one call makes of an object.
+struct Pass {
+    object: Value,
+    touched: BTreeSet<InjectedField>,
+    announcements: Vec<(&'static str, String)>,
+    problems: Vec<Problem>,
+}
+
+impl Pass {
+    fn untouched(object: &Value) -> Self {
+        let object = object.clone();
+        Pass { object, touched: BTreeSet::new(), announcements: Vec::new(), problems: Vec::new() }
+    }
+
+    fn then(mut self, next: Pass) -> Self {
+        self.touched.extend(next.touched);
+        self.announcements.extend(next.announcements);
+        Pass { object: next.object, problems: next.problems, ..self }
+    }
+}
+
+fn run_once(change: Change, terms: Terms) -> Result<Pass, InjectError> {
+    if changes_nothing(change) {
+        return Ok(Pass::untouched(change.object));
+    }
+    // With its template as stored it is an update like any other.
+    let is_undo = change.is_undo && change.old_object.is_some_and(|old| !same_template(change.object, old));
+    let change = Change { is_undo, ..change };
     let waived = DEFAULTS.iter().map(|default| default.id).filter(|id| terms.waivers.reason(id).is_some());
     let replaces_api_defaults = terms.profile.settings.rolling_update.replace_api_defaults;
     let mut owners = Owners::read(change, replaces_api_defaults, waived.collect());
@@ -110,8 +160,8 @@ pub fn inject(change: Change, terms: Terms) -> Result<Injection, InjectError> {
     touched.extend(record.fields().chain(draft.handed_back()).cloned());
     touched.extend([InjectedField::MaxUnavailable, InjectedField::MaxSurge]);
     let announcements = announce::announce(&owners, &draft, &touched, terms);
-    let operations = draft.record(&owners, &record, &touched)?;
-    Ok(Injection { operations, object: draft.object, announcements, problems })
+    draft.record(&owners, &record)?;
+    Ok(Pass { object: draft.object, touched, announcements, problems })
 }
 
 /// Whether an update is about neither spec nor labels, annotations or owners, as
