@@ -9,6 +9,8 @@ use json_patch::jsonptr::{Pointer, PointerBuf, Token};
 use json_patch::{AddOperation, PatchOperation, RemoveOperation, ReplaceOperation};
 use serde_json::{Map, Value};
 
+use crate::field::FieldPath;
+
 /// A change that cannot be written as a patch.
 ///
 /// The API server answers a patch that does not apply with 500, whatever the
@@ -19,6 +21,9 @@ pub enum PatchError {
     /// The path leads through something that is no object.
     #[error("{0} cannot be set: a parent of it is missing or has the wrong type")]
     Unreachable(PointerBuf),
+    /// The field's container does not exist.
+    #[error("{0} cannot be set: there is no such container")]
+    NoContainer(FieldPath),
     /// Applying the operations to the original failed.
     #[error("the patch does not apply: {0}")]
     DoesNotApply(#[from] json_patch::PatchError),

@@ -197,8 +197,8 @@ struct Subject<'r> {
 fn mutate(review: Review, subject: &Subject) -> Result<Review, ReviewError> {
     let waivers = subject.waivers();
     let injection = subject.inject(&waivers, subject.profile.injection)?;
-    let mut defaults: Vec<_> = injection.announcements.iter().map(|(id, _)| *id).collect();
-    defaults.dedup();
+    let acted = |id: &&str| injection.announcements.iter().any(|(acted, _)| acted == id);
+    let defaults: Vec<&str> = DEFAULTS.iter().map(|default| default.id).filter(acted).collect();
     let did = injection.announcements.iter().map(|(id, text)| format!("{text} ({id})"));
     // What would be filled beside what is kept up.
     let filled = match subject.profile.injection {
@@ -209,8 +209,8 @@ fn mutate(review: Review, subject: &Subject) -> Result<Review, ReviewError> {
     };
     let would = filled.iter().flat_map(|filled| &filled.announcements);
     let would = would.map(|(id, text)| format!("would inject: {text} ({id})"));
-    let problems = injection.problems.iter().chain(filled.iter().flat_map(|filled| &filled.problems));
-    let problems = problems.map(Problem::line);
+    let problems = filled.as_ref().map_or(&injection.problems, |filled| &filled.problems);
+    let problems = problems.iter().map(Problem::line);
     let operations = &injection.operations;
     let waived: BTreeMap<&str, &str> =
         DEFAULTS.iter().filter_map(|default| Some((default.id, waivers.reason(default.id)?))).collect();

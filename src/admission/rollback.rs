@@ -1,11 +1,13 @@
 //! Changes that are not to be held up: somebody is repairing something.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 use super::envelope::Request;
 use crate::injection::{same_template, same_to_the_api};
 use crate::ownership::containers::Containers;
-use crate::ownership::record::Record;
+use crate::ownership::record::{InjectedField, Record};
 use crate::patch;
 use crate::workload::Workload;
 use crate::workload::object::ManagedFieldsEntry;
@@ -46,8 +48,8 @@ fn is_kubectl(manager: &str) -> bool {
     })
 }
 
-/// Whether only the number of replicas, or whether the rollout is paused, changes
-/// in the spec, whatever gapless fills in beside it.
+/// Whether the spec changes in the number of replicas, or in whether the rollout is
+/// paused, at most, whatever gapless fills in beside it.
 pub fn is_scale(object: &Value, old_object: &Value) -> bool {
     changes_only(&["replicas", "paused"], object, old_object)
 }
@@ -59,23 +61,29 @@ pub fn changes_only_template(object: &Value, old_object: &Value) -> bool {
     changes_only(&["template"], object, old_object)
 }
 
-/// Whether nothing else in the spec changes than these fields, and those that
-/// either record names.
+/// Whether nothing else in the spec changes than these fields, and what gapless
+/// wrote on either side. What a user wrote in the place of a recorded value counts.
 fn changes_only(names: &[&str], object: &Value, old_object: &Value) -> bool {
     let records = [object, old_object].map(|object| Record::read(object).ok().flatten().unwrap_or_default());
-    let rest = |object: &Value| {
+    let fields: BTreeSet<&InjectedField> = records.iter().flat_map(Record::fields).collect();
+    let rest = |object: &Value, record: &Record| {
         let containers = Containers::of(object);
-        let mut object = object.clone();
-        for field in records.iter().flat_map(Record::fields) {
-            containers.pointer(field).and_then(|pointer| patch::take(&mut object, &pointer));
+        let mut rest = object.clone();
+        for field in &fields {
+            let live = containers.find(object, field);
+            if record.holds(field, live) || live == field.api_default().as_ref() {
+                containers.pointer(field).and_then(|pointer| patch::take(&mut rest, &pointer));
+            }
         }
+        let mut object = rest;
         let mut spec = object.get_mut("spec").map(Value::take).unwrap_or_default();
         if let Some(fields) = spec.as_object_mut() {
             fields.retain(|name, _| !names.contains(&name.as_str()));
         }
         spec
     };
-    same_to_the_api(&rest(object), &rest(old_object))
+    let [record, old_record] = &records;
+    same_to_the_api(&rest(object, record), &rest(old_object, old_record))
 }
 
 #[cfg(test)]
@@ -143,6 +151,9 @@ mod tests {
         scaled["metadata"] = json!({"annotations": {ANNOTATION: record.to_string()}});
         assert!(is_scale(&scaled, &old));
         assert!(is_scale(&old, &scaled), "what is withdrawn counts as little");
+        let mut users = scaled.clone();
+        users["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"] = json!("100%");
+        assert!(!is_scale(&users, &scaled), "a user's value in the place of a recorded one");
         scaled["spec"]["revisionHistoryLimit"] = json!(0);
         assert!(!is_scale(&scaled, &old));
     }

@@ -55,7 +55,11 @@ pub(super) fn announce(
 ) -> Vec<(&'static str, String)> {
     let mut by_default: BTreeMap<&str, Did> = BTreeMap::new();
     for field in fields {
-        let (from, to) = (owners.find(field), draft.find(field));
+        let (mut from, to) = (owners.find(field), draft.find(field));
+        // A bare PUT that waives a default does not hold what it withdraws.
+        if owners.is_withdrawn(field) && same(from, to) && owners.changes_template() {
+            from = owners.stored(field);
+        }
         let is_as_stored = owners.old_object().is_some() && same(owners.stored(field), to);
         if same(from, to) || (is_as_stored && owners.record().is_none()) {
             continue;
@@ -65,15 +69,16 @@ pub(super) fn announce(
             Some(to) if is_as_stored && (owners.is_in_record(field) || draft.is_handed_back(field)) => {
                 did.kept.add(name(field, to));
             }
+            _ if is_dropped_for_recreate(field, draft) => {
+                let phrase = "removed rollingUpdate, which the API server rejects beside Recreate";
+                did.changed.add(phrase.to_owned());
+            }
+            _ if owners.is_withdrawn(field) => did.withdrawn.add(phrase(field, from, to)),
             _ if draft.is_released(field) && terms.waivers.reason(field.default_id()).is_some() => {
                 did.withdrawn.add(phrase(field, from, to));
             }
             Some(_) if field.has_parts() && owners.owner(field) == Owner::User => {
                 did.changed.add(handed_over(field));
-            }
-            _ if is_dropped_for_recreate(field, draft) => {
-                did.changed
-                    .add("removed rollingUpdate, which the API server rejects beside Recreate".to_owned());
             }
             _ => did.changed.add(phrase(field, from, to)),
         }
@@ -107,7 +112,7 @@ impl Did {
 
 fn is_dropped_for_recreate(field: &InjectedField, draft: &Draft) -> bool {
     let is_amount = matches!(field, InjectedField::MaxUnavailable | InjectedField::MaxSurge);
-    is_amount && draft.object.pointer("/spec/strategy/type").and_then(Value::as_str) == Some("Recreate")
+    is_amount && draft.is_recreate()
 }
 
 fn same(left: Option<&Value>, right: Option<&Value>) -> bool {

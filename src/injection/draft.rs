@@ -77,7 +77,7 @@ impl Draft {
     fn set(&mut self, field: &InjectedField, value: Value) -> Result<(), PatchError> {
         match self.containers.pointer(field) {
             Some(pointer) => patch::set(&mut self.object, &pointer, value),
-            None => Ok(()),
+            None => Err(PatchError::NoContainer(field.path())),
         }
     }
 
@@ -223,8 +223,6 @@ impl Draft {
     /// rejects them. They go if no user wrote any of them.
     fn drop_rolling_update(&mut self, owners: &Owners) {
         const BLOCK: &str = "/spec/strategy/rollingUpdate";
-        let is_recreate =
-            self.object.pointer("/spec/strategy/type").and_then(Value::as_str) == Some("Recreate");
         let Some(block) = owners.object().pointer(BLOCK).and_then(Value::as_object) else { return };
         let is_nobodys = |name: &String| {
             let field = match name.as_str() {
@@ -234,10 +232,15 @@ impl Draft {
             };
             owners.owner(&field) == Owner::Gapless || owners.is_unproven_api_default(&field)
         };
-        if is_recreate && owners.old_object().is_some() && block.keys().all(is_nobodys) {
+        if self.is_recreate() && owners.old_object().is_some() && block.keys().all(is_nobodys) {
             self.take(&InjectedField::MaxUnavailable);
             self.take(&InjectedField::MaxSurge);
         }
+    }
+
+    /// Whether the strategy is Recreate.
+    pub fn is_recreate(&self) -> bool {
+        self.object.pointer("/spec/strategy/type").and_then(Value::as_str) == Some("Recreate")
     }
 
     /// The fields that are gapless' own and computed anew.
@@ -276,12 +279,20 @@ impl Draft {
             let value = live.into_iter().find(|live| same_value(live, value)).unwrap_or(value);
             self.set(field, value.clone())?;
         }
-        // The API server would fill the same value in again.
+        // What the API server fills in again, so that the object is as it will be.
         let is_gone = |field: &&InjectedField| filled.get(field).is_none() && !self.is_handed_back(field);
         for field in self.released.keys().filter(is_gone).cloned().collect::<Vec<_>>() {
-            let api_default = field.api_default();
-            if api_default.is_some() && owners.find(&field) == api_default.as_ref() {
-                self.set(&field, api_default.unwrap_or_default())?;
+            let is_filled_in = match field {
+                InjectedField::GracePeriod => true,
+                InjectedField::MaxUnavailable | InjectedField::MaxSurge => !self.is_recreate(),
+                // The API server leaves 0 out of the JSON.
+                _ => false,
+            };
+            if let Some(api_default) = field.api_default().filter(|_| is_filled_in)
+                && owners.is_from_api_server()
+                && owners.find(&field).is_some()
+            {
+                self.set(&field, api_default)?;
             }
         }
         Ok(())

@@ -118,8 +118,10 @@ impl Pass {
 
     fn then(mut self, next: Pass) -> Self {
         self.touched.extend(next.touched);
-        self.announcements.extend(next.announcements);
-        Pass { object: next.object, problems: next.problems, ..self }
+        let is_news = |it: &(&str, String)| !self.announcements.contains(it);
+        let news: Vec<_> = next.announcements.into_iter().filter(is_news).collect();
+        self.announcements.extend(news);
+        Pass { object: next.object, ..self }
     }
 }
 
@@ -204,9 +206,12 @@ fn recognize_second_call(owners: &mut Owners, terms: Terms) -> Result<(), Inject
         }
     }
     let users = Workload::read(&draft.object)?;
-    let filled =
-        run(DEFAULTS.iter().filter(|default| applies(default, terms)), &users, owners, terms, |_| true).0;
-    fields.retain(|field| filled.get(field) == owners.find(field));
+    // With a template that stays as it is, or was filled up to the stored one.
+    let of_this_call = |default: &&DefaultRule| owners.changes_template() || !default.in_template;
+    let defaults = || DEFAULTS.iter().filter(|default| applies(default, terms));
+    let now = run(defaults().filter(of_this_call), &users, owners, terms, |_| true).0;
+    let all = run(defaults(), &users, owners, terms, |_| true).0;
+    fields.retain(|field| [&now, &all].iter().any(|filled| filled.get(field) == owners.find(field)));
     owners.set_second_call(fields);
     Ok(())
 }
@@ -276,7 +281,9 @@ fn fill(draft: &mut Draft, owners: &Owners, terms: Terms) -> Result<(Record, Vec
     let grace_period = filled.get(&InjectedField::GracePeriod).and_then(Value::as_i64);
     let seconds = grace_period.unwrap_or_else(|| users.grace_period_seconds());
     let min_drain_seconds = terms.profile.settings.min_drain_seconds;
-    if let Some(ours) = draft.grace_period_for_users_hooks(&users, seconds, min_drain_seconds) {
+    if let Some(ours) = draft.grace_period_for_users_hooks(&users, seconds, min_drain_seconds)
+        && !draft.is_handed_back(&InjectedField::GracePeriod)
+    {
         filled.insert(InjectedField::GracePeriod, Value::from(ours));
     }
     Ok((filled, problems))
@@ -294,7 +301,8 @@ fn fill_in(
     loop {
         let defaults = DEFAULTS.iter().filter(|default| applies(default, terms) && may_run(default));
         let users = Workload::read(&draft.object)?;
-        let (filled, problems) = run(defaults, &users, owners, terms, &may_fill);
+        let may_fill = |field: &InjectedField| may_fill(field) && !draft.is_handed_back(field);
+        let (filled, problems) = run(defaults, &users, owners, terms, may_fill);
         let of_manifest: Vec<(InjectedField, Value)> = filled
             .entries()
             .filter(|(field, _)| draft.find(field).is_none())

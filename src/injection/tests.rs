@@ -345,6 +345,36 @@ fn who_proves_no_handler_proves_no_probe() {
 }
 
 #[test]
+fn a_part_of_the_users_without_a_handler_is_left_for_the_api_server_to_refuse() {
+    let old = stored();
+    let mut put = with(&old, &[(PROBE, json!({"periodSeconds": 7, "failureThreshold": 3}))]);
+    put["metadata"]["annotations"] = json!({});
+    assert_eq!(at(&update(&old, &put).object, PROBE), at(&put, PROBE));
+}
+
+#[test]
+fn a_waiver_in_a_bare_manifest_says_what_it_withdraws() {
+    let waived = with_annotation(&naive(), "gapless.dev/waive.readiness-probe", "checked elsewhere");
+    let injection = update(&stored(), &waived);
+    assert_eq!(at(&injection.object, PROBE), &Value::Null);
+    let expected = "removed readiness probe from container app for gapless.dev/waive.readiness-probe; \
+        to keep a value, remove its entry from gapless.dev/injected";
+    assert!(announced(&injection).contains(&expected), "{:?}", announced(&injection));
+}
+
+#[test]
+fn what_is_handed_back_is_not_recorded() {
+    let grace =
+        |seconds: i64| json!({"spec": {"template": {"spec": {"terminationGracePeriodSeconds": seconds}}}});
+    let mut longer = Profile::production();
+    longer.settings.pre_stop_sleep.seconds = 20;
+    // After an undo: the manifest speaks of another revision.
+    let old = applied(&injected(&naive(), None, false, &longer).object, grace(40));
+    let object = update(&old, &with(&old, &[(IMAGE, json!("app:v2"))])).object;
+    assert_eq!((at(&object, GRACE), grace_entry(&object)), (&json!(40), Value::Null));
+}
+
+#[test]
 fn a_handler_of_gapless_goes_whole() {
     let annotated = with_annotation(&naive(), "gapless.dev/readiness-path", "/live");
     let old = injected(&annotated, None, false, &Profile::production()).object;

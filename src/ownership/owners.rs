@@ -53,13 +53,9 @@ struct Side<'a> {
 }
 
 impl<'a> Side<'a> {
-    fn read(object: &'a Value, origin: Origin) -> Self {
-        Side {
-            object,
-            containers: Rc::new(Containers::of(object)),
-            record: Record::read(object).unwrap_or_default(),
-            intent: Intent::new(object, origin),
-        }
+    fn of(object: &'a Value, record: Option<Record>, origin: Origin) -> Self {
+        let containers = Rc::new(Containers::of(object));
+        Side { object, containers, record, intent: Intent::new(object, origin) }
     }
 
     fn find(&self, field: &InjectedField) -> Option<&'a Value> {
@@ -81,12 +77,12 @@ impl<'a> Owners<'a> {
     /// [`Owners::set_changes_template`] says otherwise. `waived` are the ids of the
     /// defaults that the object waives.
     pub fn read(change: Change<'a>, replaces_api_defaults: bool, waived: Vec<&'static str>) -> Self {
-        let old = change.old_object.map(|old| Side::read(old, change.origin));
-        let mut new = Side::read(change.object, change.origin);
+        let read = |object| Side::of(object, Record::read(object).unwrap_or_default(), change.origin);
+        let old = change.old_object.map(read);
         // A record that somebody broke is no reason to forget the stored one.
-        if let (Err(record::Unreadable), Some(old)) = (Record::read(change.object), &old) {
-            new.record = old.record.clone();
-        }
+        let record = Record::read(change.object)
+            .unwrap_or_else(|record::Unreadable| old.as_ref().and_then(|old: &Side| old.record.clone()));
+        let new = Side::of(change.object, record, change.origin);
         let (is_undo, changes_template) = (change.is_undo, old.is_none());
         let second_call = BTreeSet::new();
         Owners { new, old, is_undo, changes_template, replaces_api_defaults, waived, second_call }
@@ -120,6 +116,11 @@ impl<'a> Owners<'a> {
     /// Whether the request is a `kubectl rollout undo`.
     pub fn is_undo(&self) -> bool {
         self.is_undo
+    }
+
+    /// Whether the API server has filled in its defaults, and will do so again.
+    pub fn is_from_api_server(&self) -> bool {
+        self.new.intent.origin() == Origin::ApiServer
     }
 
     /// The fields that either record names.
@@ -196,22 +197,37 @@ impl<'a> Owners<'a> {
     /// Whether only parts that nobody wrote are left of a recorded probe or hook:
     /// server-side apply takes its own parts away and leaves gapless' behind.
     pub fn is_remainder(&self, field: &InjectedField, live: &Value) -> bool {
-        let is_recorded = || [&self.new].into_iter().chain(&self.old).any(|side| side.entry(field).is_some());
+        let is_of_entry = |side: &Side| {
+            side.entry(field).is_some_and(|entry| {
+                let recorded = parts(entry);
+                parts(live).iter().all(|(path, part)| recorded.get(path) == Some(part))
+            })
+        };
         field.has_parts()
             && parts::handlers(live).next().is_none()
-            && is_recorded()
+            && [&self.new].into_iter().chain(&self.old).any(is_of_entry)
             && !self.is_proven(field, Some(live))
     }
 
     /// Whether the stored object holds a value of gapless that comes back where it was
     /// dropped.
     pub fn is_stored_as_ours(&self, field: &InjectedField) -> bool {
+        self.may_come_back(field) && !self.waived.contains(&field.default_id())
+    }
+
+    /// Whether the stored object holds a value of gapless that the request dropped, and
+    /// that does not come back for a waiver.
+    pub fn is_withdrawn(&self, field: &InjectedField) -> bool {
+        let is_dropped = self.find(field).is_none() || self.is_unproven_api_default(field);
+        self.may_come_back(field) && self.waived.contains(&field.default_id()) && is_dropped
+    }
+
+    fn may_come_back(&self, field: &InjectedField) -> bool {
         // Amounts are never dropped: the API server fills them in.
         let can_be_dropped = field.is_in_template() || matches!(field, InjectedField::Label(_));
         can_be_dropped
             && self.old.as_ref().is_some_and(|old| old.holds(field))
             && field.container().is_none_or(|container| self.new.containers.contain(container))
-            && !self.waived.contains(&field.default_id())
     }
 
     /// The entry of the record that speaks for `field`.
@@ -347,17 +363,18 @@ impl<'a> Owners<'a> {
     /// from this request on although gapless' value is still there.
     pub fn is_claimed_by_pair(&self, field: &InjectedField, live: Option<&Value>) -> bool {
         let Some(live) = live else { return false };
+        let entry = self.entry(field, Some(live));
+        let is_ours = entry.is_some_and(|entry| record::ours(entry) == live);
         // The record that an undo brings back is older than the proof.
         let stored = self.old.as_ref().filter(|_| self.is_undo).and_then(|old| old.entry(field));
-        let mut entries = self.entry(field, Some(live)).into_iter().chain(stored);
-        let is_pair_of_ours = |entry: &Value| record::is_pair(entry) && record::ours(entry) == live;
+        let is_pair = entry.into_iter().chain(stored).any(record::is_pair);
         let is_claimed = || {
             let proofs = self.new.intent.proofs(field, &PartPath::new(), live, true);
             let speaks_of_ours = proofs.contains(&Proof::LastApplied);
             let speaks_of_default = self.new.intent.in_manifest(field) == field.api_default().as_ref();
             !speaks_of_ours && (speaks_of_default || !proofs.is_empty())
         };
-        self.changes_template && entries.any(is_pair_of_ours) && is_claimed()
+        self.changes_template && is_ours && is_pair && is_claimed()
     }
 
     /// The entry of a field that is put back: as it was stored, or a pair if

@@ -178,12 +178,6 @@ impl Record {
         self.0.insert(field, value);
     }
 
-    /// The entries that `keep` is true for.
-    pub fn filter(&self, keep: impl Fn(&InjectedField, &Record) -> bool) -> Self {
-        let kept = self.0.iter().filter(|(field, _)| keep(field, self));
-        Record(kept.map(|(field, value)| (field.clone(), value.clone())).collect())
-    }
-
     /// The recorded fields with their values.
     pub fn entries(&self) -> impl Iterator<Item = (&InjectedField, &Value)> {
         self.0.iter()

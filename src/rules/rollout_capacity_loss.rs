@@ -5,7 +5,8 @@ use crate::field::FieldPath;
 use crate::finding::{Action, Finding};
 use crate::ownership::record::InjectedField;
 use crate::policy::Settings;
-use crate::workload::Workload;
+use crate::workload::availability::{Amount, Fenceposts};
+use crate::workload::{Workload, api_default};
 
 /// The record of this rule.
 pub const RULE: Rule = Rule {
@@ -23,9 +24,18 @@ fn check(workload: &Workload, settings: &Settings) -> Vec<Finding> {
     let replicas = i64::from(workload.replicas());
     let is_outage = fenceposts.available == 0;
     let is_small = fenceposts.unavailable * 100 <= settings.max_capacity_loss_percent * replicas;
+    // Without a surge at least one pod goes, whatever the user's maxUnavailable says.
+    let would_be_fewer = || {
+        let by_default = Amount::parse(api_default::MAX_SURGE);
+        let amounts = Amount::parse(workload.max_unavailable()).zip(by_default);
+        amounts.is_some_and(|(max_unavailable, max_surge)| {
+            let alone = Fenceposts::resolve(workload.replicas(), max_unavailable, max_surge);
+            alone.unavailable < fenceposts.unavailable
+        })
+    };
     let is_ours = || {
-        let amounts = [InjectedField::MaxUnavailable, InjectedField::MaxSurge];
-        amounts.iter().any(|amount| workload.is_injected(amount))
+        workload.is_injected(&InjectedField::MaxUnavailable)
+            || (workload.is_injected(&InjectedField::MaxSurge) && would_be_fewer())
     };
     if is_outage || is_small || is_ours() || !workload.serves(&settings.operational_port_names) {
         return Vec::new();
@@ -71,6 +81,19 @@ mod tests {
         for (replicas, max_unavailable, max_surge, message) in table {
             assert_eq!(messages(&RULE, &rolling(replicas, max_unavailable, max_surge)), [message]);
         }
+    }
+
+    #[test]
+    fn what_gapless_wrote_is_no_finding_but_what_the_user_wrote_beside_it_is() {
+        let injected = |object: serde_json::Value, field: &str, value: serde_json::Value| {
+            let mut object = object;
+            let record = json!({format!("spec.strategy.rollingUpdate.{field}"): value}).to_string();
+            object["metadata"]["annotations"] = json!({crate::ownership::record::ANNOTATION: record});
+            messages(&RULE, &object).len()
+        };
+        assert_eq!(injected(rolling(2, json!(1), json!(1)), "maxUnavailable", json!(1)), 0);
+        assert_eq!(injected(rolling(3, json!("25%"), json!(0)), "maxSurge", json!(0)), 0);
+        assert_eq!(injected(rolling(4, json!("50%"), json!(1)), "maxSurge", json!(1)), 1);
     }
 
     #[test]
