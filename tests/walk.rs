@@ -2,7 +2,8 @@
 //! gapless. Nothing that the user wrote is ever lost, nothing rolls twice, and
 //! nobody is denied what is not theirs.
 //!
-//! `GAPLESS_TEST_WALK_STEPS` sets the number of steps.
+//! `GAPLESS_TEST_WALK_STEPS` sets the number of steps, `GAPLESS_TEST_WALK_SEED` which
+//! walks they are.
 
 #![allow(
     clippy::expect_used,
@@ -31,7 +32,7 @@ use std::panic::resume_unwind;
 use std::thread;
 use std::time::Instant;
 
-use proptest::test_runner::{Config, TestCaseError, TestError, TestRunner};
+use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 use world::World;
 
 /// Steps in all, without the variable.
@@ -41,10 +42,14 @@ const STEPS: usize = 10_000;
 fn nothing_is_lost_and_nothing_rolls_twice() {
     let wanted = env::var("GAPLESS_TEST_WALK_STEPS").ok();
     let wanted = wanted.map_or(STEPS, |steps| steps.parse().expect("GAPLESS_TEST_WALK_STEPS is a number"));
+    let seed = env::var("GAPLESS_TEST_WALK_SEED").ok();
+    let seed = seed.map_or(0, |seed| seed.parse().expect("GAPLESS_TEST_WALK_SEED is a number"));
     let threads = thread::available_parallelism().map_or(1, NonZero::get);
     let begun = Instant::now();
     let walked: Vec<Walked> = thread::scope(|scope| {
-        let walkers: Vec<_> = (0..threads).map(|_| scope.spawn(|| walk(wanted.div_ceil(threads)))).collect();
+        let walkers: Vec<_> = (0..threads as u64)
+            .map(|walker| scope.spawn(move || walk(wanted.div_ceil(threads), seed, walker)))
+            .collect();
         walkers.into_iter().map(|walker| walker.join().unwrap_or_else(|why| resume_unwind(why))).collect()
     });
     let (steps, requests) =
@@ -62,7 +67,7 @@ struct Walked {
 ///
 /// # Panics
 /// With the shortest walk that breaks a promise.
-fn walk(wanted: usize) -> Walked {
+fn walk(wanted: usize, seed: u64, walker: u64) -> Walked {
     let config = Config {
         cases: 20,
         failure_persistence: None,
@@ -72,7 +77,14 @@ fn walk(wanted: usize) -> Walked {
     };
     let walked = RefCell::new(Walked::default());
     while walked.borrow().steps < wanted {
-        let outcome = TestRunner::new(config.clone()).run(&step::walk(), |walk| {
+        // The same walks each time, unless another seed is asked for: a failure has to
+        // be the doing of the change under test.
+        let mut bytes = [0; 32];
+        for (place, number) in bytes.chunks_exact_mut(8).zip([seed, walker, walked.borrow().steps as u64]) {
+            place.copy_from_slice(&number.to_le_bytes());
+        }
+        let random = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
+        let outcome = TestRunner::new_with_rng(config.clone(), random).run(&step::walk(), |walk| {
             let mut world = World::new(walk.profile);
             for step in &walk.steps {
                 walked.borrow_mut().steps += 1;

@@ -64,6 +64,23 @@ impl Draft {
         Ok(())
     }
 
+    /// Puts back parts of gapless' beside values that were handed back, if these are as
+    /// stored with them. Returns the entries of these parts.
+    ///
+    /// # Errors
+    /// If a parent of a field is no object.
+    pub fn put_back_beside_manifest(&mut self, owners: &Owners) -> Result<Record, PatchError> {
+        let mut beside = Record::default();
+        for field in self.handed_back.clone() {
+            let stored = self.find(&field).and_then(|written| owners.stored_beside_manifest(&field, written));
+            if let Some((stored, entry)) = stored {
+                self.set(&field, stored.clone())?;
+                beside.insert(field, entry);
+            }
+        }
+        Ok(beside)
+    }
+
     /// The fields whose values were handed back.
     pub fn handed_back(&self) -> impl Iterator<Item = &InjectedField> {
         self.handed_back.iter()

@@ -230,8 +230,9 @@ fn keep_template(draft: &mut Draft, owners: &Owners, terms: Terms) -> Result<Opt
     filled_up.take_remainders(owners);
     let is_in_template = |default: &DefaultRule| default.in_template;
     let is_nobodys = |field: &InjectedField| owners.owner(field) == Owner::Nobody;
-    let (filled, _) = fill_in(&mut filled_up, owners, terms, is_in_template, is_nobodys)?;
+    let (mut filled, _) = fill_in(&mut filled_up, owners, terms, is_in_template, is_nobodys)?;
     filled_up.write(&filled, owners)?;
+    filled.extend(filled_up.put_back_beside_manifest(owners)?.into_entries());
     if !same_at(&filled_up.object, old_object, TEMPLATE) {
         return Ok(None);
     }

@@ -305,6 +305,25 @@ fn what_an_edit_takes_away_of_the_manifest_is_the_users_when_it_is_back() {
 }
 
 #[test]
+fn what_comes_back_of_the_manifest_finds_the_parts_beside_it() {
+    let handler = json!({"tcpSocket": {"port": 80}});
+    let manifest =
+        json!({"spec": {"template": {"spec": {"containers": [{"name": "app", "readinessProbe": handler}]}}}});
+    let old = update(&stored(), &applied(&stored(), manifest)).object;
+    assert_eq!(probe_entry(&old), json!({"periodSeconds": 5}));
+    let mut edited = old.clone();
+    edited
+        .pointer_mut("/spec/template/spec/containers/0")
+        .unwrap()
+        .as_object_mut()
+        .unwrap()
+        .remove("readinessProbe");
+    let object = update(&old, &edited).object;
+    assert_eq!(object["spec"]["template"], old["spec"]["template"]);
+    assert_eq!(probe_entry(&object), json!({"periodSeconds": 5}));
+}
+
+#[test]
 fn parts_beside_the_users_stay_until_the_template_changes() {
     let old = stored();
     let handler = container(json!({"f:readinessProbe": {"f:tcpSocket": {"f:port": {}}}}));

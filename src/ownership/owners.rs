@@ -328,6 +328,23 @@ impl<'a> Owners<'a> {
         is_complete.then_some(written)
     }
 
+    /// The stored value of `field`, if it is what the manifest says and parts of
+    /// gapless' beside it, with the entry of these.
+    pub fn stored_beside_manifest(
+        &self,
+        field: &InjectedField,
+        written: &Value,
+    ) -> Option<(&'a Value, Value)> {
+        let (stored, entry) = (self.stored(field)?, self.old.as_ref()?.entry(field)?);
+        let (mut whole, mut beside) = (written.clone(), Value::Null);
+        for (path, part) in parts(entry).into_iter().filter(|(path, _)| parts::find(written, path).is_none())
+        {
+            parts::set(&mut whole, &path, part.clone());
+            parts::set(&mut beside, &path, part.clone());
+        }
+        (field.has_parts() && !beside.is_null() && same_value(&whole, stored)).then_some((stored, beside))
+    }
+
     fn is_part_proven(&self, field: &InjectedField, path: &PartPath, live: &Value) -> bool {
         !self.proofs(field, path, live).is_empty()
     }

@@ -87,6 +87,11 @@ impl<'a> Workload<'a> {
         Ok(Workload { raw, object, record: OnceCell::new(), positions: OnceCell::new() })
     }
 
+    /// The same, as if users had written all of it.
+    pub fn without_record(self) -> Self {
+        Workload { record: OnceCell::from(Record::default()), ..self }
+    }
+
     /// The raw JSON.
     pub fn raw(&self) -> &'a Value {
         self.raw
