@@ -35,6 +35,10 @@ pub struct World {
     /// Whether the record ever lost an entry by hand: then an older revision
     /// may claim what has become the user's.
     is_record_edited: bool,
+    /// Whether the last manifest was undone. The record of an older revision speaks in
+    /// an undo, so that a value of gapless' may stand there for one that the user has
+    /// proven since, until the manifest is sent again.
+    is_undone: bool,
     pub requests: usize,
 }
 
@@ -68,6 +72,7 @@ impl World {
             control_revisions: Vec::new(),
             manifest: Manifest::default(),
             is_record_edited: false,
+            is_undone: false,
             requests: 0,
         }
     }
@@ -290,6 +295,7 @@ impl World {
             Vec::from_iter(kubectl::undo(cluster, template, annotations))
         });
         self.settle(done, &[])?;
+        self.is_undone = true;
         if self.is_record_edited {
             self.begin_control_again();
         }
@@ -380,7 +386,9 @@ impl World {
                 .and_then(|()| self.hands_over(tool, &manifest, &done.exchanges))
                 .map_err(|why| describe(&last, &why))?;
         }
-        self.settle(done, &[Promise::NoRollout])?;
+        let promised: &[Promise] = if self.is_undone { &[] } else { &[Promise::NoRollout] };
+        self.is_undone = false;
+        self.settle(done, promised)?;
 
         let before = self.live.object().cloned();
         let done = self.both(send);
