@@ -319,9 +319,7 @@ pub fn complete(object: &Value) -> Value {
             }
         }
     }
-    for metadata in [&mut object["metadata"]] {
-        leave_out_empty(metadata, &["annotations", "labels"]);
-    }
+    leave_out_empty(&mut object["metadata"], &["annotations", "labels"]);
     leave_out_empty(&mut object["spec"]["template"]["metadata"], &["annotations", "labels"]);
     leave_out_nulls(&mut object);
     with_api_defaults(&object)

@@ -101,14 +101,14 @@ impl World {
                 let edit = |object: &mut Value| changes.iter().for_each(|change| set(object, change));
                 let done =
                     self.both(|cluster, _| Vec::from_iter(kubectl::change(cluster, "kubectl-edit", edit)));
-                self.settle(done, &[Promise::NoRollout, Promise::NoRolloutByItself])
+                self.settle(done, &[Promise::StartsNoRollout, Promise::RollsOnlyWithTheRequest])
             }
             Step::Patch(change) => {
                 let Some(patch) = patch_of(change) else { return Ok(()) };
                 let merge = |object: &mut Value| *object = merge::patch(object, &patch);
                 let done =
                     self.both(|cluster, _| Vec::from_iter(kubectl::change(cluster, "kubectl-patch", merge)));
-                self.settle(done, &[Promise::NoRollout, Promise::NoRolloutByItself])
+                self.settle(done, &[Promise::StartsNoRollout, Promise::RollsOnlyWithTheRequest])
             }
             Step::Annotate(change) => {
                 let annotate = |object: &mut Value| set(object, change);
@@ -136,7 +136,7 @@ impl World {
     /// A change that is never denied, whatever is stored.
     fn small_change(&mut self, manager: &'static str, change: impl Fn(&mut Value)) -> Result<(), String> {
         let done = self.both(|cluster, _| Vec::from_iter(kubectl::change(cluster, manager, &change)));
-        self.settle(done, &[Promise::NoRollout, Promise::NoDenial])
+        self.settle(done, &[Promise::StartsNoRollout, Promise::IsNotDenied])
     }
 
     /// Lets the same happen to both clusters.
@@ -161,7 +161,7 @@ impl World {
         for exchange in &done.exchanges {
             promises::check(exchange, self.profile()).map_err(|why| describe(exchange, &why))?;
             self.introduces_no_denial(&done, exchange).map_err(|why| describe(exchange, &why))?;
-            if promised.contains(&Promise::NoDenial)
+            if promised.contains(&Promise::IsNotDenied)
                 && let Outcome::Denied(_, message) = &exchange.outcome
             {
                 return Err(describe(exchange, &format!("a surprise denial: {message}")));
@@ -173,7 +173,7 @@ impl World {
         {
             return Err(describe(exchange, "invalid with gapless, valid without"));
         }
-        if promised.contains(&Promise::NoRollout) {
+        if promised.contains(&Promise::StartsNoRollout) {
             self.starts_no_rollout(&done, promised)?;
         }
         let was_denied_half_way =
@@ -214,7 +214,8 @@ impl World {
         if template(done.control_before.as_ref()) != template(self.control.object()) {
             return Ok(());
         }
-        if promised.contains(&Promise::NoRolloutByItself) && done.exchanges.iter().any(changes_template) {
+        if promised.contains(&Promise::RollsOnlyWithTheRequest) && done.exchanges.iter().any(changes_template)
+        {
             return Ok(());
         }
         if done
@@ -314,7 +315,7 @@ impl World {
         let done = self.both(|cluster, _| {
             Vec::from_iter(kubectl::change(cluster, "kubectl-edit", |object| path::put(object, &path, None)))
         });
-        self.settle(done, &[Promise::NoRollout, Promise::NoDenial])
+        self.settle(done, &[Promise::StartsNoRollout, Promise::IsNotDenied])
     }
 
     /// Whoever removes an entry of the record takes its field over.
@@ -349,7 +350,7 @@ impl World {
         });
         let exchange = done.exchanges[0].clone();
         self.is_record_edited = true;
-        self.settle(done, &[Promise::NoDenial])?;
+        self.settle(done, &[Promise::IsNotDenied])?;
         let now = &exchange.mutated;
         if now["spec"]["template"] != object["spec"]["template"] {
             return Err(describe(&exchange, "removing the record changes the template"));
@@ -386,7 +387,7 @@ impl World {
                 .and_then(|()| self.hands_over(tool, &manifest, &done.exchanges))
                 .map_err(|why| describe(&last, &why))?;
         }
-        let promised: &[Promise] = if self.is_undone { &[] } else { &[Promise::NoRollout] };
+        let promised: &[Promise] = if self.is_undone { &[] } else { &[Promise::StartsNoRollout] };
         self.is_undone = false;
         self.settle(done, promised)?;
 
@@ -401,7 +402,7 @@ impl World {
         if tool == Tool::Apply && !done.exchanges.is_empty() && self.has_nothing_to_say(&manifest) {
             return Err(describe(&done.exchanges[0], "the same apply again is no empty patch"));
         }
-        self.settle(done, &[Promise::NoRollout, Promise::NoDenial])
+        self.settle(done, &[Promise::StartsNoRollout, Promise::IsNotDenied])
     }
 
     /// Whether `kubectl apply` finds nothing to patch in what is stored: it
@@ -481,11 +482,11 @@ impl World {
 #[derive(PartialEq)]
 enum Promise {
     /// The template changes only if it would without gapless.
-    NoRollout,
+    StartsNoRollout,
     /// But where the request changes the live template anyhow: what an edit
     /// finds there and what the control has may differ.
-    NoRolloutByItself,
-    NoDenial,
+    RollsOnlyWithTheRequest,
+    IsNotDenied,
 }
 
 fn changes_template(exchange: &Exchange) -> bool {
