@@ -455,3 +455,27 @@ fn a_misspelt_profile_falls_back_to_the_default_one() {
     let answer = ApiServer::new("prodution").create(&chatbot());
     assert_eq!(paths(&answer.object), paths(&injected()));
 }
+
+#[test]
+fn an_undo_excuses_what_it_brings_back_and_nothing_else() {
+    let server = production();
+    // Ready after 700 s at the earliest, with a deadline of 600 s: brought back with the template.
+    let mut slow = chatbot();
+    container(&mut slow)["readinessProbe"] = json!({"tcpSocket": {"port": 5000}, "initialDelaySeconds": 700, "periodSeconds": 5, "failureThreshold": 3});
+    let old = server.update(&injected(), &simulated::with_api_defaults(&chatbot())).object;
+    let undone = server.undo(&old, &simulated::with_api_defaults(&slow));
+    assert_eq!(undone.denial, None, "the deadline is no part of the template, but the delay is");
+
+    let mut with_history = old.clone();
+    with_history["spec"]["revisionHistoryLimit"] = json!(0);
+    let mut revision = simulated::with_api_defaults(&slow);
+    container(&mut revision)["image"] = json!("chatbot:latest");
+    with_history["spec"]["template"] = revision["spec"]["template"].clone();
+    with_history["metadata"]["managedFields"] =
+        json!([{"manager": "kubectl", "operation": "Update", "time": "2026-11-23T10:00:00Z"}]);
+    let denial =
+        server.request(json!({"operation": "UPDATE", "options": {}}), &with_history, Some(&old)).denial;
+    let denial = denial.unwrap();
+    assert!(denial.contains("(no-rollback-history)"), "{denial}");
+    assert!(!denial.split("warnings beside").next().unwrap().contains("(mutable-image-tag)"), "{denial}");
+}

@@ -151,6 +151,15 @@ mod tests {
     }
 
     #[test]
+    fn the_sleep_never_takes_all_of_the_grace_period() {
+        let mut settings = Settings::default();
+        settings.min_drain_seconds = 0;
+        let object = deployment(json!(10));
+        let sleep = choose(&Workload::read(&object).unwrap(), false, &settings);
+        assert_eq!(sleep, Ok(Sleep { seconds: 9, grace_period: None }));
+    }
+
+    #[test]
     fn thirty_seconds_that_somebody_wrote_stay() {
         let mut object = deployment(json!(30));
         let manifest = json!({"spec": {"template": {"spec": {"terminationGracePeriodSeconds": 30}}}});

@@ -198,6 +198,13 @@ mod tests {
     }
 
     #[test]
+    fn what_is_scaled_to_zero_is_going_to_be_scaled_up_again() {
+        let mut object = rolling(json!("25%"), json!("25%"));
+        object["spec"]["replicas"] = json!(0);
+        assert_eq!(filled(&object, &Settings::default()), json!({"maxUnavailable": 0}));
+    }
+
+    #[test]
     fn amounts_that_leave_nothing_available_are_not_filled() {
         let mut settings = Settings::default();
         settings.rolling_update.max_unavailable = Amount::Count(1);

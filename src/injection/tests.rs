@@ -49,6 +49,13 @@ fn stored() -> Value {
     injected(&naive(), None, false, &Profile::production()).object
 }
 
+/// A profile that sleeps longer than the one under which [`stored`] was completed.
+fn longer() -> Profile {
+    let mut profile = Profile::production();
+    profile.settings.pre_stop_sleep.seconds = 20;
+    profile
+}
+
 fn update(old_object: &Value, object: &Value) -> Injection {
     injected(object, Some(old_object), false, &Profile::production())
 }
@@ -179,10 +186,9 @@ fn an_undo_writes_what_has_been_waiting() {
 #[test]
 fn an_undo_between_revisions_that_only_gapless_made_starts_no_rollout() {
     let (first, development) = (stored(), Profile::development());
-    let mut longer = Profile::production();
-    longer.settings.pre_stop_sleep.seconds = 20;
-    let second = injected(&with(&first, &[(IMAGE, json!("app:v2"))]), Some(&first), false, &longer).object;
-    let second = injected(&with(&second, &[(IMAGE, json!("app:v1"))]), Some(&second), false, &longer).object;
+    let second = injected(&with(&first, &[(IMAGE, json!("app:v2"))]), Some(&first), false, &longer()).object;
+    let second =
+        injected(&with(&second, &[(IMAGE, json!("app:v1"))]), Some(&second), false, &longer()).object;
     let mut undone = with(&second, &[("/spec/template", first["spec"]["template"].clone())]);
     undone["metadata"]["annotations"] = first["metadata"]["annotations"].clone();
     let object = injected(&undone, Some(&second), true, &development).object;
@@ -222,8 +228,10 @@ fn a_value_that_a_manifest_says_beside_a_pair_is_the_users() {
     let grace =
         |seconds: i64| json!({"spec": {"template": {"spec": {"terminationGracePeriodSeconds": seconds}}}});
     let waits = update(&old, &with(&applied(&old, grace(30)), &[(GRACE, json!(30))])).object;
-    let object = update(&waits, &applied(&waits, grace(40))).object;
-    assert_eq!((at(&object, GRACE), grace_entry(&object)), (&json!(40), Value::Null));
+    for image in ["app:v1", "app:v2"] {
+        let object = update(&waits, &with(&applied(&waits, grace(40)), &[(IMAGE, json!(image))])).object;
+        assert_eq!((at(&object, GRACE), grace_entry(&object)), (&json!(40), Value::Null), "{image}");
+    }
 }
 
 #[test]
@@ -337,6 +345,12 @@ fn parts_beside_the_users_stay_until_the_template_changes() {
     let put = update(&object, &bare).object;
     assert_eq!(put["spec"]["template"], old["spec"]["template"]);
     assert_eq!(probe_entry(&put), json!({"periodSeconds": 5}));
+    // With another template they are not put back, and go though nobody proves it.
+    let released = update(&object, &with(&bare, &[(IMAGE, json!("app:v2"))])).object;
+    assert_eq!(at(&released, PROBE)["periodSeconds"], 10);
+    let mut unproven = with(&put, &[(IMAGE, json!("app:v2")), ("/metadata/managedFields", Value::Null)]);
+    unproven = update(&put, &unproven).object;
+    assert_eq!(at(&unproven, PROBE), &json!({"tcpSocket": {"port": 80}, "failureThreshold": 3}));
     // With the template they go.
     let released = update(&object, &with(&object, &[(IMAGE, json!("app:v2"))])).object;
     assert_eq!(at(&released, PROBE), &json!({"tcpSocket": {"port": 80}, "failureThreshold": 3}));
@@ -385,12 +399,64 @@ fn a_waiver_in_a_bare_manifest_says_what_it_withdraws() {
 fn what_is_handed_back_is_not_recorded() {
     let grace =
         |seconds: i64| json!({"spec": {"template": {"spec": {"terminationGracePeriodSeconds": seconds}}}});
-    let mut longer = Profile::production();
-    longer.settings.pre_stop_sleep.seconds = 20;
     // After an undo: the manifest speaks of another revision.
-    let old = applied(&injected(&naive(), None, false, &longer).object, grace(40));
+    let old = applied(&injected(&naive(), None, false, &longer()).object, grace(40));
     let object = update(&old, &with(&old, &[(IMAGE, json!("app:v2"))])).object;
     assert_eq!((at(&object, GRACE), grace_entry(&object)), (&json!(40), Value::Null));
+}
+
+#[test]
+fn what_nobody_can_tell_apart_stays() {
+    let old = stored();
+    // A part that an edit changed: the proof does not cover the user's parts.
+    let handler = container(json!({"f:readinessProbe": {"f:tcpSocket": {"f:port": {}}}}));
+    let edited = json!({"tcpSocket": {"port": 80}, "periodSeconds": 5, "failureThreshold": 7});
+    let object = update(&old, &with(&owned(&old, "helm", handler), &[(PROBE, edited.clone())])).object;
+    assert_eq!(at(&object, PROBE), &edited);
+    // Without gapless' handler there would be none.
+    let seconds = container(json!({"f:readinessProbe": {"f:periodSeconds": {}}}));
+    let written = json!({"tcpSocket": {"port": 80}, "periodSeconds": 7, "failureThreshold": 3});
+    let object = update(&old, &with(&owned(&old, "helm", seconds), &[(PROBE, written.clone())])).object;
+    assert_eq!(at(&object, PROBE), &written);
+}
+
+#[test]
+fn an_api_default_that_the_manifest_says_is_not_put_back() {
+    let old = stored();
+    let probe = json!({"tcpSocket": {"port": 80}, "periodSeconds": 10});
+    let manifest =
+        json!({"spec": {"template": {"spec": {"containers": [{"name": "app", "readinessProbe": probe}]}}}});
+    let object = update(&old, &with(&applied(&old, manifest), &[(PROBE, probe.clone())])).object;
+    assert_eq!(at(&object, PROBE), &probe);
+}
+
+#[test]
+fn a_container_that_goes_takes_its_fields_along() {
+    let old = stored();
+    let renamed = with(&old, &[("/spec/template/spec/containers/0/name", json!("web"))]);
+    let mut bare = renamed;
+    let container = bare.pointer_mut("/spec/template/spec/containers/0").unwrap().as_object_mut().unwrap();
+    container.remove("lifecycle");
+    container.remove("readinessProbe");
+    let object = update(&old, &bare).object;
+    assert_eq!(probe_entry(&object), Value::Null);
+    assert_eq!(entry(&object, "spec.template.spec.containers[web].readinessProbe")["periodSeconds"], 5);
+}
+
+#[test]
+fn an_annotation_of_others_is_a_request_like_any_other_before_there_is_a_record() {
+    let object = update(&naive(), &with_annotation(&naive(), "example.com/owner", "shop")).object;
+    assert_eq!(at(&object, AMOUNT), 0);
+}
+
+#[test]
+fn a_record_that_is_written_otherwise_stays_as_it_is() {
+    let old = stored();
+    let record: Value =
+        serde_json::from_str(old["metadata"]["annotations"][ANNOTATION].as_str().unwrap()).unwrap();
+    let spaced = with_annotation(&old, ANNOTATION, &serde_json::to_string_pretty(&record).unwrap());
+    let labelled = with(&spaced, &[("/metadata/labels/team", json!("shop"))]);
+    assert_eq!(update(&spaced, &labelled).operations, []);
 }
 
 #[test]
@@ -422,9 +488,11 @@ fn what_server_side_apply_leaves_of_a_probe_is_no_probe() {
         &owned(&old, "helm", container(json!({"f:image": {}}))),
         &[(PROBE, json!({"periodSeconds": 5, "failureThreshold": 3}))],
     );
-    let object = update(&old, &pruned).object;
-    assert_eq!(object["spec"]["template"], old["spec"]["template"]);
-    assert_eq!(probe_entry(&object)["tcpSocket"]["port"], 80, "it is gapless' again");
+    for profile in [Profile::production(), longer()] {
+        let object = injected(&pruned, Some(&old), false, &profile).object;
+        assert_eq!(object["spec"]["template"], old["spec"]["template"]);
+        assert_eq!(probe_entry(&object)["tcpSocket"]["port"], 80, "it is gapless' again");
+    }
 }
 
 #[test]
@@ -519,6 +587,9 @@ fn rolling_parameters_that_nobody_wrote_go_with_recreate() {
         ["removed rollingUpdate, which the API server rejects beside Recreate"]
     );
 
+    let new = with(&naive(), &[("/spec/strategy/type", json!("Recreate"))]);
+    let object = injected(&new, None, false, &Profile::production()).object;
+    assert_eq!(object["spec"]["strategy"], new["spec"]["strategy"], "of a new object somebody wrote them");
     let users = applied(&old, json!({"spec": {"strategy": {"rollingUpdate": {"maxSurge": "25%"}}}}));
     let object = update(&old, &with(&users, &[("/spec/strategy/type", json!("Recreate"))])).object;
     assert_eq!(
@@ -547,18 +618,33 @@ fn where_nothing_is_injected_what_is_there_is_kept_up() {
 
 #[test]
 fn a_value_taken_out_of_the_manifest_that_is_filled_again_starts_no_rollout() {
+    let version = "spec.template.metadata.labels[version]";
+    let mut record: Value =
+        serde_json::from_str(stored()["metadata"]["annotations"][ANNOTATION].as_str().unwrap()).unwrap();
+    record.as_object_mut().unwrap().remove(version);
+    let old = with_annotation(&stored(), ANNOTATION, &record.to_string());
+    let mut without = old.clone();
+    without["spec"]["template"]["metadata"]["labels"].as_object_mut().unwrap().remove("version");
+    let object = injected(&without, Some(&old), false, &longer()).object;
+    assert_eq!(object["spec"]["template"], old["spec"]["template"], "nothing else is touched");
+    assert_eq!(entry(&object, version), "v1");
+
+    // A hook and its grace period too.
     let old = {
         let mut users = stored();
         users["metadata"]["annotations"] = json!({});
         users
     };
-    let mut without = old.clone();
-    without["spec"]["template"]["metadata"]["labels"] = json!({"app": "web"});
-    let mut longer = Profile::production();
-    longer.settings.pre_stop_sleep.seconds = 20;
-    let object = injected(&without, Some(&old), false, &longer).object;
-    assert_eq!(object["spec"]["template"], old["spec"]["template"], "nothing else is touched");
-    assert_eq!(entry(&object, "spec.template.metadata.labels[version]"), "v1");
+    let mut without = with(&old, &[(GRACE, json!(30))]);
+    without
+        .pointer_mut("/spec/template/spec/containers/0")
+        .unwrap()
+        .as_object_mut()
+        .unwrap()
+        .remove("lifecycle");
+    let object = update(&old, &without).object;
+    assert_eq!(object["spec"]["template"], old["spec"]["template"]);
+    assert_eq!(grace_entry(&object), 40);
     assert_eq!(probe_entry(&object), Value::Null, "what was the user's stays so");
 }
 

@@ -66,6 +66,14 @@ mod tests {
     }
 
     #[test]
+    fn what_gapless_wrote_is_no_finding() {
+        let mut object = rolling(1, json!(1), json!(1));
+        let record = json!({"spec.strategy.rollingUpdate.maxUnavailable": 1}).to_string();
+        object["metadata"]["annotations"] = json!({crate::ownership::record::ANNOTATION: record});
+        assert!(messages(&RULE, &object).is_empty());
+    }
+
+    #[test]
     fn one_pod_is_left_or_nobody_asks() {
         for (replicas, max_unavailable, max_surge) in [
             (1, json!("25%"), json!("25%")),

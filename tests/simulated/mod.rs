@@ -74,7 +74,7 @@ impl ApiServer {
 
     /// Sends a request through both webhooks. Checks on the way that a second
     /// call of the mutating webhook for the same request changes nothing.
-    fn request(&self, envelope: Value, object: &Value, old_object: Option<&Value>) -> Answer {
+    pub fn request(&self, envelope: Value, object: &Value, old_object: Option<&Value>) -> Answer {
         let object = with_api_defaults(object);
         let first = self.call(Phase::Mutate, &envelope, &object, old_object);
         let operations = patch_of(&first);
