@@ -69,6 +69,14 @@ fn with(object: &Value, changes: &[(&str, Value)]) -> Value {
     object
 }
 
+/// The object without this field of its container.
+fn without(object: &Value, field: &str) -> Value {
+    let mut object = object.clone();
+    let container = object.pointer_mut("/spec/template/spec/containers/0").unwrap();
+    container.as_object_mut().unwrap().remove(field);
+    object
+}
+
 fn with_annotation(object: &Value, key: &str, value: &str) -> Value {
     let mut object = object.clone();
     object["metadata"]["annotations"][key] = json!(value);
@@ -300,13 +308,7 @@ fn what_an_edit_takes_away_of_the_manifest_is_the_users_when_it_is_back() {
     let manifest =
         json!({"spec": {"template": {"spec": {"containers": [{"name": "app", "lifecycle": hook}]}}}});
     let old = injected(&applied(&users, manifest), None, false, &Profile::production()).object;
-    let mut edited = old.clone();
-    edited
-        .pointer_mut("/spec/template/spec/containers/0")
-        .unwrap()
-        .as_object_mut()
-        .unwrap()
-        .remove("lifecycle");
+    let edited = without(&old, "lifecycle");
     let object = update(&old, &edited).object;
     assert_eq!(object["spec"]["template"], old["spec"]["template"]);
     assert_eq!(entry(&object, "spec.template.spec.containers[app].lifecycle.preStop"), Value::Null);
@@ -319,13 +321,7 @@ fn what_comes_back_of_the_manifest_finds_the_parts_beside_it() {
         json!({"spec": {"template": {"spec": {"containers": [{"name": "app", "readinessProbe": handler}]}}}});
     let old = update(&stored(), &applied(&stored(), manifest)).object;
     assert_eq!(probe_entry(&old), json!({"periodSeconds": 5}));
-    let mut edited = old.clone();
-    edited
-        .pointer_mut("/spec/template/spec/containers/0")
-        .unwrap()
-        .as_object_mut()
-        .unwrap()
-        .remove("readinessProbe");
+    let edited = without(&old, "readinessProbe");
     let object = update(&old, &edited).object;
     assert_eq!(object["spec"]["template"], old["spec"]["template"]);
     assert_eq!(probe_entry(&object), json!({"periodSeconds": 5}));
@@ -434,10 +430,7 @@ fn an_api_default_that_the_manifest_says_is_not_put_back() {
 fn a_container_that_goes_takes_its_fields_along() {
     let old = stored();
     let renamed = with(&old, &[("/spec/template/spec/containers/0/name", json!("web"))]);
-    let mut bare = renamed;
-    let container = bare.pointer_mut("/spec/template/spec/containers/0").unwrap().as_object_mut().unwrap();
-    container.remove("lifecycle");
-    container.remove("readinessProbe");
+    let bare = without(&without(&renamed, "lifecycle"), "readinessProbe");
     let object = update(&old, &bare).object;
     assert_eq!(probe_entry(&object), Value::Null);
     assert_eq!(entry(&object, "spec.template.spec.containers[web].readinessProbe")["periodSeconds"], 5);
@@ -498,13 +491,7 @@ fn what_server_side_apply_leaves_of_a_probe_is_no_probe() {
 #[test]
 fn an_edit_takes_nothing_away_and_is_told_so() {
     let old = stored();
-    let mut edited = old.clone();
-    edited
-        .pointer_mut("/spec/template/spec/containers/0")
-        .unwrap()
-        .as_object_mut()
-        .unwrap()
-        .remove("lifecycle");
+    let edited = without(&old, "lifecycle");
     let edited = with(&edited, &[(GRACE, json!(30)), (AMOUNT, json!("25%"))]);
     let injection = update(&old, &edited);
     assert_eq!(injection.object, old);
@@ -550,12 +537,7 @@ fn removing_an_entry_hands_over_what_is_there() {
     let object = update(&old, &taken).object;
     assert_eq!(object["metadata"]["annotations"][ANNOTATION], Value::Null);
     // What a PUT dropped with it comes back with its entry.
-    taken
-        .pointer_mut("/spec/template/spec/containers/0")
-        .unwrap()
-        .as_object_mut()
-        .unwrap()
-        .remove("readinessProbe");
+    taken = without(&taken, "readinessProbe");
     let object = update(&old, &taken).object;
     assert_eq!(object["spec"]["template"], old["spec"]["template"]);
     assert_ne!(probe_entry(&object), Value::Null);
@@ -623,9 +605,9 @@ fn a_value_taken_out_of_the_manifest_that_is_filled_again_starts_no_rollout() {
         serde_json::from_str(stored()["metadata"]["annotations"][ANNOTATION].as_str().unwrap()).unwrap();
     record.as_object_mut().unwrap().remove(version);
     let old = with_annotation(&stored(), ANNOTATION, &record.to_string());
-    let mut without = old.clone();
-    without["spec"]["template"]["metadata"]["labels"].as_object_mut().unwrap().remove("version");
-    let object = injected(&without, Some(&old), false, &longer()).object;
+    let mut unlabelled = old.clone();
+    unlabelled["spec"]["template"]["metadata"]["labels"].as_object_mut().unwrap().remove("version");
+    let object = injected(&unlabelled, Some(&old), false, &longer()).object;
     assert_eq!(object["spec"]["template"], old["spec"]["template"], "nothing else is touched");
     assert_eq!(entry(&object, version), "v1");
 
@@ -635,14 +617,8 @@ fn a_value_taken_out_of_the_manifest_that_is_filled_again_starts_no_rollout() {
         users["metadata"]["annotations"] = json!({});
         users
     };
-    let mut without = with(&old, &[(GRACE, json!(30))]);
-    without
-        .pointer_mut("/spec/template/spec/containers/0")
-        .unwrap()
-        .as_object_mut()
-        .unwrap()
-        .remove("lifecycle");
-    let object = update(&old, &without).object;
+    let taken = without(&with(&old, &[(GRACE, json!(30))]), "lifecycle");
+    let object = update(&old, &taken).object;
     assert_eq!(object["spec"]["template"], old["spec"]["template"]);
     assert_eq!(grace_entry(&object), 40);
     assert_eq!(probe_entry(&object), Value::Null, "what was the user's stays so");
