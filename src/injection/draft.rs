@@ -115,21 +115,28 @@ impl Draft {
     /// the place of, if probe and template are as stored with them.
     fn put_back_parts(&mut self, owners: &Owners) -> Result<(), PatchError> {
         let Some(old_object) = owners.old_object() else { return Ok(()) };
-        let mut with_parts = self.clone();
-        for field in owners.recorded_fields() {
-            let (Some(live), Some(stored)) = (owners.find(&field), owners.stored(&field)) else { continue };
-            let dropped = owners.dropped_parts(&field);
+        let leads_to_stored = |field: &InjectedField, dropped: &BTreeSet<PartPath>| {
+            let (Some(live), Some(stored)) = (owners.find(field), owners.stored(field)) else { return false };
             let mut value = live.clone();
-            for path in &dropped {
+            for path in dropped {
                 parts::set(&mut value, path, parts::find(stored, path).cloned().unwrap_or_default());
             }
-            if !dropped.is_empty() && same_value(&value, stored) {
-                with_parts.set(&field, stored.clone())?;
-                with_parts.parts_put_back.insert(field, dropped);
-            }
+            !dropped.is_empty() && same_value(&value, stored)
+        };
+        let fields = owners.recorded_fields().into_iter().map(|field| (owners.dropped_parts(&field), field));
+        let found: BTreeMap<InjectedField, BTreeSet<PartPath>> = fields
+            .filter(|(dropped, field)| leads_to_stored(field, dropped))
+            .map(|(dropped, field)| (field, dropped))
+            .collect();
+        if found.is_empty() {
+            return Ok(());
         }
-        if !with_parts.parts_put_back.is_empty() && same_at(&with_parts.object, old_object, TEMPLATE) {
-            *self = with_parts;
+        let mut with_parts = self.clone();
+        for field in found.keys() {
+            with_parts.set(field, owners.stored(field).cloned().unwrap_or_default())?;
+        }
+        if same_at(&with_parts.object, old_object, TEMPLATE) {
+            *self = Draft { parts_put_back: found, ..with_parts };
         }
         Ok(())
     }
@@ -323,23 +330,25 @@ impl Draft {
     /// # Errors
     /// If a parent of a field is no object.
     pub fn keep_what_alone_differs(&mut self, owners: &Owners) -> Result<Record, PatchError> {
-        let mut kept = Record::default();
         let Some(old_object) = owners.old_object().filter(|_| owners.changes_template()) else {
-            return Ok(kept);
+            return Ok(Record::default());
         };
-        let mut with_stored = self.clone();
-        let was_ours = |field: &&InjectedField| field.is_in_template() && owners.is_stored_as_ours(field);
-        for field in self.released.keys().filter(was_ours) {
+        let is_gone = |field: &InjectedField| {
             let live = self.find(field);
-            let is_gone = live.is_none() || live == field.api_default().as_ref();
-            if let (true, Some(stored), Some(entry)) =
-                (is_gone, owners.stored(field), owners.entry_put_back(field))
-            {
-                with_stored.set(field, stored.clone())?;
-                kept.insert(field.clone(), entry);
-            }
+            live.is_none() || live == field.api_default().as_ref()
+        };
+        let was_ours = |field: &&InjectedField| field.is_in_template() && owners.is_stored_as_ours(field);
+        let gone = self.released.keys().filter(was_ours).filter(|field| is_gone(field));
+        let mut kept = Record::default();
+        kept.extend(gone.filter_map(|field| Some((field.clone(), owners.entry_put_back(field)?))));
+        if kept.is_empty() {
+            return Ok(kept);
         }
-        if kept.is_empty() || !same_at(&with_stored.object, old_object, TEMPLATE) {
+        let mut with_stored = self.clone();
+        for field in kept.fields() {
+            with_stored.set(field, owners.stored(field).cloned().unwrap_or_default())?;
+        }
+        if !same_at(&with_stored.object, old_object, TEMPLATE) {
             return Ok(Record::default());
         }
         *self = with_stored;
