@@ -35,10 +35,6 @@ pub struct World {
     /// Whether the record ever lost an entry by hand: then an older revision
     /// may claim what has become the user's.
     is_record_edited: bool,
-    /// Whether the last manifest was undone. The record of an older revision speaks in
-    /// an undo, so that a value of gapless' may stand there for one that the user has
-    /// proven since, until the manifest is sent again.
-    is_undone: bool,
     pub requests: usize,
 }
 
@@ -72,7 +68,6 @@ impl World {
             control_revisions: Vec::new(),
             manifest: Manifest::default(),
             is_record_edited: false,
-            is_undone: false,
             requests: 0,
         }
     }
@@ -296,10 +291,9 @@ impl World {
             Vec::from_iter(kubectl::undo(cluster, template, annotations))
         });
         self.settle(done, &[])?;
-        self.is_undone = true;
-        if self.is_record_edited {
-            self.begin_control_again();
-        }
+        // The record of the older revision speaks in an undo, so that a value of gapless'
+        // may stand where the control has one that the user has proven since.
+        self.begin_control_again();
         Ok(())
     }
 
@@ -387,9 +381,7 @@ impl World {
                 .and_then(|()| self.hands_over(tool, &manifest, &done.exchanges))
                 .map_err(|why| describe(&last, &why))?;
         }
-        let promised: &[Promise] = if self.is_undone { &[] } else { &[Promise::StartsNoRollout] };
-        self.is_undone = false;
-        self.settle(done, promised)?;
+        self.settle(done, &[Promise::StartsNoRollout])?;
 
         let before = self.live.object().cloned();
         let done = self.both(send);
@@ -428,7 +420,13 @@ impl World {
                 && path
                     .split_once("Probe.")
                     .is_some_and(|(_, leaf)| is_default_of_a_handler(&format!("{leaf}."), &value));
-            if tool == Tool::Replace && is_default_part {
+            // Neither is there a proof of amounts that a PUT holds beside Recreate.
+            let is_block_of_defaults = path == "spec.strategy.rollingUpdate"
+                && manifest["spec"]["strategy"]["type"] == "Recreate"
+                && value.as_object().is_some_and(|block| {
+                    block.iter().all(|(name, amount)| is_api_default(&format!("{path}.{name}"), amount))
+                });
+            if tool == Tool::Replace && (is_default_part || is_block_of_defaults) {
                 continue;
             }
             if !is_api_default(&path, &value) {
