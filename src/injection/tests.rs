@@ -559,6 +559,31 @@ fn what_the_users_hook_needs_is_not_withdrawn() {
 }
 
 #[test]
+fn an_undo_brings_back_the_grace_period_of_its_time() {
+    let hook = json!({"exec": {"command": ["sleep", "35"]}});
+    let old = update(&stored(), &with(&stored(), &[(HOOK, hook.clone())])).object;
+    assert_eq!(grace_entry(&old), 40, "the hook needs it");
+    let mut undone = with(&old, &[("/spec/template", naive()["spec"]["template"].clone()), (HOOK, hook)]);
+    undone = with(&undone, &[(IMAGE, json!("app:v0"))]);
+    undone["metadata"]["annotations"] = json!({});
+    let object = injected(&undone, Some(&old), true, &Profile::production()).object;
+    assert_eq!(at(&object, GRACE), 30);
+}
+
+#[test]
+fn a_sleep_that_is_kept_up_brings_its_grace_period() {
+    let manifest = json!({"spec": {"template": {"spec": {"terminationGracePeriodSeconds": 60}}}});
+    let users = applied(&with(&naive(), &[(GRACE, json!(60))]), manifest);
+    let old = injected(&users, None, false, &Profile::production()).object;
+    assert_eq!(grace_entry(&old), Value::Null);
+    let mut advisory = Profile::advisory();
+    advisory.settings.pre_stop_sleep.seconds = 40;
+    let put = with(&naive(), &[(IMAGE, json!("app:v2"))]);
+    let object = injected(&put, Some(&old), false, &advisory).object;
+    assert_eq!((at(&object, HOOK)["sleep"]["seconds"].as_i64(), at(&object, GRACE)), (Some(40), &json!(70)));
+}
+
+#[test]
 fn rolling_parameters_that_nobody_wrote_go_with_recreate() {
     let old = stored();
     let injection = update(&old, &with(&old, &[("/spec/strategy/type", json!("Recreate"))]));
