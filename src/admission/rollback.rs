@@ -65,9 +65,12 @@ pub fn changes_only_template(object: &Value, old_object: &Value) -> bool {
 /// wrote on either side. What a user wrote in the place of a recorded value counts.
 fn changes_only(names: &[&str], object: &Value, old_object: &Value) -> bool {
     let records = [object, old_object].map(|object| Record::read(object).ok().flatten().unwrap_or_default());
-    let fields: BTreeSet<&InjectedField> = records.iter().flat_map(Record::fields).collect();
-    let rest = |object: &Value, record: &Record| {
-        let containers = Containers::of(object);
+    let containers = [object, old_object].map(Containers::of);
+    let [new, old] = &containers;
+    // What stays the same is no change, whoever owns it by now.
+    let changes = |field: &&InjectedField| new.find(object, field) != old.find(old_object, field);
+    let fields: BTreeSet<&InjectedField> = records.iter().flat_map(Record::fields).filter(changes).collect();
+    let rest = |object: &Value, containers: &Containers, record: &Record| {
         let mut rest = object.clone();
         for field in &fields {
             let live = containers.find(object, field);
@@ -83,7 +86,7 @@ fn changes_only(names: &[&str], object: &Value, old_object: &Value) -> bool {
         spec
     };
     let [record, old_record] = &records;
-    same_to_the_api(&rest(object, record), &rest(old_object, old_record))
+    same_to_the_api(&rest(object, new, record), &rest(old_object, old, old_record))
 }
 
 #[cfg(test)]
@@ -154,6 +157,10 @@ mod tests {
         let mut users = scaled.clone();
         users["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"] = json!("100%");
         assert!(!is_scale(&users, &scaled), "a user's value in the place of a recorded one");
+        let mut handed_over = scaled.clone();
+        handed_over["spec"]["replicas"] = json!(3);
+        handed_over["metadata"] = json!({});
+        assert!(is_scale(&handed_over, &scaled), "what is the user's from now on is as it was");
         scaled["spec"]["revisionHistoryLimit"] = json!(0);
         assert!(!is_scale(&scaled, &old));
     }

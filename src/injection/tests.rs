@@ -402,6 +402,20 @@ fn what_is_handed_back_is_not_recorded() {
 }
 
 #[test]
+fn a_handler_of_gapless_goes_though_a_manifest_of_another_revision_says_it() {
+    let probe = at(&stored(), PROBE).clone();
+    let manifest =
+        json!({"spec": {"template": {"spec": {"containers": [{"name": "app", "readinessProbe": probe}]}}}});
+    let fields = container(json!({"f:readinessProbe": {"f:httpGet": {"f:port": {}}}}));
+    let old = applied(&stored(), manifest);
+    let mut both = probe;
+    both["httpGet"] = json!({"port": 80});
+    let object = update(&old, &with(&owned(&old, "flux", fields), &[(PROBE, both)])).object;
+    assert_eq!(at(&object, PROBE)["tcpSocket"], Value::Null);
+    assert_eq!(at(&object, PROBE)["httpGet"], json!({"port": 80}));
+}
+
+#[test]
 fn what_nobody_can_tell_apart_stays() {
     let old = stored();
     // A part that an edit changed: the proof does not cover the user's parts.

@@ -436,13 +436,19 @@ impl<'a> Owners<'a> {
         let (recorded, live_parts) = (parts(entry), parts(live));
         let is_proven = |path: &PartPath| self.is_part_proven(field, path, live);
         let is_ours = |path: &PartPath| recorded.get(path) == live_parts.get(path);
-        let mut left: BTreeSet<PartPath> =
-            live_parts.keys().filter(|path| is_ours(path) && !is_proven(path)).cloned().collect();
+        let our_handlers: Vec<&str> = parts::handlers(entry).collect();
+        let has_second_handler = parts::handlers(live).any(|handler| !our_handlers.contains(&handler));
+        // A manifest of another revision may say what gapless' own handler says.
+        let is_second = |path: &PartPath| {
+            has_second_handler && parts::handler_of(path).is_some_and(|it| our_handlers.contains(&it))
+        };
+        let is_left = |path: &&PartPath| is_ours(path) && (!is_proven(path) || is_second(path));
+        let mut left: BTreeSet<PartPath> = live_parts.keys().filter(is_left).cloned().collect();
 
         let is_any_proven = live_parts.keys().any(is_proven);
         let is_covered = live_parts.keys().all(|path| is_ours(path) || is_proven(path));
         let holds_left_overs = parts::handlers(entry).next().is_none();
-        let has_second_handler = parts::handlers(live).count() > 1;
+        let has_second_handler = has_second_handler && parts::handlers(live).count() > 1;
         let is_known = holds_left_overs || has_second_handler || (is_any_proven && is_covered);
         let mut users = live.clone();
         left.iter().for_each(|path| parts::remove(&mut users, path));
