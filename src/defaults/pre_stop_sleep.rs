@@ -152,8 +152,7 @@ mod tests {
 
     #[test]
     fn the_sleep_never_takes_all_of_the_grace_period() {
-        let mut settings = Settings::default();
-        settings.min_drain_seconds = 0;
+        let settings = Settings { min_drain_seconds: 0, ..Settings::default() };
         let object = deployment(json!(10));
         let sleep = choose(&Workload::read(&object).unwrap(), false, &settings);
         assert_eq!(sleep, Ok(Sleep { seconds: 9, grace_period: None }));

@@ -74,6 +74,11 @@ impl<'a> Invocation<'a> {
     /// Runs it and returns whatever comes out.
     #[track_caller]
     pub fn run(mut self) -> Output {
+        self.run_once()
+    }
+
+    #[track_caller]
+    fn run_once(&mut self) -> Output {
         self.command.stdin(match &self.input {
             None => Stdio::null(),
             Some(text) => {
@@ -95,17 +100,25 @@ impl<'a> Invocation<'a> {
         };
         let output = output.expect("the output can be read");
         Output {
-            shown: self.shown,
+            shown: self.shown.clone(),
             status: output.status,
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
             stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
         }
     }
 
-    /// Runs it and panics, with all it said, unless it succeeds.
+    /// Runs it and panics, with all it said, unless it succeeds. `kubectl replace` has to
+    /// be tried again where a controller wrote the status in between.
     #[track_caller]
-    pub fn ok(self) -> Output {
-        let output = self.run();
+    pub fn ok(mut self) -> Output {
+        const CONFLICT: &str = "the object has been modified; please apply your changes";
+        let mut output = self.run_once();
+        for _ in 0..5 {
+            if output.status.success() || !output.stderr.contains(CONFLICT) {
+                break;
+            }
+            output = self.run_once();
+        }
         assert!(output.status.success(), "this was to succeed:\n{output}");
         output
     }
