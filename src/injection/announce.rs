@@ -53,6 +53,7 @@ pub(super) fn announce(
     fields: &BTreeSet<InjectedField>,
     terms: Terms,
 ) -> Vec<(&'static str, String)> {
+    let is_waived = |field: &InjectedField| terms.waivers.reason(field.default_id()).is_some();
     let mut by_default: BTreeMap<&str, Did> = BTreeMap::new();
     for field in fields {
         let (mut from, to) = (owners.find(field), draft.find(field));
@@ -73,8 +74,7 @@ pub(super) fn announce(
                 let phrase = "removed rollingUpdate, which the API server rejects beside Recreate";
                 did.changed.add(phrase.to_owned());
             }
-            _ if owners.is_withdrawn(field) => did.withdrawn.add(phrase(field, from, to)),
-            _ if draft.is_released(field) && terms.waivers.reason(field.default_id()).is_some() => {
+            _ if owners.is_withdrawn(field) || (draft.is_released(field) && is_waived(field)) => {
                 did.withdrawn.add(phrase(field, from, to));
             }
             Some(_) if field.has_parts() && owners.owner(field) == Owner::User => {

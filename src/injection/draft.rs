@@ -198,8 +198,7 @@ impl Draft {
         if left_overs.is_empty() {
             return Ok(());
         }
-        let mut users = live.clone();
-        left_overs.iter().for_each(|path| parts::remove(&mut users, path));
+        let mut users = parts::without(live, &left_overs);
         // With what the API server filled into a handler of gapless'.
         let complete: Vec<&str> = parts::handlers(&users).collect();
         let is_gone = |handler: &&str| !complete.contains(handler);

@@ -125,8 +125,12 @@ impl<'a> Owners<'a> {
 
     /// The fields that either record names.
     pub fn recorded_fields(&self) -> BTreeSet<InjectedField> {
-        let records = [&self.new].into_iter().chain(&self.old).filter_map(|side| side.record.as_ref());
+        let records = self.sides().filter_map(|side| side.record.as_ref());
         records.flat_map(Record::fields).cloned().collect()
+    }
+
+    fn sides(&self) -> impl Iterator<Item = &Side<'a>> {
+        [&self.new].into_iter().chain(&self.old)
     }
 
     /// The record of the request.
@@ -205,7 +209,7 @@ impl<'a> Owners<'a> {
         };
         field.has_parts()
             && parts::handlers(live).next().is_none()
-            && [&self.new].into_iter().chain(&self.old).any(is_of_entry)
+            && self.sides().any(is_of_entry)
             && !self.is_proven(field, Some(live))
     }
 
@@ -450,8 +454,7 @@ impl<'a> Owners<'a> {
         let holds_left_overs = parts::handlers(entry).next().is_none();
         let has_second_handler = has_second_handler && parts::handlers(live).count() > 1;
         let is_known = holds_left_overs || has_second_handler || (is_any_proven && is_covered);
-        let mut users = live.clone();
-        left.iter().for_each(|path| parts::remove(&mut users, path));
+        let users = parts::without(live, &left);
         let stays_complete = parts::handlers(&users).next().is_some();
         left.retain(|path| is_known && (stays_complete || parts::handler_of(path).is_none()));
         left

@@ -108,6 +108,13 @@ pub fn remove(value: &mut Value, path: &[String]) {
     }
 }
 
+/// The value without the parts at these paths.
+pub fn without<'p>(value: &Value, paths: impl IntoIterator<Item = &'p PartPath>) -> Value {
+    let mut rest = value.clone();
+    paths.into_iter().for_each(|path| remove(&mut rest, path));
+    rest
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
