@@ -108,13 +108,16 @@ impl Draft {
                 self.set(&field, stored.clone())?;
             }
         }
-        self.put_back_parts(owners)
+        Ok(())
     }
 
     /// Puts back the parts beside a user's own that the API server's defaults took
-    /// the place of, if probe and template are as stored with them.
-    fn put_back_parts(&mut self, owners: &Owners) -> Result<(), PatchError> {
-        let Some(old_object) = owners.old_object() else { return Ok(()) };
+    /// the place of, if the probe is as stored with them. They stay there only if the
+    /// template is as stored too.
+    ///
+    /// # Errors
+    /// If a parent of a field is no object.
+    pub fn put_back_parts(&mut self, owners: &Owners) -> Result<(), PatchError> {
         let leads_to_stored = |field: &InjectedField, dropped: &BTreeSet<PartPath>| {
             let (Some(live), Some(stored)) = (owners.find(field), owners.stored(field)) else { return false };
             let mut value = live.clone();
@@ -128,16 +131,10 @@ impl Draft {
             .filter(|(dropped, field)| leads_to_stored(field, dropped))
             .map(|(dropped, field)| (field, dropped))
             .collect();
-        if found.is_empty() {
-            return Ok(());
-        }
-        let mut with_parts = self.clone();
         for field in found.keys() {
-            with_parts.set(field, owners.stored(field).cloned().unwrap_or_default())?;
+            self.set(field, owners.stored(field).cloned().unwrap_or_default())?;
         }
-        if same_at(&with_parts.object, old_object, TEMPLATE) {
-            *self = Draft { parts_put_back: found, ..with_parts };
-        }
+        self.parts_put_back = found;
         Ok(())
     }
 

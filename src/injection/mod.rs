@@ -220,6 +220,7 @@ fn recognize_second_call(owners: &mut Owners, terms: Terms) -> Result<(), Inject
 /// nobody's is filled in: then with what was filled.
 fn keep_template(draft: &mut Draft, owners: &Owners, terms: Terms) -> Result<Option<Record>, InjectError> {
     let Some(old_object) = owners.old_object() else { return Ok(None) };
+    draft.put_back_parts(owners)?;
     if same_at(&draft.object, old_object, TEMPLATE) {
         return Ok(Some(Record::default()));
     }

@@ -664,6 +664,19 @@ fn a_value_taken_out_of_the_manifest_that_is_filled_again_starts_no_rollout() {
 }
 
 #[test]
+fn what_is_filled_again_and_parts_that_are_put_back_lead_to_the_stored_template_together() {
+    let version = "spec.template.metadata.labels[version]";
+    let mut record: Value =
+        serde_json::from_str(stored()["metadata"]["annotations"][ANNOTATION].as_str().unwrap()).unwrap();
+    record.as_object_mut().unwrap().remove(version);
+    let old = with_annotation(&stored(), ANNOTATION, &record.to_string());
+    // A PUT of a manifest with our handler, as the API server completes it.
+    let probe = json!({"tcpSocket": {"port": 80}, "periodSeconds": 10, "failureThreshold": 3});
+    let object = update(&old, &with(&naive(), &[(PROBE, probe)])).object;
+    assert_eq!(object["spec"]["template"], old["spec"]["template"]);
+}
+
+#[test]
 fn a_second_call_knows_what_the_first_one_filled_beside_the_template() {
     let old = {
         let mut users = stored();

@@ -94,16 +94,12 @@ impl World {
             Step::Undo(index) => self.undo(*index),
             Step::Edit(changes) => {
                 let edit = |object: &mut Value| changes.iter().for_each(|change| set(object, change));
-                let done =
-                    self.both(|cluster, _| Vec::from_iter(kubectl::change(cluster, "kubectl-edit", edit)));
-                self.settle(done, &[Promise::StartsNoRollout, Promise::RollsOnlyWithTheRequest])
+                self.edit("kubectl-edit", edit, changes)
             }
             Step::Patch(change) => {
                 let Some(patch) = patch_of(change) else { return Ok(()) };
                 let merge = |object: &mut Value| *object = merge::patch(object, &patch);
-                let done =
-                    self.both(|cluster, _| Vec::from_iter(kubectl::change(cluster, "kubectl-patch", merge)));
-                self.settle(done, &[Promise::StartsNoRollout, Promise::RollsOnlyWithTheRequest])
+                self.edit("kubectl-patch", merge, std::slice::from_ref(change))
             }
             Step::Annotate(change) => {
                 let annotate = |object: &mut Value| set(object, change);
@@ -126,6 +122,27 @@ impl World {
                 })
             }
         }
+    }
+
+    /// A change of the live object that leaves no trace of where it is to the value
+    /// that is there.
+    fn edit(
+        &mut self,
+        manager: &'static str,
+        edit: impl Fn(&mut Value),
+        changes: &[Change],
+    ) -> Result<(), String> {
+        let done = self.both(|cluster, _| Vec::from_iter(kubectl::change(cluster, manager, &edit)));
+        self.settle(done, &[Promise::StartsNoRollout, Promise::RollsOnlyWithTheRequest])?;
+        let (Some(live), Some(control)) = (self.live.object(), self.control.object()) else { return Ok(()) };
+        // Where gapless' own was there before, it stayed gapless', and may be gone.
+        let is_gone = |change: &Change| {
+            path::get(live, change.path()).is_none() && path::get(control, change.path()).is_some()
+        };
+        if changes.iter().any(is_gone) {
+            self.begin_control_again();
+        }
+        Ok(())
     }
 
     /// A change that is never denied, whatever is stored.
