@@ -78,10 +78,12 @@ pub struct Terms<'t> {
 /// See [`InjectError`].
 pub fn inject(change: Change, terms: Terms) -> Result<Injection, InjectError> {
     let mut pass = run_once(change, terms)?;
-    // An undo mixes the records and proofs of two times. What a second call in the
-    // same request would still change is changed at once.
+    // An undo mixes the records and proofs of two times, and a template that is as
+    // stored once all of it is recomputed was not known to be so before. What a second
+    // call in the same request would still change is changed at once.
     for _ in 0..MAX_PASSES {
-        if !change.is_undo || pass.object == *change.object {
+        let may_go_on = change.is_undo || becomes_stored_template(change, &pass.object);
+        if !may_go_on || pass.object == *change.object {
             break;
         }
         let again = run_once(Change { object: &pass.object, ..change }, terms)?;
@@ -99,7 +101,14 @@ pub fn inject(change: Change, terms: Terms) -> Result<Injection, InjectError> {
     })
 }
 
-/// After so many passes over an undo, the last one counts.
+/// Whether the template of `object` is as stored, which that of the request is not.
+fn becomes_stored_template(change: Change, object: &Value) -> bool {
+    change
+        .old_object
+        .is_some_and(|old| same_template(object, old) && !same_template(change.object, old))
+}
+
+/// After so many passes, the last one counts.
 const MAX_PASSES: usize = 3;
 
 /// What one call makes of an object.

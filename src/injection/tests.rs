@@ -677,6 +677,26 @@ fn what_is_filled_again_and_parts_that_are_put_back_lead_to_the_stored_template_
 }
 
 #[test]
+fn what_stands_beside_a_template_that_is_recomputed_to_the_stored_one_stays() {
+    let old = stored();
+    let without_entries = |paths: &[&str]| {
+        let text = old["metadata"]["annotations"][ANNOTATION].as_str().unwrap();
+        let mut record: Value = serde_json::from_str(text).unwrap();
+        paths.iter().for_each(|path| drop(record.as_object_mut().unwrap().remove(*path)));
+        with_annotation(&old, ANNOTATION, &record.to_string())
+    };
+    // The user took grace period and label over, and lets go of the first.
+    let old = without_entries(&[
+        "spec.template.spec.terminationGracePeriodSeconds",
+        "spec.template.metadata.labels[version]",
+    ]);
+    let object = update(&old, &with(&old, &[(GRACE, json!(30))])).object;
+    assert_eq!(object["spec"]["template"], old["spec"]["template"]);
+    assert_eq!(object["metadata"]["labels"]["version"], "v1");
+    assert_eq!(entry(&object, "metadata.labels[version]"), "v1");
+}
+
+#[test]
 fn a_second_call_knows_what_the_first_one_filled_beside_the_template() {
     let old = {
         let mut users = stored();

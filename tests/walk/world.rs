@@ -135,11 +135,13 @@ impl World {
         let done = self.both(|cluster, _| Vec::from_iter(kubectl::change(cluster, manager, &edit)));
         self.settle(done, &[Promise::StartsNoRollout, Promise::RollsOnlyWithTheRequest])?;
         let (Some(live), Some(control)) = (self.live.object(), self.control.object()) else { return Ok(()) };
-        // Where gapless' own was there before, it stayed gapless', and may be gone.
-        let is_gone = |change: &Change| {
-            path::get(live, change.path()).is_none() && path::get(control, change.path()).is_some()
+        // Where gapless' own was there before, it stays gapless', or is gone by now.
+        let record = record(live);
+        let is_not_theirs = |change: &Change| {
+            let is_gone = path::get(live, change.path()).is_none();
+            path::get(control, change.path()).is_some() && (is_gone || record.contains_key(change.path()))
         };
-        if changes.iter().any(is_gone) {
+        if changes.iter().any(is_not_theirs) {
             self.begin_control_again();
         }
         Ok(())
@@ -261,12 +263,7 @@ impl World {
         let mut stored = stored.clone();
         let object = &mut stored.object;
         for path in record(object).keys() {
-            path::put(object, path, None);
-            if let Some(lifecycle) = path.strip_suffix(".preStop")
-                && path::get(object, lifecycle).and_then(Value::as_object).is_none_or(Map::is_empty)
-            {
-                path::put(object, lifecycle, None);
-            }
+            remove(object, path);
         }
         path::put(object, &format!("metadata.annotations[{RECORD}]"), None);
         *object = complete(object);
@@ -324,7 +321,7 @@ impl World {
         }
         let path = present[index % present.len()].clone();
         let done = self.both(|cluster, _| {
-            Vec::from_iter(kubectl::change(cluster, "kubectl-edit", |object| path::put(object, &path, None)))
+            Vec::from_iter(kubectl::change(cluster, "kubectl-edit", |object| remove(object, &path)))
         });
         self.settle(done, &[Promise::StartsNoRollout, Promise::IsNotDenied])
     }
@@ -568,6 +565,16 @@ fn default_of(path: &str) -> Option<&'static str> {
         _ if path.ends_with("preStop") => Some("pre-stop-sleep"),
         _ if path.contains("labels") => Some("version-label"),
         _ => Some("rolling-update").filter(|_| FIELDS.contains(&path)),
+    }
+}
+
+/// Removes a field, and a `lifecycle` that held nothing else.
+fn remove(object: &mut Value, path: &str) {
+    path::put(object, path, None);
+    if let Some(lifecycle) = path.strip_suffix(".preStop")
+        && path::get(object, lifecycle).and_then(Value::as_object).is_none_or(Map::is_empty)
+    {
+        path::put(object, lifecycle, None);
     }
 }
 
