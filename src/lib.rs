@@ -31,6 +31,7 @@ pub mod field;
 pub mod finding;
 pub mod fix;
 pub mod injection;
+pub mod kubernetes;
 pub mod metrics;
 pub mod offline;
 pub mod ownership;

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::ReviewError;
 
@@ -17,19 +17,20 @@ pub const KIND: &str = "AdmissionReview";
 /// What the API server sends.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct RequestReview {
+pub struct RequestReview<'a> {
     /// Always [`API_VERSION`].
     pub api_version: String,
     /// Always [`KIND`].
     pub kind: String,
     /// The question.
-    pub request: Option<Request>,
+    #[serde(borrow)]
+    pub request: Option<Request<'a>>,
 }
 
 /// The question.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Request {
+pub struct Request<'a> {
     /// Identifies this round trip; the response carries it back.
     pub uid: String,
     /// The kind of the object, as the webhook is registered for it.
@@ -49,11 +50,11 @@ pub struct Request {
     #[serde(default)]
     pub user_info: UserInfo,
     /// The object as it shall become.
-    #[serde(default)]
-    pub object: Value,
+    #[serde(borrow, default)]
+    pub object: Option<&'a RawValue>,
     /// The object as it is stored.
-    #[serde(default)]
-    pub old_object: Value,
+    #[serde(borrow, default)]
+    pub old_object: Option<&'a RawValue>,
     /// Whether nothing is going to be stored.
     #[serde(default)]
     pub dry_run: Option<bool>,
@@ -198,7 +199,7 @@ pub struct StatusCause {
 ///
 /// # Errors
 /// [`ReviewError::Malformed`] if it is no AdmissionReview of v1 with a request.
-pub fn parse(body: &[u8]) -> Result<Request, ReviewError> {
+pub fn parse(body: &[u8]) -> Result<Request<'_>, ReviewError> {
     let review: RequestReview = serde_json::from_slice(body).map_err(|error| ReviewError::Malformed {
         uid: find_uid(body),
         message: format!("the body is no AdmissionReview: {error}"),

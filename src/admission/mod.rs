@@ -14,10 +14,12 @@ use std::collections::BTreeMap;
 
 use jiff::civil::Date;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use crate::defaults::DEFAULTS;
 use crate::finding::{Finding, Problem};
 use crate::injection::{self, InjectError, Injection, inject};
+use crate::kubernetes::object::{Object, View};
 use crate::ownership::intent::Origin;
 use crate::ownership::owners::Change;
 use crate::policy::{InjectionMode, Policy, Profile};
@@ -168,19 +170,28 @@ pub fn review(terms: Terms, phase: Phase, body: &[u8]) -> Result<Review, ReviewE
         return Ok(review.skipped(&request, skip));
     }
     let old_object = match request.operation {
-        Operation::Update => Some(required(&request, &request.old_object, "oldObject")?),
+        Operation::Update => Some(required(&request, request.old_object, "oldObject")?),
         _ => None,
     };
-    let workload = read(&request, required(&request, &request.object, "object")?, "object")?;
+    let object = required(&request, request.object, "object")?;
+    let workload = read(&request, object.view(), "object")?;
     // A finding is old also if it was about what gapless wrote: where that has to go,
     // as after a scale, what is left is not the request's doing.
-    let old = old_object.map(|old| read(&request, old, "oldObject")).transpose()?;
+    let old = old_object.as_ref().map(|old| read(&request, old.view(), "oldObject")).transpose()?;
     let old = old.map(Workload::without_record);
     if let Some(skip) = gates::skip_object(&workload) {
         return Ok(review.skipped(&request, skip));
     }
 
-    let subject = Subject { request: &request, workload, old, profile, today: terms.today };
+    let change = Change {
+        object: object.view(),
+        old_object: old_object.as_ref().map(Object::view),
+        differs_unread: old_object.as_ref().is_some_and(|old| !object.has_same_unread_template(old)),
+        is_undo: false,
+        origin: Origin::ApiServer,
+    };
+    let change = Change { is_undo: rollback::is_undo(&request, &change), ..change };
+    let subject = Subject { request: &request, change, workload, old, profile, today: terms.today };
     match phase {
         Phase::Mutate => mutate(review, &subject),
         Phase::Validate => validate(review, &subject),
@@ -189,7 +200,8 @@ pub fn review(terms: Terms, phase: Phase, body: &[u8]) -> Result<Review, ReviewE
 
 /// An object under review, with all that its review hangs on.
 struct Subject<'r> {
-    request: &'r Request,
+    request: &'r Request<'r>,
+    change: Change<'r>,
     workload: Workload<'r>,
     old: Option<Workload<'r>>,
     profile: &'r Profile,
@@ -207,7 +219,8 @@ fn mutate(review: Review, subject: &Subject) -> Result<Review, ReviewError> {
     let filled = match subject.profile.injection {
         InjectionMode::Inject => None,
         InjectionMode::Announce => {
-            Some(subject.inject_into(&injection.object, &waivers, InjectionMode::Inject)?)
+            let object = View { tree: &injection.object, ..subject.change.object };
+            Some(subject.inject_into(object, &waivers, InjectionMode::Inject)?)
         }
     };
     let would = filled.iter().flat_map(|filled| &filled.announcements);
@@ -249,7 +262,12 @@ fn validate(review: Review, subject: &Subject) -> Result<Review, ReviewError> {
         // Judged as it would be with everything injected.
         InjectionMode::Announce => {
             let injected = subject.inject(&waivers, InjectionMode::Inject)?.object;
-            judge(&read(subject.request, &injected, "object")?, circumstances, profile, &waivers)
+            judge(
+                &read(subject.request, View { tree: &injected, ..subject.change.object }, "object")?,
+                circumstances,
+                profile,
+                &waivers,
+            )
         }
     };
 
@@ -297,7 +315,7 @@ pub struct Assessment {
 pub fn assess(object: &Value, profile: &Profile, today: Date) -> Result<Assessment, InjectError> {
     let workload = Workload::read(object)?;
     let waivers = read_waivers(&workload, profile, today);
-    let change = Change::create(object, Origin::of_document(object));
+    let change = Change::create(View::of(object), Origin::of_document(object));
     let skip = gates::skip_object(&workload);
     if skip.is_some() {
         let injection = Injection::none(object);
@@ -334,21 +352,16 @@ impl<'r> Subject<'r> {
     }
 
     fn inject(&self, waivers: &ActiveWaivers, mode: InjectionMode) -> Result<Injection, ReviewError> {
-        self.inject_into(self.workload.raw(), waivers, mode)
+        self.inject_into(self.change.object, waivers, mode)
     }
 
     fn inject_into(
         &self,
-        object: &Value,
+        object: View,
         waivers: &ActiveWaivers,
         mode: InjectionMode,
     ) -> Result<Injection, ReviewError> {
-        let change = Change {
-            object,
-            old_object: self.old.as_ref().map(Workload::raw),
-            is_undo: self.is_undo(),
-            origin: Origin::ApiServer,
-        };
+        let change = Change { object, ..self.change };
         let failed = |error: InjectError| match error {
             InjectError::WrongType(error) => malformed(self.request, format!("request.object.{error}")),
             InjectError::Patch(error) => {
@@ -358,19 +371,13 @@ impl<'r> Subject<'r> {
         inject(change, injection::Terms { profile: self.profile, waivers, mode }).map_err(failed)
     }
 
-    fn is_undo(&self) -> bool {
-        self.old.as_ref().is_some_and(|old| rollback::is_undo(self.request, &self.workload, old))
-    }
-
     /// Which findings the request brings back rather than in.
     fn repair(&self) -> Repair {
-        let Some(old) = &self.old else { return Repair::None };
-        let (object, old_object) = (self.workload.raw(), old.raw());
-        if rollback::is_scale(object, old_object) {
+        if rollback::is_scale(&self.change) {
             return Repair::All;
         }
-        match self.is_undo() {
-            true if rollback::changes_only_template(object, old_object) => Repair::All,
+        match self.change.is_undo {
+            true if rollback::changes_only_template(&self.change) => Repair::All,
             true => Repair::OfTemplate,
             false => Repair::None,
         }
@@ -412,16 +419,22 @@ fn choose_profile(terms: Terms<'_>) -> (Option<&Profile>, bool) {
     }
 }
 
-fn required<'r>(request: &Request, object: &'r Value, field: &str) -> Result<&'r Value, ReviewError> {
-    match object {
-        Value::Object(_) => Ok(object),
-        Value::Null => Err(malformed(request, format!("request.{field} is missing"))),
-        _ => Err(malformed(request, format!("request.{field} is no object"))),
+fn required<'r>(
+    request: &Request,
+    object: Option<&'r RawValue>,
+    field: &str,
+) -> Result<Object<'r>, ReviewError> {
+    let text = object.ok_or_else(|| malformed(request, format!("request.{field} is missing")))?;
+    match Object::read(text) {
+        Ok(object) if object.view().tree.is_object() => Ok(object),
+        Ok(_) => Err(malformed(request, format!("request.{field} is no object"))),
+        Err(error) => Err(malformed(request, format!("request.{field}: {error}"))),
     }
 }
 
-fn read<'r>(request: &Request, object: &'r Value, field: &str) -> Result<Workload<'r>, ReviewError> {
-    Workload::read(object).map_err(|error: WrongType| malformed(request, format!("request.{field}.{error}")))
+fn read<'r>(request: &Request, object: View<'r>, field: &str) -> Result<Workload<'r>, ReviewError> {
+    Workload::read_view(object)
+        .map_err(|error: WrongType| malformed(request, format!("request.{field}.{error}")))
 }
 
 fn malformed(request: &Request, message: String) -> ReviewError {

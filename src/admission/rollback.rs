@@ -5,12 +5,12 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::envelope::Request;
-use crate::injection::{same_template, same_to_the_api};
+use crate::kubernetes::managed_fields::Entry;
+use crate::kubernetes::object::{View, same_to_the_api};
 use crate::ownership::containers::Containers;
+use crate::ownership::owners::Change;
 use crate::ownership::record::{InjectedField, Record};
 use crate::patch;
-use crate::workload::Workload;
-use crate::workload::object::ManagedFieldsEntry;
 
 /// Whether the request is a `kubectl rollout undo`, which changes the template.
 ///
@@ -19,23 +19,26 @@ use crate::workload::object::ManagedFieldsEntry;
 /// program's file, and `managedFields` gains an `Update` entry by `kubectl`, or
 /// one with a newer time (seen on 1.37). Times are whole seconds, so that a second
 /// undo within one leaves the entry as it is.
-pub fn is_undo(request: &Request, workload: &Workload, old: &Workload) -> bool {
+pub fn is_undo(request: &Request, change: &Change) -> bool {
+    let Some(old_object) = change.old_object else { return false };
     let field_manager = request.options.as_ref().and_then(|options| options.field_manager.as_deref());
     if field_manager.is_some_and(|manager| !manager.is_empty()) {
         return false;
     }
-    fn by_kubectl<'w, 'a>(workload: &'w Workload<'a>) -> impl Iterator<Item = &'w ManagedFieldsEntry<'a>> {
-        let entries = workload.metadata().managed_fields.iter();
-        entries.filter(|entry| {
-            entry.manager.is_some_and(is_kubectl)
-                && entry.operation == Some("Update")
-                && entry.subresource.unwrap_or_default().is_empty()
-        })
-    }
     // Times are RFC 3339 in UTC, so that they sort as text.
-    let newest = by_kubectl(old).filter_map(|entry| entry.time).max();
-    by_kubectl(workload).any(|entry| entry.time.is_some() && entry.time >= newest)
-        && !same_template(workload.raw(), old.raw())
+    let newest_by_kubectl = |object: View| {
+        let is_by_kubectl = |entry: &Entry| {
+            entry.manager.as_deref().is_some_and(is_kubectl)
+                && entry.operation.as_deref() == Some("Update")
+                && entry.subresource.as_deref().unwrap_or_default().is_empty()
+        };
+        let entries = object.managed_fields.entries().into_iter().filter(is_by_kubectl);
+        entries.filter_map(|entry| Some(entry.time?.into_owned())).max()
+    };
+    let newest = newest_by_kubectl(change.object);
+    newest.is_some()
+        && newest >= newest_by_kubectl(old_object)
+        && !change.is_stored_template(change.object.tree)
 }
 
 /// Whether a manager's name is that of a program: `kubectl`, `oc`, `kubectl.exe`,
@@ -50,20 +53,22 @@ fn is_kubectl(manager: &str) -> bool {
 
 /// Whether the spec changes in the number of replicas, or in whether the rollout is
 /// paused, at most, whatever gapless fills in beside it.
-pub fn is_scale(object: &Value, old_object: &Value) -> bool {
-    changes_only(&["replicas", "paused"], object, old_object)
+pub fn is_scale(change: &Change) -> bool {
+    !change.differs_unread && changes_only(&["replicas", "paused"], change)
 }
 
 /// Whether only the template changes in the spec, as by a true undo, whatever
 /// gapless fills in beside it. Then each new finding comes from the template, in
 /// whatever field it is.
-pub fn changes_only_template(object: &Value, old_object: &Value) -> bool {
-    changes_only(&["template"], object, old_object)
+pub fn changes_only_template(change: &Change) -> bool {
+    changes_only(&["template"], change)
 }
 
 /// Whether nothing else in the spec changes than these fields, and what gapless
 /// wrote on either side. What a user wrote in the place of a recorded value counts.
-fn changes_only(names: &[&str], object: &Value, old_object: &Value) -> bool {
+fn changes_only(names: &[&str], change: &Change) -> bool {
+    let (object, Some(old_object)) = (change.object.tree, change.old_object) else { return false };
+    let old_object = old_object.tree;
     let records = [object, old_object].map(|object| Record::read(object).ok().flatten().unwrap_or_default());
     let containers = [object, old_object].map(Containers::of);
     let [new, old] = &containers;
@@ -92,15 +97,21 @@ fn changes_only(names: &[&str], object: &Value, old_object: &Value) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ownership::intent::Origin;
     use crate::ownership::record::ANNOTATION;
     use serde_json::json;
 
-    fn request(field_manager: Value) -> Request {
+    fn request(field_manager: Value) -> Request<'static> {
         let request = json!({
             "uid": "1", "operation": "UPDATE", "options": {"fieldManager": field_manager},
             "kind": {"group": "apps", "version": "v1", "kind": "Deployment"},
         });
-        serde_json::from_value(request).unwrap()
+        serde_json::from_str(request.to_string().leak()).unwrap()
+    }
+
+    fn update<'a>(object: &'a Value, old_object: &'a Value) -> Change<'a> {
+        let change = Change::create(View::of(object), Origin::ApiServer);
+        Change { old_object: Some(View::of(old_object)), ..change }
     }
 
     fn managed(image: &str, entries: Value) -> Value {
@@ -112,8 +123,7 @@ mod tests {
     fn an_undo_has_no_field_manager_and_an_entry_of_kubectl_that_is_not_older() {
         let undo = |field_manager: Value, entries: Value, old_entries: Value| {
             let (object, old) = (managed("app:v1", entries), managed("app:v2", old_entries));
-            let workload = Workload::read(&object).unwrap();
-            is_undo(&request(field_manager), &workload, &Workload::read(&old).unwrap())
+            is_undo(&request(field_manager), &update(&object, &old))
         };
         let by = |manager: &str, second: &str| json!([{"manager": manager, "operation": "Update", "time": format!("2026-11-23T10:00:0{second}Z")}]);
         let (one, two) = (by("kubectl", "0"), by("kubectl", "1"));
@@ -136,8 +146,9 @@ mod tests {
     fn an_undo_changes_the_template() {
         let entries = json!([{"manager": "kubectl", "operation": "Update", "time": "2026-11-23T10:00:00Z"}]);
         let (object, old) = (managed("app:v1", entries), managed("app:v1", json!([])));
-        let (workload, old) = (Workload::read(&object).unwrap(), Workload::read(&old).unwrap());
-        assert!(!is_undo(&request(json!(null)), &workload, &old));
+        assert!(!is_undo(&request(json!(null)), &update(&object, &old)));
+        let change = Change { differs_unread: true, ..update(&object, &old) };
+        assert!(is_undo(&request(json!(null)), &change), "in what is in neither tree");
     }
 
     #[test]
@@ -145,32 +156,33 @@ mod tests {
         let old = json!({"spec": {"replicas": 2, "strategy": {"rollingUpdate": {"maxUnavailable": "25%", "maxSurge": "25%"}}}});
         let mut scaled = old.clone();
         scaled["spec"]["replicas"] = json!(1);
-        assert!(is_scale(&scaled, &old));
+        assert!(is_scale(&update(&scaled, &old)));
         scaled["spec"]["paused"] = json!(true);
         scaled["spec"]["minReadySeconds"] = json!(10);
         scaled["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"] = json!(0);
-        assert!(!is_scale(&scaled, &old));
+        assert!(!is_scale(&update(&scaled, &old)));
         let record = json!({"spec.minReadySeconds": 10, "spec.strategy.rollingUpdate.maxUnavailable": 0});
         scaled["metadata"] = json!({"annotations": {ANNOTATION: record.to_string()}});
-        assert!(is_scale(&scaled, &old));
-        assert!(is_scale(&old, &scaled), "what is withdrawn counts as little");
+        assert!(is_scale(&update(&scaled, &old)));
+        assert!(is_scale(&update(&old, &scaled)), "what is withdrawn counts as little");
         let mut users = scaled.clone();
         users["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"] = json!("100%");
-        assert!(!is_scale(&users, &scaled), "a user's value in the place of a recorded one");
+        assert!(!is_scale(&update(&users, &scaled)), "a user's value in the place of a recorded one");
         let mut handed_over = scaled.clone();
         handed_over["spec"]["replicas"] = json!(3);
         handed_over["metadata"] = json!({});
-        assert!(is_scale(&handed_over, &scaled), "what is the user's from now on is as it was");
+        assert!(is_scale(&update(&handed_over, &scaled)), "what is the user's from now on is as it was");
+        assert!(!is_scale(&Change { differs_unread: true, ..update(&scaled, &old) }), "an environment");
         scaled["spec"]["revisionHistoryLimit"] = json!(0);
-        assert!(!is_scale(&scaled, &old));
+        assert!(!is_scale(&update(&scaled, &old)));
     }
 
     #[test]
     fn a_true_undo_changes_nothing_beside_the_template() {
         let old = json!({"spec": {"replicas": 2, "template": {"metadata": {}}}});
         let mut undone = json!({"spec": {"replicas": 2, "template": {"spec": {}}}});
-        assert!(changes_only_template(&undone, &old));
+        assert!(changes_only_template(&update(&undone, &old)));
         undone["spec"]["replicas"] = json!(1);
-        assert!(!changes_only_template(&undone, &old));
+        assert!(!changes_only_template(&update(&undone, &old)));
     }
 }

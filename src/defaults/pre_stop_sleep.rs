@@ -98,6 +98,7 @@ fn fill(workload: &Workload, owners: &Owners, settings: &Settings, _: &Record) -
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kubernetes::object::View;
     use crate::ownership::intent::{LAST_APPLIED, Origin};
     use crate::ownership::owners::Change;
     use serde_json::Value;
@@ -115,7 +116,7 @@ mod tests {
     fn filled(object: &Value) -> Filled {
         fill(
             &Workload::read(object).unwrap(),
-            &Owners::read(Change::create(object, Origin::ApiServer), true, Vec::new()),
+            &Owners::read(Change::create(View::of(object), Origin::ApiServer), true, Vec::new()),
             &Settings::default(),
             &Record::default(),
         )

@@ -101,6 +101,7 @@ fn min_ready_seconds(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kubernetes::object::View;
     use crate::ownership::intent::{LAST_APPLIED, Origin};
     use crate::ownership::owners::Change;
 
@@ -122,7 +123,7 @@ mod tests {
         let filled = fill(
             &Workload::read(object).unwrap(),
             &Owners::read(
-                Change::create(object, Origin::ApiServer),
+                Change::create(View::of(object), Origin::ApiServer),
                 settings.rolling_update.replace_api_defaults,
                 Vec::new(),
             ),

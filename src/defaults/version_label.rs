@@ -74,6 +74,7 @@ fn tag_of_main_container<'a>(workload: &Workload<'a>, settings: &Settings) -> Op
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kubernetes::object::View;
     use crate::ownership::intent::Origin;
     use crate::ownership::owners::Change;
     use serde_json::Value;
@@ -95,7 +96,7 @@ mod tests {
     fn filled(object: &Value) -> Vec<String> {
         let filled = fill(
             &Workload::read(object).unwrap(),
-            &Owners::read(Change::create(object, Origin::ApiServer), true, Vec::new()),
+            &Owners::read(Change::create(View::of(object), Origin::ApiServer), true, Vec::new()),
             &Settings::default(),
             &Record::default(),
         );

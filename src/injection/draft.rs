@@ -7,7 +7,6 @@ use json_patch::PatchOperation;
 use json_patch::jsonptr::PointerBuf;
 use serde_json::{Map, Value};
 
-use super::{TEMPLATE, same_at};
 use crate::defaults::rolling_update;
 use crate::ownership::containers::Containers;
 use crate::ownership::owner::Owner;
@@ -326,9 +325,9 @@ impl Draft {
     /// # Errors
     /// If a parent of a field is no object.
     pub fn keep_what_alone_differs(&mut self, owners: &Owners) -> Result<Record, PatchError> {
-        let Some(old_object) = owners.old_object().filter(|_| owners.changes_template()) else {
+        if owners.old_object().is_none() || !owners.changes_template() {
             return Ok(Record::default());
-        };
+        }
         let is_gone = |field: &InjectedField| {
             let live = self.find(field);
             live.is_none() || live == field.api_default().as_ref()
@@ -344,7 +343,7 @@ impl Draft {
         for field in kept.fields() {
             with_stored.set(field, owners.stored(field).cloned().unwrap_or_default())?;
         }
-        if !same_at(&with_stored.object, old_object, TEMPLATE) {
+        if !owners.is_stored_template(&with_stored.object) {
             return Ok(Record::default());
         }
         *self = with_stored;

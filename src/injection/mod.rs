@@ -16,6 +16,7 @@ use serde_json::Value;
 
 use crate::defaults::{DEFAULTS, DefaultRule};
 use crate::finding::Problem;
+use crate::kubernetes::object::{View, same_to_the_api};
 use crate::ownership::intent::LAST_APPLIED;
 use crate::ownership::owner::Owner;
 use crate::ownership::owners::{Change, Owners};
@@ -82,30 +83,25 @@ pub fn inject(change: Change, terms: Terms) -> Result<Injection, InjectError> {
     // stored once all of it is recomputed was not known to be so before. What a second
     // call in the same request would still change is changed at once.
     for _ in 0..MAX_PASSES {
-        let may_go_on = change.is_undo || becomes_stored_template(change, &pass.object);
-        if !may_go_on || pass.object == *change.object {
+        let becomes_stored =
+            change.is_stored_template(&pass.object) && !change.is_stored_template(change.object.tree);
+        if !(change.is_undo || becomes_stored) || pass.object == *change.object.tree {
             break;
         }
-        let again = run_once(Change { object: &pass.object, ..change }, terms)?;
+        let object = View { tree: &pass.object, ..change.object };
+        let again = run_once(Change { object, ..change }, terms)?;
         if again.object == pass.object {
             break;
         }
         pass = pass.then(again);
     }
-    let operations = draft::operations(change.object, &pass.object, &pass.touched)?;
+    let operations = draft::operations(change.object.tree, &pass.object, &pass.touched)?;
     Ok(Injection {
         operations,
         object: pass.object,
         announcements: pass.announcements,
         problems: pass.problems,
     })
-}
-
-/// Whether the template of `object` is as stored, which that of the request is not.
-fn becomes_stored_template(change: Change, object: &Value) -> bool {
-    change
-        .old_object
-        .is_some_and(|old| same_template(object, old) && !same_template(change.object, old))
 }
 
 /// After so many passes, the last one counts.
@@ -136,10 +132,10 @@ impl Pass {
 
 fn run_once(change: Change, terms: Terms) -> Result<Pass, InjectError> {
     if changes_nothing(change) {
-        return Ok(Pass::untouched(change.object));
+        return Ok(Pass::untouched(change.object.tree));
     }
     // With its template as stored it is an update like any other.
-    let is_undo = change.is_undo && change.old_object.is_some_and(|old| !same_template(change.object, old));
+    let is_undo = change.is_undo && !change.is_stored_template(change.object.tree);
     let change = Change { is_undo, ..change };
     let waived = DEFAULTS.iter().map(|default| default.id).filter(|id| terms.waivers.reason(id).is_some());
     let replaces_api_defaults = terms.profile.settings.rolling_update.replace_api_defaults;
@@ -185,7 +181,10 @@ fn run_once(change: Change, terms: Terms) -> Result<Pass, InjectError> {
 fn changes_nothing(change: Change) -> bool {
     const FIELDS: [&str; 3] = ["/spec", "/metadata/labels", "/metadata/ownerReferences"];
     const ANNOTATIONS: &str = "/metadata/annotations";
-    let Some(old_object) = change.old_object else { return false };
+    let (object, Some(old)) = (change.object.tree, change.old_object) else { return false };
+    if change.differs_unread {
+        return false;
+    }
     let of_interest = |object: &Value| -> Vec<(String, Value)> {
         let annotations = object.pointer(ANNOTATIONS).and_then(Value::as_object);
         let counts = |key: &String| key == LAST_APPLIED || key.starts_with("gapless.dev/");
@@ -193,11 +192,11 @@ fn changes_nothing(change: Change) -> bool {
         annotations.map(|(key, value)| (key.clone(), value.clone())).collect()
     };
     let has_same_record = || {
-        let annotations = of_interest(change.object);
-        annotations.iter().any(|(key, _)| key == ANNOTATION) && annotations == of_interest(old_object)
+        let annotations = of_interest(object);
+        annotations.iter().any(|(key, _)| key == ANNOTATION) && annotations == of_interest(old.tree)
     };
-    FIELDS.iter().all(|field| same_at(change.object, old_object, field))
-        && (same_at(change.object, old_object, ANNOTATIONS) || has_same_record())
+    FIELDS.iter().all(|field| same_at(object, old.tree, field))
+        && (same_at(object, old.tree, ANNOTATIONS) || has_same_record())
 }
 
 /// Tells the fields that the first call of this request filled from those whose
@@ -230,7 +229,7 @@ fn recognize_second_call(owners: &mut Owners, terms: Terms) -> Result<(), Inject
 fn keep_template(draft: &mut Draft, owners: &Owners, terms: Terms) -> Result<Option<Record>, InjectError> {
     let Some(old_object) = owners.old_object() else { return Ok(None) };
     draft.put_back_parts(owners)?;
-    if same_at(&draft.object, old_object, TEMPLATE) {
+    if owners.is_stored_template(&draft.object) {
         return Ok(Some(Record::default()));
     }
     if terms.mode == InjectionMode::Announce || !only_lacks(&draft.object, old_object) {
@@ -243,7 +242,7 @@ fn keep_template(draft: &mut Draft, owners: &Owners, terms: Terms) -> Result<Opt
     let (mut filled, _) = fill_in(&mut filled_up, owners, terms, is_in_template, is_nobodys)?;
     filled_up.write(&filled, owners)?;
     filled.extend(filled_up.put_back_beside_manifest(owners)?.into_entries());
-    if !same_at(&filled_up.object, old_object, TEMPLATE) {
+    if !owners.is_stored_template(&filled_up.object) {
         return Ok(None);
     }
     *draft = filled_up;
@@ -352,41 +351,10 @@ fn applies(default: &DefaultRule, terms: Terms) -> bool {
 
 const TEMPLATE: &str = "/spec/template";
 
-/// Whether both objects have the same pod template. The Deployment controller
-/// starts a rollout if and only if they have not (kubernetes,
-/// pkg/controller/deployment/util, `EqualIgnoreHash`).
-pub fn same_template(object: &Value, old_object: &Value) -> bool {
-    same_at(object, old_object, TEMPLATE)
-}
-
 fn same_at(object: &Value, old_object: &Value, pointer: &str) -> bool {
     let absent = Value::Null;
     let value = object.pointer(pointer).unwrap_or(&absent);
     same_to_the_api(value, old_object.pointer(pointer).unwrap_or(&absent))
-}
-
-/// Whether two values are the same if null counts as absent.
-pub fn same_to_the_api(left: &Value, right: &Value) -> bool {
-    match (left, right) {
-        (Value::Object(left), Value::Object(right)) => {
-            // Both are sorted by key.
-            let mut left = left.iter().filter(|(_, value)| !value.is_null());
-            let mut right = right.iter().filter(|(_, value)| !value.is_null());
-            loop {
-                match (left.next(), right.next()) {
-                    (None, None) => return true,
-                    (Some((key, left)), Some((other_key, right)))
-                        if key == other_key && same_to_the_api(left, right) => {}
-                    _ => return false,
-                }
-            }
-        }
-        (Value::Array(left), Value::Array(right)) => {
-            left.len() == right.len()
-                && left.iter().zip(right).all(|(left, right)| same_to_the_api(left, right))
-        }
-        _ => left == right,
-    }
 }
 
 #[cfg(test)]

@@ -36,10 +36,16 @@ fn naive() -> Value {
 fn injected(object: &Value, old_object: Option<&Value>, is_undo: bool, profile: &Profile) -> Injection {
     let workload = Workload::read(object).unwrap();
     let waivers = ActiveWaivers::read(&workload, profile.waivers, date(2026, 11, 23), |_| true);
-    let change = Change { object, old_object, is_undo, origin: Origin::ApiServer };
+    let change = Change {
+        object: View::of(object),
+        old_object: old_object.map(View::of),
+        differs_unread: false,
+        is_undo,
+        origin: Origin::ApiServer,
+    };
     let terms = Terms { profile, waivers: &waivers, mode: profile.injection };
     let injection = inject(change, terms).unwrap();
-    let again = inject(Change { object: &injection.object, ..change }, terms).unwrap();
+    let again = inject(Change { object: View::of(&injection.object), ..change }, terms).unwrap();
     assert_eq!(again.operations, [], "a second call in the same request has nothing to do");
     injection
 }

@@ -6,6 +6,7 @@
 //! leaves. Without either nothing can be told: a `managedFields` entry of
 //! operation Update lists fields that were defaulted as its own.
 
+use std::borrow::Cow;
 use std::cell::OnceCell;
 
 use serde_json::Value;
@@ -14,6 +15,8 @@ use super::containers::Containers;
 use super::parts::{self, PartPath};
 use super::record::InjectedField;
 use crate::field::Segment;
+use crate::kubernetes::managed_fields::Entry;
+use crate::kubernetes::object::View;
 
 /// The annotation in which `kubectl apply` keeps the manifest it was given.
 pub const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
@@ -51,9 +54,16 @@ pub enum Proof<'a> {
 
 /// The proofs in one object.
 pub struct Intent<'a> {
-    object: &'a Value,
+    object: View<'a>,
     origin: Origin,
+    applied: OnceCell<Vec<Applied<'a>>>,
     last_applied: OnceCell<Option<LastApplied>>,
+}
+
+/// What a manager wrote by server-side apply.
+struct Applied<'a> {
+    manager: Cow<'a, str>,
+    fields: Cow<'a, Value>,
 }
 
 /// The manifest of the last `kubectl apply`.
@@ -64,8 +74,8 @@ struct LastApplied {
 
 impl<'a> Intent<'a> {
     /// The proofs in `object`.
-    pub fn new(object: &'a Value, origin: Origin) -> Self {
-        Intent { object, origin, last_applied: OnceCell::new() }
+    pub fn new(object: View<'a>, origin: Origin) -> Self {
+        Intent { object, origin, applied: OnceCell::new(), last_applied: OnceCell::new() }
     }
 
     /// Where the object comes from.
@@ -86,14 +96,14 @@ impl<'a> Intent<'a> {
         path: &PartPath,
         live: &Value,
         recorded: bool,
-    ) -> Vec<Proof<'a>> {
+    ) -> Vec<Proof<'_>> {
         if self.origin == Origin::File {
             return if recorded { Vec::new() } else { vec![Proof::File] };
         }
         let mut proofs: Vec<Proof> = self
             .applied()
-            .filter(|(_, fields)| owns(fields, field, path))
-            .map(|(manager, _)| Proof::Apply(manager))
+            .filter(|applied| owns(&applied.fields, field, path))
+            .map(|applied| Proof::Apply(&applied.manager))
             .collect();
         if self.is_in_manifest(field, path, live, recorded) {
             proofs.push(Proof::LastApplied);
@@ -106,7 +116,7 @@ impl<'a> Intent<'a> {
         match proof {
             Proof::File => self.origin == Origin::File,
             Proof::LastApplied => self.last_applied().is_some(),
-            Proof::Apply(manager) => self.applied().any(|(other, _)| other == manager),
+            Proof::Apply(manager) => self.applied().any(|applied| applied.manager == manager),
         }
     }
 
@@ -128,21 +138,21 @@ impl<'a> Intent<'a> {
         has_same_handler && parts::find(written, path) == parts::find(live, path)
     }
 
-    /// The `Apply` entries of `managedFields`: their managers and their fields.
-    fn applied(&self) -> impl Iterator<Item = (&'a str, &'a Value)> + use<'a> {
-        let entries = self.object.pointer("/metadata/managedFields").and_then(Value::as_array);
-        entries
-            .into_iter()
-            .flatten()
-            .filter(|entry| entry.get("operation").and_then(Value::as_str) == Some("Apply"))
-            .filter_map(|entry| Some((entry.get("manager")?.as_str()?, entry.get("fieldsV1")?)))
+    /// The `Apply` entries of `managedFields`.
+    fn applied(&self) -> impl Iterator<Item = &Applied<'a>> {
+        let read = || {
+            let entries = self.object.managed_fields.entries();
+            let applied = entries.into_iter().filter(Entry::is_apply);
+            applied.filter_map(|it| Some(Applied { fields: it.fields()?, manager: it.manager? })).collect()
+        };
+        self.applied.get_or_init(read).iter()
     }
 
     /// It is a second copy of the object, so it is only read when something
     /// hangs on it.
     fn last_applied(&self) -> Option<&LastApplied> {
         let read = || {
-            let annotations = self.object.pointer("/metadata/annotations")?;
+            let annotations = self.object.tree.pointer("/metadata/annotations")?;
             let manifest: Value = serde_json::from_str(annotations.get(LAST_APPLIED)?.as_str()?).ok()?;
             let containers = Containers::of(&manifest);
             Some(LastApplied { manifest, containers })
@@ -199,13 +209,13 @@ mod tests {
 
     /// The proofs of a value without parts.
     fn proofs(object: &Value, field: &InjectedField, live: Value, recorded: bool) -> usize {
-        Intent::new(object, Origin::ApiServer).proofs(field, &Vec::new(), &live, recorded).len()
+        Intent::new(View::of(object), Origin::ApiServer).proofs(field, &Vec::new(), &live, recorded).len()
     }
 
     #[test]
     fn only_an_apply_entry_is_a_proof() {
         let object = managed("Apply");
-        let intent = Intent::new(&object, Origin::ApiServer);
+        let intent = Intent::new(View::of(&object), Origin::ApiServer);
         let live = json!({"tcpSocket": {"port": 80}, "periodSeconds": 5});
         assert_eq!(intent.proofs(&AMOUNT, &Vec::new(), &json!(0), true), [Proof::Apply("ci")]);
         assert_eq!(intent.proofs(&probe(), &path("tcpSocket.port"), &live, true), [Proof::Apply("ci")]);
@@ -221,7 +231,7 @@ mod tests {
         let mut object = managed("Apply");
         object["metadata"]["managedFields"][0]["fieldsV1"]["f:spec"]["f:template"] =
             json!({"f:spec": {"f:containers": {}}});
-        let intent = Intent::new(&object, Origin::ApiServer);
+        let intent = Intent::new(View::of(&object), Origin::ApiServer);
         let live = json!({"tcpSocket": {"port": 80}});
         assert_eq!(intent.proofs(&probe(), &path("tcpSocket.port"), &live, true), []);
     }
@@ -240,7 +250,7 @@ mod tests {
         let container =
             json!({"name": "app", "readinessProbe": {"tcpSocket": {"port": 80}, "periodSeconds": 5}});
         let object = applied(json!({"spec": {"template": {"spec": {"containers": [container]}}}}));
-        let intent = Intent::new(&object, Origin::ApiServer);
+        let intent = Intent::new(View::of(&object), Origin::ApiServer);
         let proves = |part: &str, live: Value| !intent.proofs(&probe(), &path(part), &live, true).is_empty();
         let same = json!({"tcpSocket": {"port": 80}, "periodSeconds": 5, "failureThreshold": 3});
         assert!(proves("periodSeconds", same.clone()));
@@ -253,7 +263,7 @@ mod tests {
     #[test]
     fn in_a_file_every_value_was_written() {
         let object = json!({"spec": {"strategy": {"rollingUpdate": {"maxUnavailable": "25%"}}}});
-        let intent = Intent::new(&object, Origin::of_document(&object));
+        let intent = Intent::new(View::of(&object), Origin::of_document(&object));
         assert_eq!(intent.proofs(&AMOUNT, &Vec::new(), &json!("25%"), false), [Proof::File]);
         assert_eq!(intent.proofs(&AMOUNT, &Vec::new(), &json!("25%"), true), [], "but for what is recorded");
         assert_eq!(Origin::of_document(&json!({"metadata": {"uid": "1"}})), Origin::ApiServer);
@@ -263,6 +273,6 @@ mod tests {
     fn what_cannot_be_read_proves_nothing() {
         let object = json!({"metadata": {"annotations": {LAST_APPLIED: "{"}, "managedFields": null}});
         assert_eq!(proofs(&object, &AMOUNT, json!(0), false), 0);
-        assert!(!Intent::new(&object, Origin::ApiServer).carries(Proof::LastApplied));
+        assert!(!Intent::new(View::of(&object), Origin::ApiServer).carries(Proof::LastApplied));
     }
 }

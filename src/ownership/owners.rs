@@ -10,14 +10,17 @@ use super::intent::{Intent, Origin, Proof};
 use super::owner::{Evidence, Owner, Presence, Recorded, owner};
 use super::parts::{self, PartPath, parts, same_value};
 use super::record::{self, InjectedField, Record};
+use crate::kubernetes::object::{View, same_to_the_api};
 
 /// An object on its way into the cluster.
 #[derive(Clone, Copy, Debug)]
 pub struct Change<'a> {
     /// The object as the request wants it.
-    pub object: &'a Value,
+    pub object: View<'a>,
     /// The object as it is stored, for an update.
-    pub old_object: Option<&'a Value>,
+    pub old_object: Option<View<'a>>,
+    /// Whether the templates of both differ in what is in neither tree.
+    pub differs_unread: bool,
     /// Whether the request is a `kubectl rollout undo`, which replaces template
     /// and annotations, but for last-applied, by those of an older revision.
     pub is_undo: bool,
@@ -26,17 +29,31 @@ pub struct Change<'a> {
 }
 
 impl<'a> Change<'a> {
-    /// A new object.
-    pub fn create(object: &'a Value, origin: Origin) -> Self {
-        Change { object, old_object: None, is_undo: false, origin }
+    /// Whether `object`, made of the request's, has the template that is stored.
+    pub fn is_stored_template(&self, object: &Value) -> bool {
+        !self.differs_unread && self.old_object.is_some_and(|old| same_template(object, old.tree))
     }
+
+    /// A new object.
+    pub fn create(object: View<'a>, origin: Origin) -> Self {
+        Change { object, old_object: None, differs_unread: false, is_undo: false, origin }
+    }
+}
+
+/// Whether both objects have the same pod template, as far as it is in their trees. The
+/// Deployment controller starts a rollout if and only if they have not (kubernetes,
+/// pkg/controller/deployment/util, `EqualIgnoreHash`).
+fn same_template(object: &Value, old_object: &Value) -> bool {
+    let [template, old_template] =
+        [object, old_object].map(|object| object.pointer("/spec/template").unwrap_or(&Value::Null));
+    same_to_the_api(template, old_template)
 }
 
 /// Who owns the fields of one request.
 pub struct Owners<'a> {
     new: Side<'a>,
     old: Option<Side<'a>>,
-    is_undo: bool,
+    change: Change<'a>,
     changes_template: bool,
     replaces_api_defaults: bool,
     waived: Vec<&'static str>,
@@ -53,9 +70,9 @@ struct Side<'a> {
 }
 
 impl<'a> Side<'a> {
-    fn of(object: &'a Value, record: Option<Record>, origin: Origin) -> Self {
-        let containers = Rc::new(Containers::of(object));
-        Side { object, containers, record, intent: Intent::new(object, origin) }
+    fn of(object: View<'a>, record: Option<Record>, origin: Origin) -> Self {
+        let containers = Rc::new(Containers::of(object.tree));
+        Side { object: object.tree, containers, record, intent: Intent::new(object, origin) }
     }
 
     fn find(&self, field: &InjectedField) -> Option<&'a Value> {
@@ -77,15 +94,15 @@ impl<'a> Owners<'a> {
     /// [`Owners::set_changes_template`] says otherwise. `waived` are the ids of the
     /// defaults that the object waives.
     pub fn read(change: Change<'a>, replaces_api_defaults: bool, waived: Vec<&'static str>) -> Self {
-        let read = |object| Side::of(object, Record::read(object).unwrap_or_default(), change.origin);
+        let read =
+            |object: View<'a>| Side::of(object, Record::read(object.tree).unwrap_or_default(), change.origin);
         let old = change.old_object.map(read);
         // A record that somebody broke is no reason to forget the stored one.
-        let record = Record::read(change.object)
+        let record = Record::read(change.object.tree)
             .unwrap_or_else(|record::Unreadable| old.as_ref().and_then(|old: &Side| old.record.clone()));
         let new = Side::of(change.object, record, change.origin);
-        let (is_undo, changes_template) = (change.is_undo, old.is_none());
-        let second_call = BTreeSet::new();
-        Owners { new, old, is_undo, changes_template, replaces_api_defaults, waived, second_call }
+        let (changes_template, second_call) = (old.is_none(), BTreeSet::new());
+        Owners { new, old, change, changes_template, replaces_api_defaults, waived, second_call }
     }
 
     /// Says that the request changes the template, whatever is put back.
@@ -113,9 +130,14 @@ impl<'a> Owners<'a> {
         Rc::clone(&self.new.containers)
     }
 
+    /// Whether `object`, made of the request's, has the template that is stored.
+    pub fn is_stored_template(&self, object: &Value) -> bool {
+        self.change.is_stored_template(object)
+    }
+
     /// Whether the request is a `kubectl rollout undo`.
     pub fn is_undo(&self) -> bool {
-        self.is_undo
+        self.change.is_undo
     }
 
     /// Whether the API server has filled in its defaults, and will do so again.
@@ -248,7 +270,7 @@ impl<'a> Owners<'a> {
                 // The second call of a request finds the record of the first one.
                 (Some(new_entry), _) if is_as_stored => Some(new_entry),
                 (Some(_), old_entry) => old_entry,
-                (None, old_entry) => old_entry.filter(|_| self.is_undo),
+                (None, old_entry) => old_entry.filter(|_| self.change.is_undo),
             };
         }
         match (new_entry, old_entry) {
@@ -258,7 +280,7 @@ impl<'a> Owners<'a> {
             (Some(new_entry), None) => self.second_call.contains(field).then_some(new_entry),
             // An undo brings the annotations of an older revision, which speak of
             // another time.
-            (None, old_entry) => old_entry.filter(|_| self.is_undo),
+            (None, old_entry) => old_entry.filter(|_| self.change.is_undo),
         }
     }
 
@@ -268,7 +290,7 @@ impl<'a> Owners<'a> {
     pub fn maybe_of_first_call(&self) -> BTreeSet<InjectedField> {
         let (Some(old), Some(record)) = (&self.old, &self.new.record) else { return BTreeSet::new() };
         let is_candidate = |field: &&InjectedField| {
-            !self.is_undo
+            !self.change.is_undo
                 && !field.is_in_template()
                 && old.entry(field).is_none()
                 && self.new.find(field).is_some()
@@ -316,7 +338,7 @@ impl<'a> Owners<'a> {
     /// the object by now: an edit took it away, or what is gapless' own becomes what
     /// the manifest says. An undo takes away what its revision does not have.
     pub fn manifest_of(&self, field: &InjectedField, value: &Value) -> Option<Value> {
-        if self.is_undo || self.old.is_none() {
+        if self.change.is_undo || self.old.is_none() {
             return None;
         }
         let is_written =
@@ -353,13 +375,13 @@ impl<'a> Owners<'a> {
         !self.proofs(field, path, live).is_empty()
     }
 
-    fn proofs(&self, field: &InjectedField, path: &PartPath, live: &Value) -> Vec<Proof<'a>> {
+    fn proofs(&self, field: &InjectedField, path: &PartPath, live: &Value) -> Vec<Proof<'_>> {
         let stored_entry = self.old.as_ref().and_then(|old| old.entry(field));
         let entry = self.entry(field, Some(live));
         // An undo brings no proof. Its template comes with the record of its time, and
         // the first of its two calls may have written the entry of a value that the
         // stored object's proofs speak of by chance.
-        if self.is_undo && entry.is_some() && (field.is_in_template() || stored_entry.is_none()) {
+        if self.change.is_undo && entry.is_some() && (field.is_in_template() || stored_entry.is_none()) {
             return Vec::new();
         }
         let is_recorded = stored_entry.is_some() || entry.is_some();
@@ -387,7 +409,7 @@ impl<'a> Owners<'a> {
         let entry = self.entry(field, Some(live));
         let is_ours = entry.is_some_and(|entry| record::ours(entry) == live);
         // The record that an undo brings back is older than the proof.
-        let stored = self.old.as_ref().filter(|_| self.is_undo).and_then(|old| old.entry(field));
+        let stored = self.old.as_ref().filter(|_| self.change.is_undo).and_then(|old| old.entry(field));
         let is_pair = entry.into_iter().chain(stored).any(record::is_pair);
         let is_claimed = || {
             let proofs = self.new.intent.proofs(field, &PartPath::new(), live, true);

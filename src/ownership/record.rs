@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::parts::same_value;
 use crate::defaults::{pre_stop_sleep, readiness_probe, rolling_update, version_label};
-use crate::field::FieldPath;
+use crate::field::{FieldPath, Segment};
 use crate::workload::api_default;
 
 /// The annotation that holds the record.
@@ -194,6 +194,20 @@ impl Record {
     pub fn holds(&self, field: &InjectedField, live: Option<&Value>) -> bool {
         let recorded = self.get(field).map(ours);
         recorded.is_some_and(|recorded| live.is_some_and(|live| same_value(recorded, live)))
+    }
+
+    /// Whether `path` leads to a part of a probe in `object` that is recorded: the rest of
+    /// the probe may be the user's.
+    pub fn holds_part(&self, path: &FieldPath, object: &Value) -> bool {
+        let [_, _, _, _, Segment::Item(container), Segment::Field(field), part @ ..] = path.segments() else {
+            return false;
+        };
+        let entry = self.get(&InjectedField::ReadinessProbe(container.clone()));
+        let Some(entry) = entry.filter(|_| field == READINESS_PROBE && !part.is_empty()) else {
+            return false;
+        };
+        let recorded = part.iter().try_fold(entry, |value, segment| segment.find(value));
+        recorded.is_some() && recorded == path.find(object)
     }
 }
 

@@ -43,7 +43,7 @@ fn check(workload: &Workload, settings: &Settings) -> Vec<Finding> {
 /// Why no sleep could be injected, if that is the reason.
 fn why_none(workload: &Workload, settings: &Settings) -> Option<String> {
     let grace = workload.grace_period_seconds();
-    let change = Change::create(workload.raw(), Origin::ApiServer);
+    let change = Change::create(workload.view(), Origin::ApiServer);
     let owners = Owners::read(change, settings.rolling_update.replace_api_defaults, Vec::new());
     let is_grace_period_unset = owners.owner(&InjectedField::GracePeriod) != Owner::User;
     match pre_stop_sleep::choose(workload, is_grace_period_unset, settings) {

@@ -79,13 +79,15 @@ pub static RULES: &[Rule] = &[
     missing_version_label::RULE,
 ];
 
-/// The findings of all rules in one workload, with the rule that found each.
+/// The findings of all rules in one workload, with the rule that found each. None is
+/// about what gapless injected itself.
 pub fn findings(workload: &Workload, settings: &Settings) -> Vec<(&'static Rule, Finding)> {
     let is_scaled_to_zero = workload.replicas() == 0;
     let applicable = RULES.iter().filter(|rule| rule.judges_scaled_to_zero || !is_scaled_to_zero);
     let found =
         applicable.flat_map(|rule| (rule.check)(workload, settings).into_iter().map(move |it| (rule, it)));
-    found.collect()
+    // Of a probe that is the user's, parts may be gapless' until the template changes.
+    found.filter(|(_, finding)| !workload.is_injected_part(&finding.field)).collect()
 }
 
 #[cfg(test)]
@@ -98,6 +100,25 @@ mod tests {
     fn a_good_deployment_has_no_findings() {
         let object = testing::web();
         assert_eq!(findings(&Workload::read(&object).unwrap(), &Settings::default()).len(), 0);
+    }
+
+    #[test]
+    fn a_part_that_gapless_left_in_a_probe_of_the_user_is_not_complained_about() {
+        let mut object = testing::web();
+        object["spec"]["template"]["spec"]["containers"][0]["readinessProbe"] =
+            json!({"tcpSocket": {"port": 80}, "periodSeconds": 5, "timeoutSeconds": 7});
+        let ids = |object: &serde_json::Value| -> Vec<&str> {
+            let workload = Workload::read(object).unwrap();
+            findings(&workload, &Settings::default()).iter().map(|(rule, _)| rule.id).collect()
+        };
+        assert_eq!(ids(&object), ["probe-timeout-exceeds-period"]);
+        for (seconds, expected) in [(7, vec![]), (8, vec!["probe-timeout-exceeds-period"])] {
+            let record =
+                json!({"spec.template.spec.containers[app].readinessProbe": {"timeoutSeconds": seconds}});
+            let key = crate::ownership::record::ANNOTATION;
+            object["metadata"]["annotations"] = json!({key: record.to_string()});
+            assert_eq!(ids(&object), expected, "{seconds}");
+        }
     }
 
     #[test]

@@ -16,6 +16,8 @@ use std::cell::OnceCell;
 
 use serde_json::Value;
 
+use crate::field::FieldPath;
+use crate::kubernetes::object::View;
 use crate::ownership::containers::Containers;
 use crate::ownership::record::{InjectedField, Record};
 use object::{Container, IntOrString, Object, ObjectMeta, PodSpec, PodTemplate, Spec, StringMap};
@@ -55,7 +57,7 @@ pub mod api_default {
 /// A Deployment, as a view on its raw JSON.
 #[derive(Debug)]
 pub struct Workload<'a> {
-    raw: &'a Value,
+    view: View<'a>,
     object: Object<'a>,
     record: OnceCell<Record>,
     positions: OnceCell<Containers>,
@@ -77,14 +79,22 @@ impl<'a> Workload<'a> {
     /// # Errors
     /// If a field that gapless reads has a type that the API does not allow.
     pub fn read(raw: &'a Value) -> Result<Self, WrongType> {
+        Workload::read_view(View::of(raw))
+    }
+
+    /// The same of an object that was not read whole.
+    ///
+    /// # Errors
+    /// As [`Workload::read`].
+    pub fn read_view(view: View<'a>) -> Result<Self, WrongType> {
         // The second, slower pass only runs to find out where the mistake is.
-        let object: Object = serde::Deserialize::deserialize(raw).or_else(|_| {
-            serde_path_to_error::deserialize(raw).map_err(|error| WrongType {
+        let object: Object = serde::Deserialize::deserialize(view.tree).or_else(|_| {
+            serde_path_to_error::deserialize(view.tree).map_err(|error| WrongType {
                 path: error.path().to_string(),
                 message: error.inner().to_string(),
             })
         })?;
-        Ok(Workload { raw, object, record: OnceCell::new(), positions: OnceCell::new() })
+        Ok(Workload { view, object, record: OnceCell::new(), positions: OnceCell::new() })
     }
 
     /// The same, as if users had written all of it.
@@ -94,7 +104,12 @@ impl<'a> Workload<'a> {
 
     /// The raw JSON.
     pub fn raw(&self) -> &'a Value {
-        self.raw
+        self.view.tree
+    }
+
+    /// The raw JSON, and who wrote what of it.
+    pub fn view(&self) -> View<'a> {
+        self.view
     }
 
     /// `metadata`
@@ -134,13 +149,23 @@ impl<'a> Workload<'a> {
 
     /// Whether gapless wrote the value that `field` has now.
     pub fn is_injected(&self, field: &InjectedField) -> bool {
-        // Few rules ask, and the record is JSON within JSON.
-        let record = self.record.get_or_init(|| Record::read(self.raw).ok().flatten().unwrap_or_default());
-        if record.get(field).is_none() {
-            return false;
-        }
-        let positions = self.positions.get_or_init(|| Containers::of(self.raw));
-        record.holds(field, positions.find(self.raw, field))
+        let record = self.record();
+        record.get(field).is_some() && record.holds(field, self.live(field))
+    }
+
+    /// Whether gapless wrote the part of a probe to which `path` leads.
+    pub fn is_injected_part(&self, path: &FieldPath) -> bool {
+        self.record().holds_part(path, self.raw())
+    }
+
+    /// Few rules ask, and it is JSON within JSON.
+    fn record(&self) -> &Record {
+        self.record.get_or_init(|| Record::read(self.raw()).ok().flatten().unwrap_or_default())
+    }
+
+    fn live(&self, field: &InjectedField) -> Option<&'a Value> {
+        let positions = self.positions.get_or_init(|| Containers::of(self.raw()));
+        positions.find(self.raw(), field)
     }
 
     /// `spec.replicas`, 1 if absent.

@@ -45,27 +45,12 @@ pub struct ObjectMeta<'a> {
     pub deletion_timestamp: Option<&'a str>,
     #[serde(deserialize_with = "or_default")]
     pub owner_references: Vec<OwnerReference>,
-    #[serde(borrow, deserialize_with = "or_default")]
-    pub managed_fields: Vec<ManagedFieldsEntry<'a>>,
 }
 
 #[derive(Debug, Default, serde::Deserialize)]
 #[serde(default, remote = "Self")]
 pub struct OwnerReference {
     pub controller: Option<bool>,
-}
-
-#[derive(Debug, Default, serde::Deserialize)]
-#[serde(rename_all = "camelCase", default, remote = "Self")]
-pub struct ManagedFieldsEntry<'a> {
-    #[serde(borrow)]
-    pub manager: Option<&'a str>,
-    #[serde(borrow)]
-    pub operation: Option<&'a str>,
-    #[serde(borrow)]
-    pub subresource: Option<&'a str>,
-    #[serde(borrow)]
-    pub time: Option<&'a str>,
 }
 
 #[derive(Debug, Default, serde::Deserialize)]
@@ -390,7 +375,6 @@ objects!(
     Object<'a>,
     ObjectMeta<'a>,
     OwnerReference,
-    ManagedFieldsEntry<'a>,
     Spec<'a>,
     LabelSelector<'a>,
     LabelSelectorRequirement<'a>,
@@ -434,7 +418,7 @@ mod tests {
         });
         let selector = json!({"matchLabels": {}, "matchExpressions": [{}]});
         json!({
-            "metadata": {"labels": {}, "annotations": {}, "ownerReferences": [{}], "managedFields": [{}]},
+            "metadata": {"labels": {}, "annotations": {}, "ownerReferences": [{}]},
             "spec": {
                 "selector": selector,
                 "strategy": {"rollingUpdate": {}},

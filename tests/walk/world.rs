@@ -262,8 +262,14 @@ impl World {
         let Some(stored) = &self.live.stored else { return };
         let mut stored = stored.clone();
         let object = &mut stored.object;
+        // What last-applied says of a revived value makes it the user's.
+        let manifest = last_applied(object).unwrap_or_default();
         for path in record(object).keys() {
-            remove(object, path);
+            let live = path::get(object, path).cloned().unwrap_or_default();
+            match path::get(&manifest, path).filter(|said| has_same_handler(said, &live)) {
+                Some(said) => path::put(object, path, Some(said.clone())),
+                None => remove(object, path),
+            }
         }
         path::put(object, &format!("metadata.annotations[{RECORD}]"), None);
         *object = complete(object);
@@ -566,6 +572,13 @@ fn default_of(path: &str) -> Option<&'static str> {
         _ if path.contains("labels") => Some("version-label"),
         _ => Some("rolling-update").filter(|_| FIELDS.contains(&path)),
     }
+}
+
+/// Whether a value without parts is the same, or a probe or hook has the same handler.
+fn has_same_handler(said: &Value, live: &Value) -> bool {
+    let of_handler = |(leaf, _): &(String, &Value)| leaf.matches('.').count() != 1;
+    let mut handler = leaves(said).into_iter().filter(of_handler);
+    handler.all(|part| leaves(live).contains(&part))
 }
 
 /// Removes a field, and a `lifecycle` that held nothing else.

@@ -1,0 +1,4 @@
+//! Objects of the Kubernetes API, as the API server sends them.
+
+pub mod managed_fields;
+pub mod object;
