@@ -41,6 +41,7 @@ pub mod printable;
 pub mod report;
 pub mod rules;
 pub mod server;
+pub mod settings;
 pub mod telemetry;
 pub mod waiver;
 pub mod watched;

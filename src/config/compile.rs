@@ -7,11 +7,11 @@ use super::scalars::{Amount, Text, Whole, is_dns_label};
 use super::written::{self, GaplessConfiguration, ProfileName};
 use crate::defaults::{DEFAULTS, rolling_update, version_label};
 use crate::finding::Action;
-use crate::policy::{
-    Exemptions, Mode, Policy, PreStopSleepSettings, Profile, ReadinessProbeSettings, RollingUpdateSettings,
-    Settings, VersionLabelSettings, Waivers,
-};
+use crate::policy::{Exemptions, Mode, Policy, Profile, Waivers};
 use crate::rules::RULES;
+use crate::settings::{
+    PreStopSleepSettings, ReadinessProbeSettings, RollingUpdateSettings, Settings, VersionLabelSettings,
+};
 
 /// The profiles that there are without any configuration, each after those
 /// that it starts from.
@@ -376,8 +376,8 @@ impl From<written::Waivers> for Waivers {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kubernetes::int_or_string::Amount;
     use crate::policy::InjectionMode;
-    use crate::workload::availability::Amount;
 
     #[track_caller]
     fn policy(rest: &str) -> Policy {

@@ -7,8 +7,7 @@ use std::marker::PhantomData;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserialize, Deserializer, Error, Unexpected, Visitor};
 
-use crate::workload::availability;
-use crate::workload::object::IntOrString;
+use crate::kubernetes::int_or_string::{self, IntOrString};
 
 /// A whole number from `MIN` to `MAX`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,11 +62,11 @@ impl<const MIN: i32, const MAX: i32> JsonSchema for Whole<MIN, MAX> {
 
 /// A number of pods, or a percentage of the replicas of at most `MAX_PERCENT`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Amount<const MAX_PERCENT: i32>(availability::Amount);
+pub struct Amount<const MAX_PERCENT: i32>(int_or_string::Amount);
 
 impl<const MAX_PERCENT: i32> Amount<MAX_PERCENT> {
     /// The amount.
-    pub fn get(self) -> availability::Amount {
+    pub fn get(self) -> int_or_string::Amount {
         self.0
     }
 }
@@ -85,7 +84,7 @@ impl<'de, const MAX_PERCENT: i32> Deserialize<'de> for Amount<MAX_PERCENT> {
             fn visit_i64<E: Error>(self, number: i64) -> Result<Self::Value, E> {
                 let pods = i32::try_from(number).ok().filter(|pods| *pods >= 0);
                 let pods = pods.ok_or_else(|| E::invalid_value(Unexpected::Signed(number), &self))?;
-                Ok(Amount(availability::Amount::Count(pods)))
+                Ok(Amount(int_or_string::Amount::Count(pods)))
             }
 
             fn visit_u64<E: Error>(self, number: u64) -> Result<Self::Value, E> {
@@ -97,7 +96,7 @@ impl<'de, const MAX_PERCENT: i32> Deserialize<'de> for Amount<MAX_PERCENT> {
 
             fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
                 match percent(text, MAX_PERCENT) {
-                    Some(percent) => Ok(Amount(availability::Amount::Percent(percent))),
+                    Some(percent) => Ok(Amount(int_or_string::Amount::Percent(percent))),
                     None => Err(E::invalid_value(Unexpected::Str(text), &self)),
                 }
             }
@@ -172,8 +171,8 @@ impl JsonSchema for Percentage {
 
 /// The number in a text such as `25%`, as the API server reads it.
 fn percent(text: &str, max: i32) -> Option<i32> {
-    match availability::Amount::parse(IntOrString::String(text)) {
-        Some(availability::Amount::Percent(percent)) if percent <= max => Some(percent),
+    match int_or_string::Amount::parse(IntOrString::String(text)) {
+        Some(int_or_string::Amount::Percent(percent)) if percent <= max => Some(percent),
         _ => None,
     }
 }
@@ -429,14 +428,14 @@ mod tests {
         let pods = |number: i64| -> Result<Amount<100>, ValueError> {
             Amount::deserialize(number.into_deserializer())
         };
-        assert_eq!(pods(0).map(Amount::get), Ok(availability::Amount::Count(0)));
-        assert_eq!(pods(3).map(Amount::get), Ok(availability::Amount::Count(3)));
+        assert_eq!(pods(0).map(Amount::get), Ok(int_or_string::Amount::Count(0)));
+        assert_eq!(pods(3).map(Amount::get), Ok(int_or_string::Amount::Count(3)));
         assert!(pods(-1).is_err() && pods(i64::from(i32::MAX) + 1).is_err());
         let share = |text: &'static str| -> Result<Amount<100>, ValueError> {
             Amount::deserialize(text.into_deserializer())
         };
         for (text, percent) in [("0%", 0), ("25%", 25), ("100%", 100)] {
-            assert_eq!(share(text).map(Amount::get), Ok(availability::Amount::Percent(percent)));
+            assert_eq!(share(text).map(Amount::get), Ok(int_or_string::Amount::Percent(percent)));
         }
         for text in ["101%", "25", "%", "-1%", "1.5%", "25 %", "99999999999%"] {
             assert!(share(text).is_err(), "{text}");

@@ -3,6 +3,7 @@
 //! One file and one page for each; [`DEFAULTS`] lists them. [`crate::injection`]
 //! decides what of it reaches an object.
 
+mod phrases;
 pub mod pre_stop_sleep;
 pub mod readiness_probe;
 pub mod rolling_update;
@@ -11,9 +12,9 @@ pub mod version_label;
 use serde_json::Value;
 
 use crate::finding::Problem;
-use crate::ownership::owners::Owners;
+use crate::ownership::owners::{FieldSet, Owners};
 use crate::ownership::record::{InjectedField, Record};
-use crate::policy::Settings;
+use crate::settings::Settings;
 use crate::workload::Workload;
 
 /// One default.
@@ -28,6 +29,13 @@ pub struct DefaultRule {
     /// The rules that have nothing to say once it is injected. Waiving the
     /// default waives them too.
     pub satisfies: &'static [&'static str],
+    /// The fields that it fills.
+    pub fields: FieldSet,
+    /// A field of its own with the value, as messages write it.
+    pub name: fn(&InjectedField, &Value) -> String,
+    /// What became of a field of its own, as messages write it: of the value that was
+    /// there, the one that is there now.
+    pub phrase: fn(&InjectedField, Option<&Value>, Option<&Value>) -> String,
     /// Whether it changes the pod template, which starts a rollout.
     pub in_template: bool,
     /// Whether a profile's settings switch it on.
@@ -50,6 +58,11 @@ pub struct Filled {
 /// All defaults, in the order in which they are applied and documented.
 pub static DEFAULTS: &[DefaultRule] =
     &[readiness_probe::DEFAULT, pre_stop_sleep::DEFAULT, rolling_update::DEFAULT, version_label::DEFAULT];
+
+/// The default that fills `field`.
+pub fn of(field: &InjectedField) -> Option<&'static DefaultRule> {
+    DEFAULTS.iter().find(|default| (default.fields)(field))
+}
 
 /// The defaults that leave `rule` nothing to say.
 pub fn satisfying(rule: &str) -> impl Iterator<Item = &'static DefaultRule> {

@@ -1,15 +1,17 @@
 //! The default `pre-stop-sleep`: a pod keeps serving until nobody sends it
 //! requests any more.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
+use super::phrases::{part, plain};
 use super::{DefaultRule, Filled};
 use crate::finding::Problem;
+use crate::kubernetes::api_default;
 use crate::ownership::owner::Owner;
 use crate::ownership::owners::Owners;
 use crate::ownership::record::{InjectedField, Record};
-use crate::policy::Settings;
-use crate::workload::{Workload, api_default};
+use crate::settings::Settings;
+use crate::workload::Workload;
 
 /// The id.
 pub const ID: &str = "pre-stop-sleep";
@@ -23,6 +25,9 @@ pub const DEFAULT: DefaultRule = DefaultRule {
     summary: "a preStop sleep, and the grace period for it, so that a pod leaves last",
     page: include_str!("pre_stop_sleep.md"),
     satisfies: &["missing-pre-stop"],
+    fields: |field| matches!(field, InjectedField::GracePeriod | InjectedField::PreStop(_)),
+    name,
+    phrase,
     in_template: true,
     is_enabled: |settings| settings.pre_stop_sleep.enabled,
     fill,
@@ -95,13 +100,35 @@ fn fill(workload: &Workload, owners: &Owners, settings: &Settings, _: &Record) -
     Filled { fields, problem: None }
 }
 
+fn name(field: &InjectedField, value: &Value) -> String {
+    match field.container() {
+        Some(container) => format!("preStop sleep{} of container {container}", seconds(value)),
+        None => format!("grace period {}s", plain(value)),
+    }
+}
+
+fn phrase(field: &InjectedField, from: Option<&Value>, to: Option<&Value>) -> String {
+    if let Some(container) = field.container() {
+        return part("preStop sleep", container, from, to, seconds);
+    }
+    // Where it is absent, the API server's default counts.
+    let api_default = field.api_default();
+    let text = |value: Option<&Value>| value.or(api_default.as_ref()).map(plain).unwrap_or_default();
+    format!("grace period {}s -> {}s", text(from), text(to))
+}
+
+/// The seconds of a native sleep, such as ` 10s`.
+fn seconds(hook: &Value) -> String {
+    let seconds = hook.pointer("/sleep/seconds").and_then(Value::as_i64);
+    seconds.map(|seconds| format!(" {seconds}s")).unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::kubernetes::object::View;
     use crate::ownership::intent::{LAST_APPLIED, Origin};
     use crate::ownership::owners::Change;
-    use serde_json::Value;
 
     fn deployment(grace: Value) -> Value {
         json!({

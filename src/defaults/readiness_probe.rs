@@ -4,15 +4,17 @@ use std::fmt;
 
 use serde_json::{Map, Value, json};
 
+use super::phrases::{part, plain};
 use super::{DefaultRule, Filled};
 use crate::field::FieldPath;
 use crate::finding::Problem;
+use crate::kubernetes::int_or_string::IntOrString;
 use crate::ownership::owners::Owners;
 use crate::ownership::record::{InjectedField, Record};
-use crate::policy::Settings;
+use crate::settings::Settings;
 use crate::workload::Workload;
 use crate::workload::containers::DEFAULT_CONTAINER;
-use crate::workload::object::{Container, IntOrString, Probe};
+use crate::workload::object::{Container, Probe};
 
 /// The id.
 pub const ID: &str = "readiness-probe";
@@ -34,6 +36,9 @@ pub const DEFAULT: DefaultRule = DefaultRule {
     summary: "a readiness probe, so that a pod gets no requests before it listens",
     page: include_str!("readiness_probe.md"),
     satisfies: &["missing-readiness-probe"],
+    fields: |field| matches!(field, InjectedField::ReadinessProbe(_)),
+    name,
+    phrase,
     in_template: true,
     is_enabled: |settings| settings.readiness_probe.enabled,
     fill,
@@ -262,6 +267,28 @@ impl fmt::Display for NoProbe {
             NoProbe::Annotation(key, why) => write!(f, "annotation {key} has no effect: {why}"),
         }
     }
+}
+
+fn name(field: &InjectedField, probe: &Value) -> String {
+    format!("readiness probe{} of container {}", in_words(probe), field.container().unwrap_or_default())
+}
+
+fn phrase(field: &InjectedField, from: Option<&Value>, to: Option<&Value>) -> String {
+    part("readiness probe", field.container().unwrap_or_default(), from, to, in_words)
+}
+
+/// A probe's handler in a few words, such as ` tcpSocket 5000`.
+fn in_words(probe: &Value) -> String {
+    let field = |handler: &Value, name: &str| handler.get(name).map(plain).unwrap_or_default();
+    if let Some(http_get) = probe.get("httpGet") {
+        return format!(" httpGet {} on port {}", field(http_get, "path"), field(http_get, "port"));
+    }
+    for name in ["tcpSocket", "grpc"] {
+        if let Some(handler) = probe.get(name) {
+            return format!(" {name} {}", field(handler, "port"));
+        }
+    }
+    " exec".to_owned()
 }
 
 #[cfg(test)]

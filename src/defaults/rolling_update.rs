@@ -2,14 +2,17 @@
 
 use serde_json::{Value, json};
 
+use super::phrases::plain;
 use super::{DefaultRule, Filled};
+use crate::kubernetes::api_default;
+use crate::kubernetes::int_or_string::Amount;
+use crate::kubernetes::int_or_string::IntOrString;
 use crate::ownership::owner::Owner;
 use crate::ownership::owners::Owners;
 use crate::ownership::record::{InjectedField, Record};
-use crate::policy::Settings;
-use crate::workload::availability::{Amount, Fenceposts};
-use crate::workload::object::IntOrString;
-use crate::workload::{Workload, api_default};
+use crate::settings::Settings;
+use crate::workload::Workload;
+use crate::workload::availability::Fenceposts;
 
 /// The id.
 pub const ID: &str = "rolling-update";
@@ -20,6 +23,12 @@ pub const DEFAULT: DefaultRule = DefaultRule {
     summary: "maxUnavailable 0, so that new pods are available before old ones go",
     page: include_str!("rolling_update.md"),
     satisfies: &["rollout-capacity-loss"],
+    fields: |field| {
+        use InjectedField::{MaxSurge, MaxUnavailable, MinReadySeconds};
+        matches!(field, MaxUnavailable | MaxSurge | MinReadySeconds)
+    },
+    name,
+    phrase,
     in_template: false,
     is_enabled: |settings| settings.rolling_update.enabled,
     fill,
@@ -96,6 +105,25 @@ fn min_ready_seconds(
         && workload.min_ready_seconds() == api_default::MIN_READY_SECONDS
         && owners.owner(&InjectedField::MinReadySeconds) != Owner::User;
     is_wanted.then(|| (InjectedField::MinReadySeconds, json!(seconds)))
+}
+
+fn name(field: &InjectedField, value: &Value) -> String {
+    format!("{} {}", word(field), plain(value))
+}
+
+fn phrase(field: &InjectedField, from: Option<&Value>, to: Option<&Value>) -> String {
+    // Where a field is absent, the API server's default counts.
+    let api_default = field.api_default();
+    let text = |value: Option<&Value>| value.or(api_default.as_ref()).map(plain).unwrap_or_default();
+    format!("{} {} -> {}", word(field), text(from), text(to))
+}
+
+fn word(field: &InjectedField) -> &'static str {
+    match field {
+        InjectedField::MaxUnavailable => "maxUnavailable",
+        InjectedField::MaxSurge => "maxSurge",
+        _ => "minReadySeconds",
+    }
 }
 
 #[cfg(test)]

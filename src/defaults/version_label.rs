@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
+use super::phrases::plain;
 use super::{DefaultRule, Filled};
 use crate::ownership::owners::Owners;
 use crate::ownership::record::{InjectedField, Record};
-use crate::policy::Settings;
+use crate::settings::Settings;
 use crate::workload::Workload;
 use crate::workload::image::{ImageReference, contradict, label_value};
 
@@ -24,6 +25,9 @@ pub const DEFAULT: DefaultRule = DefaultRule {
     summary: "version labels from the image tag, so that old and new pods can be told apart",
     page: include_str!("version_label.md"),
     satisfies: &["missing-version-label"],
+    fields: |field| matches!(field, InjectedField::Label(_) | InjectedField::TemplateLabel(_)),
+    name,
+    phrase,
     in_template: true,
     is_enabled: |settings| settings.version_label.enabled,
     fill,
@@ -71,13 +75,27 @@ fn tag_of_main_container<'a>(workload: &Workload<'a>, settings: &Settings) -> Op
     ImageReference::parse(container.image?).tag
 }
 
+fn name(field: &InjectedField, value: &Value) -> String {
+    format!("label {}={}", key(field), plain(value))
+}
+
+fn phrase(field: &InjectedField, _: Option<&Value>, to: Option<&Value>) -> String {
+    to.map_or_else(|| format!("label {} removed", key(field)), |to| name(field, to))
+}
+
+fn key(field: &InjectedField) -> &str {
+    match field {
+        InjectedField::Label(key) | InjectedField::TemplateLabel(key) => key,
+        _ => "",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::kubernetes::object::View;
     use crate::ownership::intent::Origin;
     use crate::ownership::owners::Change;
-    use serde_json::Value;
 
     fn deployment(image: &str, template_labels: Value) -> Value {
         json!({

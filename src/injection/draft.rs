@@ -8,14 +8,15 @@ use json_patch::jsonptr::PointerBuf;
 use serde_json::{Map, Value};
 
 use crate::defaults::rolling_update;
+use crate::kubernetes::api_default;
 use crate::ownership::containers::Containers;
 use crate::ownership::owner::Owner;
 use crate::ownership::owners::Owners;
 use crate::ownership::parts::{self, PartPath, same_value};
 use crate::ownership::record::{ANNOTATION, InjectedField, Record};
 use crate::patch::{self, PatchError};
+use crate::workload::Workload;
 use crate::workload::object::LifecycleHandler;
-use crate::workload::{Workload, api_default};
 
 /// An object under change.
 #[derive(Clone)]
@@ -57,8 +58,13 @@ impl Draft {
     ///
     /// # Errors
     /// If a parent of the field is no object.
-    pub fn hand_back(&mut self, field: InjectedField, value: Value) -> Result<(), PatchError> {
-        self.set(&field, value)?;
+    pub fn hand_back(
+        &mut self,
+        field: InjectedField,
+        value: &Value,
+        owners: &Owners,
+    ) -> Result<(), PatchError> {
+        self.set(&field, completed(&field, value, owners))?;
         self.handed_back.insert(field);
         Ok(())
     }
@@ -145,7 +151,7 @@ impl Draft {
     pub fn release(&mut self, owners: &Owners) -> Result<Record, PatchError> {
         let mut kept = Record::default();
         for field in owners.recorded_fields() {
-            let is_recomputed = owners.changes_template() || field.default_id() == rolling_update::ID;
+            let is_recomputed = owners.changes_template() || (rolling_update::DEFAULT.fields)(&field);
             let live = match self.parts_put_back.contains_key(&field) {
                 true => owners.stored(&field),
                 false => owners.find(&field),
@@ -287,16 +293,13 @@ impl Draft {
         (longest > 0 && needed > seconds && ours > seconds).then_some(ours)
     }
 
-    /// Writes what was filled, as the API server completed it if that is all the
-    /// difference to what the request holds or what is stored.
+    /// Writes what was filled.
     ///
     /// # Errors
     /// If a parent of a field is no object.
     pub fn write(&mut self, filled: &Record, owners: &Owners) -> Result<(), PatchError> {
         for (field, value) in filled.entries() {
-            let live = [owners.find(field), owners.stored(field)].into_iter().flatten();
-            let value = live.into_iter().find(|live| same_value(live, value)).unwrap_or(value);
-            self.set(field, value.clone())?;
+            self.set(field, completed(field, value, owners))?;
         }
         // What the API server fills in again, so that the object is as it will be.
         let is_gone = |field: &&InjectedField| filled.get(field).is_none() && !self.is_handed_back(field);
@@ -363,6 +366,13 @@ impl Draft {
         }
         Ok(())
     }
+}
+
+/// A value as the API server completed it, if that is all the difference to what the
+/// request holds or what is stored.
+fn completed(field: &InjectedField, value: &Value, owners: &Owners) -> Value {
+    let mut live = [owners.find(field), owners.stored(field)].into_iter().flatten();
+    live.find(|live| same_value(live, value)).unwrap_or(value).clone()
 }
 
 fn annotation() -> PointerBuf {

@@ -137,7 +137,8 @@ fn run_once(change: Change, terms: Terms) -> Result<Pass, InjectError> {
     // With its template as stored it is an update like any other.
     let is_undo = change.is_undo && !change.is_stored_template(change.object.tree);
     let change = Change { is_undo, ..change };
-    let waived = DEFAULTS.iter().map(|default| default.id).filter(|id| terms.waivers.reason(id).is_some());
+    let waived = DEFAULTS.iter().filter(|default| terms.waivers.reason(default.id).is_some());
+    let waived = waived.map(|default| default.fields);
     let replaces_api_defaults = terms.profile.settings.rolling_update.replace_api_defaults;
     let mut owners = Owners::read(change, replaces_api_defaults, waived.collect());
 
@@ -322,7 +323,7 @@ fn fill_in(
             return Ok((filled, problems));
         }
         for (field, value) in of_manifest {
-            draft.hand_back(field, value)?;
+            draft.hand_back(field, &value, owners)?;
         }
     }
 }

@@ -703,6 +703,22 @@ fn what_stands_beside_a_template_that_is_recomputed_to_the_stored_one_stays() {
 }
 
 #[test]
+fn what_is_handed_back_of_the_manifest_may_lead_to_the_stored_template() {
+    let probe = json!({"tcpSocket": {"port": 80}, "periodSeconds": 5, "failureThreshold": 3});
+    let container = json!({"name": "app", "readinessProbe": probe});
+    let manifest = json!({"spec": {"template": {"spec": {"containers": [container]}}}});
+    // As the API server completes it.
+    let mut stored = with(&stored(), &[(PROBE, probe)]);
+    for (field, value) in [("timeoutSeconds", 1), ("successThreshold", 1)] {
+        stored.pointer_mut(PROBE).unwrap()[field] = json!(value);
+    }
+    let old = update(&stored, &with_annotation(&applied(&stored, manifest), "note", "mine")).object;
+    assert_eq!(probe_entry(&old), Value::Null, "it is the user's");
+    let object = injected(&without(&old, "readinessProbe"), Some(&old), false, &longer()).object;
+    assert_eq!(object["spec"]["template"], old["spec"]["template"]);
+}
+
+#[test]
 fn a_second_call_knows_what_the_first_one_filled_beside_the_template() {
     let old = {
         let mut users = stored();

@@ -1,4 +1,6 @@
 //! Objects of the Kubernetes API, as the API server sends them.
 
+pub mod api_default;
+pub mod int_or_string;
 pub mod managed_fields;
 pub mod object;

@@ -49,6 +49,9 @@ fn same_template(object: &Value, old_object: &Value) -> bool {
     same_to_the_api(template, old_template)
 }
 
+/// Some of the fields that gapless may inject.
+pub type FieldSet = fn(&InjectedField) -> bool;
+
 /// Who owns the fields of one request.
 pub struct Owners<'a> {
     new: Side<'a>,
@@ -56,7 +59,7 @@ pub struct Owners<'a> {
     change: Change<'a>,
     changes_template: bool,
     replaces_api_defaults: bool,
-    waived: Vec<&'static str>,
+    waived: Vec<FieldSet>,
     second_call: BTreeSet<InjectedField>,
 }
 
@@ -91,9 +94,9 @@ impl<'a> Side<'a> {
 
 impl<'a> Owners<'a> {
     /// The owners in a request that leaves the template as it is stored, unless
-    /// [`Owners::set_changes_template`] says otherwise. `waived` are the ids of the
-    /// defaults that the object waives.
-    pub fn read(change: Change<'a>, replaces_api_defaults: bool, waived: Vec<&'static str>) -> Self {
+    /// [`Owners::set_changes_template`] says otherwise. `waived` are the fields of
+    /// the defaults that the object waives.
+    pub fn read(change: Change<'a>, replaces_api_defaults: bool, waived: Vec<FieldSet>) -> Self {
         let read =
             |object: View<'a>| Side::of(object, Record::read(object.tree).unwrap_or_default(), change.origin);
         let old = change.old_object.map(read);
@@ -238,14 +241,18 @@ impl<'a> Owners<'a> {
     /// Whether the stored object holds a value of gapless that comes back where it was
     /// dropped.
     pub fn is_stored_as_ours(&self, field: &InjectedField) -> bool {
-        self.may_come_back(field) && !self.waived.contains(&field.default_id())
+        self.may_come_back(field) && !self.is_waived(field)
     }
 
     /// Whether the stored object holds a value of gapless that the request dropped, and
     /// that does not come back for a waiver.
     pub fn is_withdrawn(&self, field: &InjectedField) -> bool {
         let is_dropped = self.find(field).is_none() || self.is_unproven_api_default(field);
-        self.may_come_back(field) && self.waived.contains(&field.default_id()) && is_dropped
+        self.may_come_back(field) && self.is_waived(field) && is_dropped
+    }
+
+    fn is_waived(&self, field: &InjectedField) -> bool {
+        self.waived.iter().any(|contains| contains(field))
     }
 
     fn may_come_back(&self, field: &InjectedField) -> bool {
@@ -437,8 +444,7 @@ impl<'a> Owners<'a> {
         let (Some(entry), Some(live), Some(stored)) = (entry, self.find(field), self.stored(field)) else {
             return BTreeSet::new();
         };
-        if !field.has_parts() || self.owner(field) != Owner::User || self.waived.contains(&field.default_id())
-        {
+        if !field.has_parts() || self.owner(field) != Owner::User || self.is_waived(field) {
             return BTreeSet::new();
         }
         let (live_parts, stored_parts) = (parts(live), parts(stored));

@@ -5,9 +5,8 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value};
 
 use super::parts::same_value;
-use crate::defaults::{pre_stop_sleep, readiness_probe, rolling_update, version_label};
 use crate::field::{FieldPath, Segment};
-use crate::workload::api_default;
+use crate::kubernetes::api_default;
 
 /// The annotation that holds the record.
 pub const ANNOTATION: &str = "gapless.dev/injected";
@@ -84,17 +83,6 @@ impl InjectedField {
     pub fn is_in_template(&self) -> bool {
         use InjectedField::*;
         matches!(self, TemplateLabel(_) | GracePeriod | ReadinessProbe(_) | PreStop(_))
-    }
-
-    /// The id of the default that injects this field.
-    pub fn default_id(&self) -> &'static str {
-        use InjectedField::*;
-        match self {
-            MaxUnavailable | MaxSurge | MinReadySeconds => rolling_update::ID,
-            Label(_) | TemplateLabel(_) => version_label::ID,
-            GracePeriod | PreStop(_) => pre_stop_sleep::ID,
-            ReadinessProbe(_) => readiness_probe::ID,
-        }
     }
 
     /// The value that the API server fills in where the field is absent.

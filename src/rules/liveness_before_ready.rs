@@ -2,7 +2,7 @@
 
 use super::Rule;
 use crate::finding::{Action, Finding};
-use crate::policy::Settings;
+use crate::settings::Settings;
 use crate::workload::Workload;
 use crate::workload::probes::WrittenProbes;
 

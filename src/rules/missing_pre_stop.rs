@@ -8,7 +8,7 @@ use crate::ownership::intent::Origin;
 use crate::ownership::owner::Owner;
 use crate::ownership::owners::{Change, Owners};
 use crate::ownership::record::InjectedField;
-use crate::policy::Settings;
+use crate::settings::Settings;
 use crate::workload::Workload;
 
 /// The record of this rule.

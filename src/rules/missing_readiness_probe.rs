@@ -4,7 +4,7 @@ use super::Rule;
 use crate::defaults::readiness_probe::{self, NoProbe};
 use crate::field::FieldPath;
 use crate::finding::{Action, Finding};
-use crate::policy::Settings;
+use crate::settings::Settings;
 use crate::workload::Workload;
 
 /// The record of this rule.

@@ -4,7 +4,7 @@ use super::Rule;
 use crate::defaults::version_label::{WELL_KNOWN_KEY, version_of_image};
 use crate::field::FieldPath;
 use crate::finding::{Action, Finding};
-use crate::policy::Settings;
+use crate::settings::Settings;
 use crate::workload::Workload;
 use crate::workload::containers::DEFAULT_CONTAINER;
 use crate::workload::image::ImageReference;

@@ -29,7 +29,7 @@ mod version_label_mismatch;
 mod zero_grace_period;
 
 use crate::finding::{Action, Finding};
-use crate::policy::Settings;
+use crate::settings::Settings;
 use crate::workload::Workload;
 
 /// One rule.
@@ -93,7 +93,7 @@ pub fn findings(workload: &Workload, settings: &Settings) -> Vec<(&'static Rule,
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::Settings;
+    use crate::settings::Settings;
     use serde_json::json;
 
     #[test]

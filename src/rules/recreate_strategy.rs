@@ -3,7 +3,7 @@
 use super::Rule;
 use crate::field::FieldPath;
 use crate::finding::{Action, Finding};
-use crate::policy::Settings;
+use crate::settings::Settings;
 use crate::workload::Workload;
 
 /// The record of this rule.

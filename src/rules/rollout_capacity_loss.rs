@@ -3,10 +3,12 @@
 use super::{Rule, rollout_outage};
 use crate::field::FieldPath;
 use crate::finding::{Action, Finding};
+use crate::kubernetes::api_default;
+use crate::kubernetes::int_or_string::Amount;
 use crate::ownership::record::InjectedField;
-use crate::policy::Settings;
-use crate::workload::availability::{Amount, Fenceposts};
-use crate::workload::{Workload, api_default};
+use crate::settings::Settings;
+use crate::workload::Workload;
+use crate::workload::availability::Fenceposts;
 
 /// The record of this rule.
 pub const RULE: Rule = Rule {

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::Rule;
 use crate::finding::Finding;
-use crate::policy::Settings;
+use crate::settings::Settings;
 use crate::workload::Workload;
 
 /// A Deployment that no rule has anything to say about.

@@ -2,9 +2,10 @@
 
 use super::Rule;
 use crate::finding::{Action, Finding};
-use crate::policy::Settings;
+use crate::kubernetes::int_or_string::IntOrString;
+use crate::settings::Settings;
 use crate::workload::Workload;
-use crate::workload::object::{ContainerPort, IntOrString};
+use crate::workload::object::ContainerPort;
 use crate::workload::probes::WrittenProbes;
 
 /// The record of this rule.

@@ -3,9 +3,10 @@
 use super::Rule;
 use crate::field::FieldPath;
 use crate::finding::{Action, Finding};
-use crate::policy::Settings;
+use crate::kubernetes::int_or_string::IntOrString;
+use crate::settings::Settings;
 use crate::workload::Workload;
-use crate::workload::object::{Container, IntOrString, LifecycleHandler, Probe};
+use crate::workload::object::{Container, LifecycleHandler, Probe};
 
 /// The record of this rule.
 pub const RULE: Rule = Rule {

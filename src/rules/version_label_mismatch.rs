@@ -4,7 +4,7 @@ use super::Rule;
 use crate::defaults::version_label::WELL_KNOWN_KEY;
 use crate::finding::{Action, Finding};
 use crate::ownership::record::InjectedField;
-use crate::policy::Settings;
+use crate::settings::Settings;
 use crate::workload::Workload;
 use crate::workload::image::{ImageReference, contradict};
 

@@ -3,49 +3,7 @@
 //! pkg/controller/deployment/util/deployment_util.go).
 
 use super::Workload;
-use super::object::IntOrString;
-
-/// A count of pods, or a percentage of the replicas.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Amount {
-    /// So many pods.
-    Count(i32),
-    /// So many percent of the replicas. A larger number means the same as the largest:
-    /// no rollout has use for that many pods.
-    Percent(i32),
-}
-
-impl Amount {
-    /// The meaning of a `maxUnavailable` or `maxSurge`; `None` where the API
-    /// server rejects the value.
-    pub fn parse(value: IntOrString) -> Option<Self> {
-        match value {
-            IntOrString::Int(count) => (count >= 0).then_some(Amount::Count(count)),
-            IntOrString::String(text) => {
-                let digits = text.strip_suffix('%')?;
-                let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
-                // Digits have no other error than too many of them, and the API server
-                // takes any number of them (apimachinery, pkg/util/validation,
-                // IsValidPercent).
-                is_number.then(|| Amount::Percent(digits.parse().unwrap_or(i32::MAX)))
-            }
-        }
-    }
-
-    /// Whether this is `0` or `0%`. The API server rejects a strategy in which
-    /// both amounts are.
-    pub fn is_zero(self) -> bool {
-        matches!(self, Amount::Count(0) | Amount::Percent(0))
-    }
-
-    fn of(self, replicas: i32, round: fn(f64) -> f64) -> i64 {
-        match self {
-            Amount::Count(count) => i64::from(count),
-            // As intstr.GetScaledValueFromIntOrPercent computes it.
-            Amount::Percent(percent) => round(f64::from(percent) * f64::from(replicas) / 100.0) as i64,
-        }
-    }
-}
+use crate::kubernetes::int_or_string::Amount;
 
 /// The limits of one rolling update, in pods.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,23 +48,7 @@ impl Workload<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use IntOrString::{Int, String as Text};
-
-    #[test]
-    fn amounts_are_what_the_api_server_accepts() {
-        assert_eq!(Amount::parse(Int(2)), Some(Amount::Count(2)));
-        assert_eq!(Amount::parse(Text("25%")), Some(Amount::Percent(25)));
-        assert_eq!(Amount::parse(Text("2147483646%")), Some(Amount::Percent(i32::MAX - 1)));
-        for huge in ["2147483648%", "4294967296%", "18446744073709551616%", &format!("{}%", "9".repeat(400))]
-        {
-            assert_eq!(Amount::parse(Text(huge)), Some(Amount::Percent(i32::MAX)), "{huge}");
-        }
-        for rejected in
-            [Int(-1), Text("abc"), Text("25"), Text("%"), Text("-5%"), Text("+5%"), Text("1.5%"), Text("")]
-        {
-            assert_eq!(Amount::parse(rejected), None, "{rejected:?}");
-        }
-    }
+    use crate::kubernetes::int_or_string::IntOrString::{Int, String as Text};
 
     /// Values of ResolveFenceposts, MaxUnavailable and MinAvailable in the
     /// controller's own code and tests.

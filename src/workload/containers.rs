@@ -2,8 +2,9 @@
 //! one.
 
 use super::Workload;
-use super::object::{Container, ContainerPort, IntOrString};
+use super::object::{Container, ContainerPort};
 use crate::field::FieldPath;
+use crate::kubernetes::int_or_string::IntOrString;
 
 /// Proxies that a service mesh puts beside the application. Their ports are
 /// not the application's.

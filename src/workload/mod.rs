@@ -17,42 +17,12 @@ use std::cell::OnceCell;
 use serde_json::Value;
 
 use crate::field::FieldPath;
+use crate::kubernetes::api_default;
+use crate::kubernetes::int_or_string::{Amount, IntOrString};
 use crate::kubernetes::object::View;
 use crate::ownership::containers::Containers;
 use crate::ownership::record::{InjectedField, Record};
-use object::{Container, IntOrString, Object, ObjectMeta, PodSpec, PodTemplate, Spec, StringMap};
-
-/// The defaults that the API server fills in before any webhook sees a
-/// Deployment (kubernetes, pkg/apis/apps/v1/defaults.go and
-/// pkg/apis/core/v1/defaults.go).
-pub mod api_default {
-    use super::IntOrString;
-
-    /// `spec.replicas`
-    pub const REPLICAS: i32 = 1;
-    /// `spec.strategy.type`
-    pub const STRATEGY_TYPE: &str = "RollingUpdate";
-    /// `spec.strategy.rollingUpdate.maxUnavailable`
-    pub const MAX_UNAVAILABLE: IntOrString = IntOrString::String("25%");
-    /// `spec.strategy.rollingUpdate.maxSurge`
-    pub const MAX_SURGE: IntOrString = IntOrString::String("25%");
-    /// `spec.minReadySeconds`
-    pub const MIN_READY_SECONDS: i32 = 0;
-    /// `spec.progressDeadlineSeconds`
-    pub const PROGRESS_DEADLINE_SECONDS: i32 = 600;
-    /// `spec.revisionHistoryLimit`
-    pub const REVISION_HISTORY_LIMIT: i32 = 10;
-    /// `spec.template.spec.terminationGracePeriodSeconds`
-    pub const GRACE_PERIOD_SECONDS: i64 = 30;
-    /// `periodSeconds` of a probe
-    pub const PERIOD_SECONDS: i32 = 10;
-    /// `timeoutSeconds` of a probe
-    pub const TIMEOUT_SECONDS: i32 = 1;
-    /// `successThreshold` of a probe
-    pub const SUCCESS_THRESHOLD: i32 = 1;
-    /// `failureThreshold` of a probe
-    pub const FAILURE_THRESHOLD: i32 = 3;
-}
+use object::{Container, Object, ObjectMeta, PodSpec, PodTemplate, Spec, StringMap};
 
 /// A Deployment, as a view on its raw JSON.
 #[derive(Debug)]
@@ -242,10 +212,10 @@ impl<'a> Workload<'a> {
         if self.replicas() < 0 {
             return Some("spec.replicas is negative");
         }
-        if self.rolls() && availability::Amount::parse(self.max_unavailable()).is_none() {
+        if self.rolls() && Amount::parse(self.max_unavailable()).is_none() {
             return Some("maxUnavailable is neither a count nor a percentage");
         }
-        if self.rolls() && availability::Amount::parse(self.max_surge()).is_none() {
+        if self.rolls() && Amount::parse(self.max_surge()).is_none() {
             return Some("maxSurge is neither a count nor a percentage");
         }
         None

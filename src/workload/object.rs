@@ -13,7 +13,9 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use serde::de::value::MapAccessDeserializer;
-use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+
+use crate::kubernetes::int_or_string::IntOrString;
 
 /// A map of strings, such as labels.
 pub type StringMap<'a> = BTreeMap<&'a str, &'a str>;
@@ -286,47 +288,6 @@ pub struct PodAffinityTerm<'a> {
 #[derive(Debug, Default, serde::Deserialize)]
 #[serde(default, remote = "Self")]
 pub struct AnyObject {}
-
-/// A number or a string; for the fields that gapless reads, a count or a
-/// percentage, or a port's number or name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum IntOrString<'a> {
-    Int(i32),
-    String(&'a str),
-}
-
-impl<'de: 'a, 'a> Deserialize<'de> for IntOrString<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct IntOrStringVisitor;
-        impl<'de> Visitor<'de> for IntOrStringVisitor {
-            type Value = IntOrString<'de>;
-            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-                f.write_str("a number or a string")
-            }
-            fn visit_i64<E: Error>(self, value: i64) -> Result<Self::Value, E> {
-                let value = i32::try_from(value).map_err(|_| E::custom("number does not fit in 32 bits"))?;
-                Ok(IntOrString::Int(value))
-            }
-            fn visit_u64<E: Error>(self, value: u64) -> Result<Self::Value, E> {
-                let value = i32::try_from(value).map_err(|_| E::custom("number does not fit in 32 bits"))?;
-                Ok(IntOrString::Int(value))
-            }
-            fn visit_borrowed_str<E: Error>(self, value: &'de str) -> Result<Self::Value, E> {
-                Ok(IntOrString::String(value))
-            }
-        }
-        deserializer.deserialize_any(IntOrStringVisitor)
-    }
-}
-
-impl fmt::Display for IntOrString<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        match self {
-            IntOrString::Int(value) => write!(f, "{value}"),
-            IntOrString::String(value) => f.write_str(value),
-        }
-    }
-}
 
 /// Null means absent, as in the Kubernetes API.
 fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(

@@ -2,9 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::object::{Container, IntOrString, Probe};
-use super::{Workload, api_default};
+use super::Workload;
+use super::object::{Container, Probe};
 use crate::field::FieldPath;
+use crate::kubernetes::api_default;
+use crate::kubernetes::int_or_string::IntOrString;
 use crate::ownership::record::InjectedField;
 
 const STARTUP: &str = "startupProbe";

@@ -13,6 +13,7 @@ use crate::promises::{
 };
 use crate::simulated::cluster::{Cluster, Exchange, Gapless, Outcome, REVISION, Stored, complete};
 use crate::simulated::kubectl;
+use crate::simulated::managed_fields::Manager;
 use crate::simulated::manifests::{Change, Manifest};
 use crate::simulated::{merge, path};
 use crate::step::{ADVISORY, KEEPS_API_DEFAULTS, OFF, STRICT, Step, Tool};
@@ -262,12 +263,13 @@ impl World {
         let Some(stored) = &self.live.stored else { return };
         let mut stored = stored.clone();
         let object = &mut stored.object;
-        // What last-applied says of a revived value makes it the user's.
+        // What is proven of a revived value makes it the user's.
         let manifest = last_applied(object).unwrap_or_default();
         for path in record(object).keys() {
             let live = path::get(object, path).cloned().unwrap_or_default();
-            match path::get(&manifest, path).filter(|said| has_same_handler(said, &live)) {
-                Some(said) => path::put(object, path, Some(said.clone())),
+            let said = path::get(&manifest, path).filter(|said| has_same_handler(said, &live)).cloned();
+            match said.or_else(|| applied_probe(&stored.managers, path, &live)) {
+                Some(users) => path::put(object, path, Some(users)),
                 None => remove(object, path),
             }
         }
@@ -579,6 +581,20 @@ fn has_same_handler(said: &Value, live: &Value) -> bool {
     let of_handler = |(leaf, _): &(String, &Value)| leaf.matches('.').count() != 1;
     let mut handler = leaves(said).into_iter().filter(of_handler);
     handler.all(|part| leaves(live).contains(&part))
+}
+
+/// The parts of a probe or hook that server-side apply owns, if a handler is among them.
+fn applied_probe(managers: &[Manager], path: &str, live: &Value) -> Option<Value> {
+    let mut users = json!({});
+    let mut has_handler = false;
+    for (leaf, value) in leaves(live).into_iter().filter(|(leaf, _)| !leaf.is_empty()) {
+        let leaf = leaf.trim_end_matches('.');
+        if is_applied(managers, &format!("{path}.{leaf}")) {
+            path::put(&mut users, leaf, Some(value.clone()));
+            has_handler |= leaf.contains('.');
+        }
+    }
+    has_handler.then_some(users)
 }
 
 /// Removes a field, and a `lifecycle` that held nothing else.

@@ -1,0 +1,23 @@
+//! Words that several defaults use for what they did.
+
+use serde_json::Value;
+
+/// A value without quotation marks.
+pub fn plain(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+/// What became of a probe or hook of `container`; `detail` says what it does.
+pub fn part(
+    what: &str,
+    container: &str,
+    from: Option<&Value>,
+    to: Option<&Value>,
+    detail: fn(&Value) -> String,
+) -> String {
+    match (from, to) {
+        (None, Some(to)) => format!("added {what}{} to container {container}", detail(to)),
+        (_, Some(to)) => format!("changed {what}{} of container {container}", detail(to)),
+        (_, None) => format!("removed {what} from container {container}"),
+    }
+}
