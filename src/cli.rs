@@ -10,9 +10,9 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::audit;
 use crate::certificates::host::{self, Host};
+use crate::observe::telemetry::LogFormat;
 use crate::report::json;
 use crate::server::duration;
-use crate::telemetry::LogFormat;
 
 /// A Kubernetes admission webhook that makes zero-downtime the default for
 /// Deployments.

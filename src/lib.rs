@@ -14,10 +14,46 @@
 //! → one response. [`admission::review`] reads from top to bottom; it and all
 //! below it know no file, clock, network or async.
 //!
-//! Dependencies point one way: commands, server and certificates know config,
-//! config knows the [`policy::Policy`], admission knows rules and injection,
-//! injection knows defaults, and those know only ownership, workload, patch, field
-//! and finding.
+//! # The house
+//!
+//! Each part knows those to the right of its arrow, all of them further down, and no
+//! other. Nothing from [`admission`] down knows axum, tokio, a client or a clock. The
+//! test `offline::house` reads the imports and holds them against this table.
+//!
+//! ```text
+//! commands     → fix, cli, server, config, certificates, watched, observe,
+//!                cluster, audit, report, offline, admission, printable, injection,
+//!                policy, rules, defaults, workload, finding, field
+//! fix          → offline, admission, injection, policy, finding, field
+//! cli          → server, certificates, observe, audit, report
+//! server       → config, certificates, observe, admission, printable, policy
+//! config       → watched, offline, printable, policy, rules, defaults, settings,
+//!                kubernetes, finding
+//! certificates → watched, observe, cluster
+//! watched      → observe
+//! observe      → admission, printable, policy, rules, defaults
+//! cluster      → printable
+//! audit        → report, admission, printable, injection, policy, defaults,
+//!                workload, finding
+//! report       → offline, admission, printable, policy, rules, defaults, finding
+//! offline      → printable, field
+//! admission    → printable, injection, waiver, policy, rules, patch, defaults,
+//!                workload, ownership, kubernetes, finding, field
+//! injection    → waiver, policy, patch, defaults, workload, ownership, kubernetes,
+//!                finding
+//! waiver       → policy, workload, finding
+//! policy       → rules, settings, finding
+//! rules        → defaults, workload, settings, ownership, kubernetes, finding,
+//!                field
+//! patch        → field
+//! defaults     → workload, settings, ownership, kubernetes, finding, field
+//! workload     → ownership, kubernetes, field
+//! settings     → kubernetes
+//! ownership    → kubernetes, field
+//! finding      → field
+//! ```
+//!
+//! [`printable`], [`kubernetes`] and [`field`] know none.
 
 pub mod admission;
 pub mod audit;
@@ -32,7 +68,7 @@ pub mod finding;
 pub mod fix;
 pub mod injection;
 pub mod kubernetes;
-pub mod metrics;
+pub mod observe;
 pub mod offline;
 pub mod ownership;
 pub mod patch;
@@ -42,7 +78,6 @@ pub mod report;
 pub mod rules;
 pub mod server;
 pub mod settings;
-pub mod telemetry;
 pub mod waiver;
 pub mod watched;
 pub mod workload;

@@ -17,7 +17,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::time::sleep;
 
-use crate::metrics::Metrics;
+use crate::observe::metrics::Metrics;
 
 /// The largest file, in bytes. A ConfigMap or Secret holds no more.
 const SIZE_LIMIT: u64 = 1024 * 1024;

@@ -27,14 +27,15 @@ use crate::cli::{SelfManagedArguments, ServeArguments};
 use crate::cluster::kubeconfig::{self, Choice};
 use crate::config;
 use crate::config::reload::{LiveConfig, WatchedConfig};
-use crate::metrics::Metrics;
+use crate::observe::metrics::Metrics;
+use crate::observe::telemetry;
 use crate::policy::Policy;
 use crate::server::ops::{self, Ops};
 use crate::server::shutdown::{Signals, Termination};
 use crate::server::webhooks::{self, Webhooks};
 use crate::server::{End, Patience, Server, ServerError, Services};
+use crate::watched;
 use crate::watched::{Supervisor, Watched};
-use crate::{telemetry, watched};
 
 /// Serves until a signal ends it.
 ///
@@ -160,7 +161,7 @@ fn follow_certificate(
         let (file, metrics) = (file.clone(), metrics.clone());
         move |certificate: ServingCertificate| {
             let not_after = certificate.validity.not_after;
-            metrics.set_certificate_not_after(Role::Leaf, not_after.as_second());
+            metrics.set_certificate_not_after(Role::Leaf.as_str(), not_after.as_second());
             certificates.replace(certificate);
             tracing::info!(file, %not_after, "the certificate has changed and is served");
         }
@@ -217,12 +218,12 @@ fn provide_certificate(
         } else {
             let address = arguments.bind.ip();
             let ephemeral = Ephemeral::generate((!address.is_unspecified()).then_some(address))?;
-            metrics.set_certificate_not_after(Role::Ca, ephemeral.ca_validity.not_after.as_second());
+            metrics.set_certificate_not_after(Role::Ca.as_str(), ephemeral.ca_validity.not_after.as_second());
             let ca_file = ephemeral.write_ca()?;
             (ephemeral.certificate, Some(ca_file))
         };
     let validity = certificate.validity;
-    metrics.set_certificate_not_after(Role::Leaf, validity.not_after.as_second());
+    metrics.set_certificate_not_after(Role::Leaf.as_str(), validity.not_after.as_second());
     if let Some(objection) = validity.objection(Timestamp::now()) {
         tracing::warn!("{objection}");
     }

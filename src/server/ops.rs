@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use super::shutdown::Termination;
 use crate::certificates::CertificateStore;
 use crate::config::reload::LiveConfig;
-use crate::metrics::{self, Metrics};
+use crate::observe::metrics::{self, Metrics};
 
 /// What the answers hang on.
 #[derive(Clone, Debug)]

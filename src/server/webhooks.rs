@@ -32,9 +32,9 @@ use super::{connections, duration};
 use crate::admission::{self, Phase, Review, ReviewError, Terms};
 use crate::config::reload::LiveConfig;
 use crate::config::scalars::is_dns_label;
-use crate::metrics::Metrics;
+use crate::observe::metrics::Metrics;
+use crate::observe::telemetry;
 use crate::policy::Policy;
-use crate::telemetry;
 
 type ReviewFunction = fn(Terms, Phase, &[u8]) -> Result<Review, ReviewError>;
 
@@ -118,7 +118,8 @@ impl Webhooks {
             Err(failure) => {
                 let profile = existing_profile(&policy, profile.as_deref());
                 self.metrics.record_failure(phase, profile, elapsed);
-                telemetry::log_failure(phase, profile, &failure, elapsed);
+                let (uid, code) = (failure.uid.as_deref(), failure.code.as_u16());
+                telemetry::log_failure(phase, profile, uid, code, &failure.message, elapsed);
                 failure.into_response()
             }
         }

@@ -18,7 +18,7 @@ use gapless::certificates::{CertificateStore, Role, ServingCertificate};
 use gapless::config;
 use gapless::config::reload::LiveConfig;
 use gapless::defaults::DEFAULTS;
-use gapless::metrics::Metrics;
+use gapless::observe::metrics::Metrics;
 use gapless::policy::{Exemptions, Policy, Profile};
 use gapless::rules::RULES;
 use gapless::server::limits::BODY_SIZE;
@@ -439,7 +439,7 @@ async fn decisions_and_errors_are_counted() {
 #[tokio::test]
 async fn metrics_exist_before_anything_happens() {
     let servers = Servers::new();
-    servers.metrics.set_certificate_not_after(Role::Ca, 4_102_444_800);
+    servers.metrics.set_certificate_not_after(Role::Ca.as_str(), 4_102_444_800);
     let answer = servers.ops("/metrics").await;
     assert_eq!(answer.status, StatusCode::OK);
     assert_eq!(

@@ -188,12 +188,13 @@ impl World {
         {
             return Err(describe(exchange, "invalid with gapless, valid without"));
         }
-        if promised.contains(&Promise::StartsNoRollout) {
+        let is_dropped = done.exchanges.iter().any(|exchange| self.drops_what_the_control_keeps(exchange));
+        if promised.contains(&Promise::StartsNoRollout) && !is_dropped {
             self.starts_no_rollout(&done, promised)?;
         }
         let was_denied_half_way =
             done.exchanges.first().is_some_and(Exchange::is_stored) && !done.is_stored();
-        if (done.is_stored() && !is_control_stored) || was_denied_half_way {
+        if (done.is_stored() && !is_control_stored) || was_denied_half_way || is_dropped {
             self.begin_control_again();
         }
         self.keep_revisions();
@@ -255,6 +256,20 @@ impl World {
         record(&old.object).keys().any(|path| {
             let is_dropped = path::get(sent, path).is_none_or(|value| is_api_default(path, value));
             is_dropped && path.starts_with("spec.template") && default_of(path).is_some_and(is_waived)
+        })
+    }
+
+    /// Whether a request of server-side apply drops a value of the user's that another
+    /// manager owns in the control. In the live cluster gapless wrote it first, and what a
+    /// webhook writes has no owner in `managedFields`.
+    fn drops_what_the_control_keeps(&self, exchange: &Exchange) -> bool {
+        let (Some(old), Some(control)) = (&exchange.old, self.control.object()) else { return false };
+        let record = record(&old.object);
+        FIELDS.iter().filter(|path| path.starts_with("spec.template")).any(|path| {
+            let sent = path::get(&exchange.sent.object, path);
+            let is_dropped = sent.is_none_or(|value| is_api_default(path, value));
+            let stored = path::get(&old.object, path);
+            is_dropped && stored.is_some() && stored == path::get(control, path) && !record.contains_key(*path)
         })
     }
 

@@ -30,7 +30,7 @@ use crate::cluster::failure::RequestError;
 use crate::cluster::kubeconfig::Connection;
 use crate::cluster::object::{Place, Written};
 use crate::cluster::webhook::CONFIGURATIONS;
-use crate::metrics::Metrics;
+use crate::observe::metrics::Metrics;
 use crate::watched::Supervisor;
 use configuration::Configuration;
 use plan::{
@@ -313,8 +313,8 @@ impl Keeper {
         }
         let Servable { generation, certificate, .. } = &chosen;
         let (ca_not_after, not_after) = (generation.ca.not_after, generation.leaf.not_after);
-        self.metrics.set_certificate_not_after(Role::Ca, ca_not_after.as_second());
-        self.metrics.set_certificate_not_after(Role::Leaf, not_after.as_second());
+        self.metrics.set_certificate_not_after(Role::Ca.as_str(), ca_not_after.as_second());
+        self.metrics.set_certificate_not_after(Role::Leaf.as_str(), not_after.as_second());
         self.certificates.replace(certificate.clone());
         tracing::info!(%not_after, %ca_not_after, "another certificate is served");
         self.served = Some(chosen);

@@ -14,7 +14,6 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
 use crate::admission::{Outcome, Phase, Review, Skip};
-use crate::certificates::Role;
 use crate::defaults::DEFAULTS;
 use crate::policy::Policy;
 use crate::rules::RULES;
@@ -155,8 +154,8 @@ impl Metrics {
     }
 
     /// Says until when a certificate is valid, in seconds since 1970.
-    pub fn set_certificate_not_after(&self, role: Role, not_after: i64) {
-        self.certificates.get_or_create(&CertificateLabels { role: role.as_str() }).set(not_after);
+    pub fn set_certificate_not_after(&self, role: &'static str, not_after: i64) {
+        self.certificates.get_or_create(&CertificateLabels { role }).set(not_after);
     }
 
     /// Counts a change of the serving certificate, and whether it took effect.

@@ -14,7 +14,6 @@ use tracing_subscriber::{fmt, registry};
 
 use crate::admission::{Phase, Review, Skip};
 use crate::printable::printable;
-use crate::server::failure::Failure;
 
 /// The form of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -90,15 +89,23 @@ pub fn log_review(phase: Phase, review: &Review, elapsed: Duration) {
     );
 }
 
-/// Logs a call that ended without a decision.
-pub fn log_failure(phase: Phase, profile: &str, failure: &Failure, elapsed: Duration) {
+/// Logs a call that ended without a decision: the review's uid, if it could be read, the
+/// HTTP status code, and why.
+pub fn log_failure(
+    phase: Phase,
+    profile: &str,
+    uid: Option<&str>,
+    code: u16,
+    reason: &str,
+    elapsed: Duration,
+) {
     tracing::warn!(
-        uid = failure.uid.as_deref().map(shown).as_deref(),
+        uid = uid.map(shown).as_deref(),
         webhook = phase.as_str(),
         profile,
         decision = "error",
-        code = failure.code.as_u16(),
-        reason = &*shown(&failure.message),
+        code,
+        reason = &*shown(reason),
         duration_ms = milliseconds(elapsed),
         "no decision"
     );
