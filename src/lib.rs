@@ -22,31 +22,32 @@
 //!
 //! ```text
 //! commands     → fix, cli, server, config, certificates, watched, observe,
-//!                cluster, audit, report, offline, admission, printable, injection,
-//!                policy, rules, defaults, workload, finding, field
+//!                cluster, audit, report, offline, admission, injection, policy,
+//!                rules, defaults, workload, finding, printable, kubernetes, field
 //! fix          → offline, admission, injection, policy, finding, field
 //! cli          → server, certificates, observe, audit, report
-//! server       → config, certificates, observe, admission, printable, policy
-//! config       → watched, offline, printable, policy, rules, defaults, settings,
-//!                kubernetes, finding
+//! server       → config, certificates, observe, admission, policy, printable
+//! config       → watched, offline, policy, rules, defaults, settings, finding,
+//!                printable, kubernetes
 //! certificates → watched, observe, cluster
 //! watched      → observe
-//! observe      → admission, printable, policy, rules, defaults
+//! observe      → admission, policy, rules, defaults, printable
 //! cluster      → printable
-//! audit        → report, admission, printable, injection, policy, defaults,
-//!                workload, finding
-//! report       → offline, admission, printable, policy, rules, defaults, finding
-//! offline      → printable, field
-//! admission    → printable, injection, waiver, policy, rules, patch, defaults,
-//!                workload, ownership, kubernetes, finding, field
-//! injection    → waiver, policy, patch, defaults, workload, ownership, kubernetes,
-//!                finding
+//! audit        → report, admission, injection, policy, defaults, workload,
+//!                finding, printable, kubernetes
+//! report       → offline, admission, policy, rules, defaults, finding, printable,
+//!                kubernetes
+//! offline      → printable, kubernetes, field
+//! admission    → injection, waiver, policy, rules, patch, defaults, workload,
+//!                ownership, finding, printable, kubernetes, field
+//! injection    → waiver, policy, patch, defaults, workload, ownership, finding,
+//!                kubernetes
 //! waiver       → policy, workload, finding
 //! policy       → rules, settings, finding
-//! rules        → defaults, workload, settings, ownership, kubernetes, finding,
+//! rules        → defaults, workload, settings, ownership, finding, kubernetes,
 //!                field
 //! patch        → field
-//! defaults     → workload, settings, ownership, kubernetes, finding, field
+//! defaults     → workload, settings, ownership, finding, kubernetes, field
 //! workload     → ownership, kubernetes, field
 //! settings     → kubernetes
 //! ownership    → kubernetes, field

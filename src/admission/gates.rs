@@ -1,6 +1,7 @@
 //! Which objects are not looked at, and why.
 
-use super::envelope::{Operation, Request};
+use super::envelope::{GroupVersionKind, Operation, Request};
+use crate::kubernetes::kind::DEPLOYMENT;
 use crate::policy::Exemptions;
 use crate::workload::Workload;
 
@@ -59,7 +60,8 @@ impl Skip {
 
 /// Why the request is none of gapless' business, as far as its envelope tells.
 pub fn skip_request(request: &Request) -> Option<Skip> {
-    if request.kind.group != "apps" || request.kind.version != "v1" || request.kind.kind != "Deployment" {
+    let GroupVersionKind { group, version, kind } = &request.kind;
+    if (&**group, &**version, &**kind) != (DEPLOYMENT.group, DEPLOYMENT.version, DEPLOYMENT.name) {
         return Some(Skip::Kind);
     }
     if request.sub_resource.as_deref().is_some_and(|sub_resource| !sub_resource.is_empty()) {

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::{Judgement, Problem, Report, Subject};
 use crate::admission::Outcome;
+use crate::kubernetes::kind::DEPLOYMENT;
 use crate::policy::InjectionMode;
 use crate::printable;
 use crate::report::json::FindingJson;
@@ -174,7 +175,7 @@ pub fn write(report: &Report) -> serde_json::Result<String> {
 
 fn item<T>(subject: &Subject, what: T) -> Item<'_, T> {
     let Subject { namespace, name } = subject;
-    Item { kind: "Deployment", namespace, name, profile: None, what }
+    Item { kind: DEPLOYMENT.name, namespace, name, profile: None, what }
 }
 
 /// What `list` finds in all Deployments, one after the other.

@@ -17,6 +17,7 @@ use crate::cluster::kubeconfig::{self, Choice, Connection};
 use crate::cluster::list::{self, List, Page};
 use crate::cluster::webhook::CONFIGURATIONS;
 use crate::config;
+use crate::kubernetes::kind::DEPLOYMENT;
 use crate::policy::Policy;
 use crate::printable::printable;
 
@@ -64,9 +65,9 @@ async fn audit(arguments: &AuditArguments, policy: &Policy) -> anyhow::Result<Re
     let namespaces = namespaces.with_webhooks(webhooks);
     let today = Timestamp::now().to_zoned(TimeZone::UTC).date();
     let deployments = List {
-        resource: "deployments.apps",
-        root: "/apis/apps/v1",
-        plural: "deployments",
+        resource: DEPLOYMENT.qualified_resource,
+        root: DEPLOYMENT.root,
+        plural: DEPLOYMENT.resource,
         namespace: namespace.as_deref(),
         limit: arguments.chunk_size,
     };

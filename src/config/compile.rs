@@ -7,6 +7,7 @@ use super::scalars::{Amount, Text, Whole, is_dns_label};
 use super::written::{self, GaplessConfiguration, ProfileName};
 use crate::defaults::{DEFAULTS, rolling_update, version_label};
 use crate::finding::Action;
+use crate::kubernetes::kind::DEPLOYMENT;
 use crate::policy::{Exemptions, Mode, Policy, Profile, Waivers};
 use crate::rules::RULES;
 use crate::settings::{
@@ -19,9 +20,6 @@ const BUILT_IN: [&str; 3] = ["production", "advisory", "development"];
 
 /// The profile of namespaces without a label, if nothing else is written.
 pub const DEFAULT_PROFILE: &str = BUILT_IN[0];
-
-/// The kind of workload that is judged.
-pub const DEPLOYMENT: &str = "Deployment";
 
 /// A field whose value is well-formed and yet wrong.
 #[derive(Debug, PartialEq)]
@@ -63,10 +61,12 @@ pub fn compile(written: &GaplessConfiguration) -> Result<Policy, Mistake> {
 }
 
 fn check_workloads(kinds: &[String]) -> Result<(), Mistake> {
-    let Some(index) = kinds.iter().position(|kind| kind != DEPLOYMENT) else { return Ok(()) };
+    let Some(index) = kinds.iter().position(|kind| kind != DEPLOYMENT.name) else { return Ok(()) };
     let message = match kinds.get(index).map(String::as_str) {
-        Some("Rollout") => format!("this version of gapless does not judge Rollout yet; write {DEPLOYMENT}"),
-        kind => format!("gapless does not judge {:?}; write {DEPLOYMENT}", kind.unwrap_or_default()),
+        Some("Rollout") => {
+            format!("this version of gapless does not judge Rollout yet; write {}", DEPLOYMENT.name)
+        }
+        kind => format!("gapless does not judge {:?}; write {}", kind.unwrap_or_default(), DEPLOYMENT.name),
     };
     Err(Mistake::new(format!("workloads[{index}]"), message))
 }

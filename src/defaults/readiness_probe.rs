@@ -12,9 +12,9 @@ use crate::kubernetes::int_or_string::IntOrString;
 use crate::ownership::owners::Owners;
 use crate::ownership::record::{InjectedField, Record};
 use crate::settings::Settings;
-use crate::workload::Workload;
 use crate::workload::containers::DEFAULT_CONTAINER;
 use crate::workload::object::{Container, Probe};
+use crate::workload::{Strategy, Workload};
 
 /// The id.
 pub const ID: &str = "readiness-probe";
@@ -76,7 +76,7 @@ pub fn choose(workload: &Workload, settings: &Settings) -> Result<(String, Value
         return Err(NoProbe::Present);
     }
     let container = choose_container(workload, settings)?;
-    if workload.recreates() {
+    if workload.strategy() == Strategy::Recreate {
         return Err(NoProbe::Recreate);
     }
     if workload.pod().host_network == Some(true) {

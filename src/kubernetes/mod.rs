@@ -2,5 +2,6 @@
 
 pub mod api_default;
 pub mod int_or_string;
+pub mod kind;
 pub mod managed_fields;
 pub mod object;

@@ -174,7 +174,7 @@ mod tests {
             assert!(caught.is_err());
             return;
         }
-        let test = "telemetry::tests::a_panic_is_logged_without_its_message";
+        let test = "observe::telemetry::tests::a_panic_is_logged_without_its_message";
         let output = Command::new(env::current_exe().expect("this test has a path"))
             .args([test, "--exact", "--nocapture"])
             .env(INNER, "1")

@@ -2,6 +2,8 @@
 
 use super::node::Node;
 
+use crate::kubernetes::kind::DEPLOYMENT;
+
 /// What a document holds: one object, an item of a List, or something else
 /// that is not Kubernetes' at all.
 #[derive(Debug)]
@@ -47,7 +49,7 @@ fn open<'n>(object: Object<'n>, objects: &mut Vec<Object<'n>>) {
 impl<'n> Object<'n> {
     /// Whether it is a Deployment as gapless judges them.
     pub fn is_deployment(&self) -> bool {
-        self.api_version == Some("apps/v1") && self.kind == Some("Deployment")
+        self.api_version == Some(DEPLOYMENT.api_version) && self.kind == Some(DEPLOYMENT.name)
     }
 
     /// `metadata.namespace`

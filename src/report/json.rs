@@ -5,6 +5,7 @@ use serde::{Serialize, Serializer};
 use super::{Report, Subject, Summary};
 use crate::admission::Judged;
 use crate::finding::Action;
+use crate::kubernetes::kind::DEPLOYMENT;
 use crate::offline::source::Place;
 use crate::printable;
 
@@ -186,7 +187,7 @@ impl<'r> From<&'r Subject> for SubjectJson<'r> {
     fn from(subject: &'r Subject) -> Self {
         SubjectJson {
             document: subject.document,
-            kind: "Deployment",
+            kind: DEPLOYMENT.name,
             namespace: subject.namespace.as_deref(),
             name: &subject.name,
         }

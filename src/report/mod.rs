@@ -8,6 +8,7 @@ pub mod sarif;
 pub mod text;
 
 use crate::admission::{Judged, Outcome, Skip};
+use crate::kubernetes::kind::DEPLOYMENT;
 use crate::offline::source::Place;
 
 /// Everything that was found in all files.
@@ -216,7 +217,7 @@ impl Summary {
         format!(
             "{}, {} (profile {profile}): {}",
             plural(self.files, "file"),
-            plural(self.deployments, "Deployment"),
+            plural(self.deployments, DEPLOYMENT.name),
             parts.join(", ")
         )
     }

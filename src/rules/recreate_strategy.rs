@@ -4,7 +4,7 @@ use super::Rule;
 use crate::field::FieldPath;
 use crate::finding::{Action, Finding};
 use crate::settings::Settings;
-use crate::workload::Workload;
+use crate::workload::{Strategy, Workload};
 
 /// The record of this rule.
 pub const RULE: Rule = Rule {
@@ -18,7 +18,7 @@ pub const RULE: Rule = Rule {
 };
 
 fn check(workload: &Workload, settings: &Settings) -> Vec<Finding> {
-    if !workload.recreates() || !workload.serves(&settings.operational_port_names) {
+    if workload.strategy() != Strategy::Recreate || !workload.serves(&settings.operational_port_names) {
         return Vec::new();
     }
     let finding = Finding::invalid(

@@ -24,6 +24,17 @@ use crate::ownership::containers::Containers;
 use crate::ownership::record::{InjectedField, Record};
 use object::{Container, Object, ObjectMeta, PodSpec, PodTemplate, Spec, StringMap};
 
+/// How a rollout replaces the old pods.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Strategy {
+    /// One after the other.
+    RollingUpdate,
+    /// All of them before there are new ones.
+    Recreate,
+    /// One that the API server is going to reject.
+    Unknown,
+}
+
 /// A Deployment, as a view on its raw JSON.
 #[derive(Debug)]
 pub struct Workload<'a> {
@@ -143,14 +154,18 @@ impl<'a> Workload<'a> {
         self.spec().replicas.unwrap_or(api_default::REPLICAS)
     }
 
-    /// Whether the strategy is Recreate.
-    pub fn recreates(&self) -> bool {
-        self.spec().strategy.kind == Some("Recreate")
+    /// `strategy.type`, RollingUpdate if absent.
+    pub fn strategy(&self) -> Strategy {
+        match self.spec().strategy.kind.unwrap_or(api_default::STRATEGY_TYPE) {
+            api_default::STRATEGY_TYPE => Strategy::RollingUpdate,
+            "Recreate" => Strategy::Recreate,
+            _ => Strategy::Unknown,
+        }
     }
 
-    /// Whether the strategy is RollingUpdate, which it is if nothing is said.
+    /// Whether the strategy is RollingUpdate.
     pub fn rolls(&self) -> bool {
-        self.spec().strategy.kind.unwrap_or(api_default::STRATEGY_TYPE) == api_default::STRATEGY_TYPE
+        self.strategy() == Strategy::RollingUpdate
     }
 
     /// `maxUnavailable`, 25% if absent.

@@ -269,7 +269,10 @@ impl World {
             let sent = path::get(&exchange.sent.object, path);
             let is_dropped = sent.is_none_or(|value| is_api_default(path, value));
             let stored = path::get(&old.object, path);
-            is_dropped && stored.is_some() && stored == path::get(control, path) && !record.contains_key(*path)
+            is_dropped
+                && stored.is_some()
+                && stored == path::get(control, path)
+                && !record.contains_key(*path)
         })
     }
 
