@@ -183,12 +183,13 @@ impl World {
             }
         }
         let is_control_stored = done.control_exchanges.iter().all(Exchange::is_stored);
+        let is_dropped = done.exchanges.iter().any(|exchange| self.drops_what_the_control_keeps(exchange));
         if let Some(exchange) = done.exchanges.iter().find(|it| matches!(it.outcome, Outcome::Invalid(_)))
             && is_control_stored
+            && !is_dropped
         {
             return Err(describe(exchange, "invalid with gapless, valid without"));
         }
-        let is_dropped = done.exchanges.iter().any(|exchange| self.drops_what_the_control_keeps(exchange));
         if promised.contains(&Promise::StartsNoRollout) && !is_dropped {
             self.starts_no_rollout(&done, promised)?;
         }
@@ -267,7 +268,11 @@ impl World {
         let record = record(&old.object);
         FIELDS.iter().filter(|path| path.starts_with("spec.template")).any(|path| {
             let sent = path::get(&exchange.sent.object, path);
-            let is_dropped = sent.is_none_or(|value| is_api_default(path, value));
+            let is_without_handler = |value: &Value| {
+                value.is_object() && leaves(value).iter().all(|(leaf, _)| leaf.matches('.').count() == 1)
+            };
+            let is_dropped =
+                sent.is_none_or(|value| is_api_default(path, value) || is_without_handler(value));
             let stored = path::get(&old.object, path);
             is_dropped
                 && stored.is_some()
