@@ -6,7 +6,7 @@ use crate::defaults;
 use crate::field::FieldPath;
 use crate::finding::{Action, Finding};
 use crate::policy::Profile;
-use crate::rules;
+use crate::rules::{self, RULES};
 use crate::waiver::ActiveWaivers;
 use crate::workload::Workload;
 
@@ -83,11 +83,14 @@ pub fn judge(
     let found = rules::findings(workload, &profile.settings);
     // As a set: each container may have a finding.
     let old: HashSet<(&str, FieldPath)> = match circumstances.old {
-        Some(old) if !found.is_empty() => {
-            let old = rules::findings(old, &profile.settings).into_iter();
+        Some(old) => {
+            // Other rules have nothing to compare.
+            let ids: HashSet<&str> = found.iter().map(|(rule, _)| rule.id).collect();
+            let rules = RULES.iter().filter(|rule| ids.contains(rule.id));
+            let old = rules::findings_of(rules, old, &profile.settings).into_iter();
             old.map(|(_, finding)| (finding.rule, finding.field)).collect()
         }
-        _ => HashSet::new(),
+        None => HashSet::new(),
     };
     let mut judged: Vec<Judged> = found
         .into_iter()

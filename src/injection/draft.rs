@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 
 use crate::defaults::rolling_update;
 use crate::kubernetes::api_default;
+use crate::kubernetes::object::at;
 use crate::ownership::containers::Containers;
 use crate::ownership::owner::Owner;
 use crate::ownership::owners::Owners;
@@ -247,8 +248,8 @@ impl Draft {
     /// where nobody takes them away, as server-side apply does, and the API server
     /// rejects them. They go if no user wrote any of them.
     fn drop_rolling_update(&mut self, owners: &Owners) {
-        const BLOCK: &str = "/spec/strategy/rollingUpdate";
-        let Some(block) = owners.object().pointer(BLOCK).and_then(Value::as_object) else { return };
+        const BLOCK: &[&str] = &["spec", "strategy", "rollingUpdate"];
+        let Some(block) = at(owners.object(), BLOCK).and_then(Value::as_object) else { return };
         let is_nobodys = |name: &String| {
             let field = match name.as_str() {
                 "maxUnavailable" => InjectedField::MaxUnavailable,
@@ -265,7 +266,7 @@ impl Draft {
 
     /// Whether the strategy is Recreate.
     pub fn is_recreate(&self) -> bool {
-        self.object.pointer("/spec/strategy/type").and_then(Value::as_str) == Some("Recreate")
+        at(&self.object, &["spec", "strategy", "type"]).and_then(Value::as_str) == Some("Recreate")
     }
 
     /// The fields that are gapless' own and computed anew.

@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use crate::defaults::{DEFAULTS, DefaultRule};
 use crate::finding::Problem;
-use crate::kubernetes::object::{View, same_to_the_api};
+use crate::kubernetes::object::{View, at, same_to_the_api};
 use crate::ownership::intent::LAST_APPLIED;
 use crate::ownership::owner::Owner;
 use crate::ownership::owners::{Change, Owners};
@@ -180,14 +180,14 @@ fn run_once(change: Change, terms: Terms) -> Result<Pass, InjectError> {
 /// Where there is a record, annotations of others do not count: another webhook may
 /// have stamped one between two calls for one request.
 fn changes_nothing(change: Change) -> bool {
-    const FIELDS: [&str; 3] = ["/spec", "/metadata/labels", "/metadata/ownerReferences"];
-    const ANNOTATIONS: &str = "/metadata/annotations";
+    const FIELDS: [&[&str]; 3] = [&["spec"], &["metadata", "labels"], &["metadata", "ownerReferences"]];
+    const ANNOTATIONS: &[&str] = &["metadata", "annotations"];
     let (object, Some(old)) = (change.object.tree, change.old_object) else { return false };
     if change.differs_unread {
         return false;
     }
     let of_interest = |object: &Value| -> Vec<(String, Value)> {
-        let annotations = object.pointer(ANNOTATIONS).and_then(Value::as_object);
+        let annotations = at(object, ANNOTATIONS).and_then(Value::as_object);
         let counts = |key: &String| key == LAST_APPLIED || key.starts_with("gapless.dev/");
         let annotations = annotations.into_iter().flatten().filter(|(key, _)| counts(key));
         annotations.map(|(key, value)| (key.clone(), value.clone())).collect()
@@ -270,7 +270,7 @@ fn only_lacks(object: &Value, old_object: &Value) -> bool {
             _ => value == stored,
         }
     }
-    match (object.pointer(TEMPLATE), old_object.pointer(TEMPLATE)) {
+    match (at(object, TEMPLATE), at(old_object, TEMPLATE)) {
         (Some(template), Some(stored)) => lacks(template, stored),
         _ => false,
     }
@@ -350,12 +350,12 @@ fn applies(default: &DefaultRule, terms: Terms) -> bool {
     (default.is_enabled)(&terms.profile.settings) && terms.waivers.reason(default.id).is_none()
 }
 
-const TEMPLATE: &str = "/spec/template";
+const TEMPLATE: &[&str] = &["spec", "template"];
 
-fn same_at(object: &Value, old_object: &Value, pointer: &str) -> bool {
+fn same_at(object: &Value, old_object: &Value, path: &[&str]) -> bool {
     let absent = Value::Null;
-    let value = object.pointer(pointer).unwrap_or(&absent);
-    same_to_the_api(value, old_object.pointer(pointer).unwrap_or(&absent))
+    let value = at(object, path).unwrap_or(&absent);
+    same_to_the_api(value, at(old_object, path).unwrap_or(&absent))
 }
 
 #[cfg(test)]

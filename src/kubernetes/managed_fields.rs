@@ -7,6 +7,8 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::object::at;
+
 /// The `managedFields` of one object.
 #[derive(Clone, Copy, Debug)]
 pub enum ManagedFields<'a> {
@@ -44,7 +46,7 @@ impl<'a> ManagedFields<'a> {
         match self {
             ManagedFields::Text(text) => serde_json::from_str(text.get()).unwrap_or_default(),
             ManagedFields::InTree(tree) => {
-                let entries = tree.pointer("/metadata/managedFields").and_then(Value::as_array);
+                let entries = at(tree, &["metadata", "managedFields"]).and_then(Value::as_array);
                 entries.into_iter().flatten().map(Entry::in_tree).collect()
             }
         }

@@ -7,6 +7,7 @@ use json_patch::jsonptr::{PointerBuf, Token};
 use serde_json::Value;
 
 use super::record::InjectedField;
+use crate::kubernetes::object::at;
 
 /// Where the regular containers of one object are.
 #[derive(Clone, Debug, Default)]
@@ -17,7 +18,7 @@ impl Containers {
     /// which the API server rejects, the first one counts.
     pub fn of(object: &Value) -> Self {
         let mut positions = HashMap::new();
-        let containers = object.pointer("/spec/template/spec/containers").and_then(Value::as_array);
+        let containers = at(object, &["spec", "template", "spec", "containers"]).and_then(Value::as_array);
         for (position, container) in containers.into_iter().flatten().enumerate() {
             if let Some(name) = container.get("name").and_then(Value::as_str) {
                 positions.entry(name.into()).or_insert(position);
@@ -35,17 +36,23 @@ impl Containers {
     /// absent.
     pub fn find<'v>(&self, object: &'v Value, field: &InjectedField) -> Option<&'v Value> {
         let container = |name: &str| {
-            object.pointer("/spec/template/spec/containers")?.as_array()?.get(*self.0.get(name)?)
+            at(object, &["spec", "template", "spec", "containers"])?.as_array()?.get(*self.0.get(name)?)
         };
         let found = match field {
-            InjectedField::MaxUnavailable => object.pointer("/spec/strategy/rollingUpdate/maxUnavailable"),
-            InjectedField::MaxSurge => object.pointer("/spec/strategy/rollingUpdate/maxSurge"),
-            InjectedField::MinReadySeconds => object.pointer("/spec/minReadySeconds"),
-            InjectedField::Label(key) => object.pointer("/metadata/labels")?.get(key),
-            InjectedField::TemplateLabel(key) => object.pointer("/spec/template/metadata/labels")?.get(key),
+            InjectedField::MaxUnavailable => {
+                at(object, &["spec", "strategy", "rollingUpdate", "maxUnavailable"])
+            }
+            InjectedField::MaxSurge => at(object, &["spec", "strategy", "rollingUpdate", "maxSurge"]),
+            InjectedField::MinReadySeconds => at(object, &["spec", "minReadySeconds"]),
+            InjectedField::Label(key) => at(object, &["metadata", "labels"])?.get(key),
+            InjectedField::TemplateLabel(key) => {
+                at(object, &["spec", "template", "metadata", "labels"])?.get(key)
+            }
             InjectedField::ReadinessProbe(name) => container(name)?.get("readinessProbe"),
             InjectedField::PreStop(name) => container(name)?.get("lifecycle")?.get("preStop"),
-            InjectedField::GracePeriod => object.pointer("/spec/template/spec/terminationGracePeriodSeconds"),
+            InjectedField::GracePeriod => {
+                at(object, &["spec", "template", "spec", "terminationGracePeriodSeconds"])
+            }
         };
         found.filter(|value| !value.is_null())
     }

@@ -16,7 +16,7 @@ use super::parts::{self, PartPath};
 use super::record::InjectedField;
 use crate::field::Segment;
 use crate::kubernetes::managed_fields::Entry;
-use crate::kubernetes::object::View;
+use crate::kubernetes::object::{View, at};
 
 /// The annotation in which `kubectl apply` keeps the manifest it was given.
 pub const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
@@ -34,7 +34,7 @@ impl Origin {
     /// Where `object` comes from, if it was read from a file: `kubectl get -o
     /// yaml` writes files of objects that the API server has filled in.
     pub fn of_document(object: &Value) -> Self {
-        match object.pointer("/metadata/uid") {
+        match at(object, &["metadata", "uid"]) {
             Some(_) => Origin::ApiServer,
             None => Origin::File,
         }
@@ -152,7 +152,7 @@ impl<'a> Intent<'a> {
     /// hangs on it.
     fn last_applied(&self) -> Option<&LastApplied> {
         let read = || {
-            let annotations = self.object.tree.pointer("/metadata/annotations")?;
+            let annotations = at(self.object.tree, &["metadata", "annotations"])?;
             let manifest: Value = serde_json::from_str(annotations.get(LAST_APPLIED)?.as_str()?).ok()?;
             let containers = Containers::of(&manifest);
             Some(LastApplied { manifest, containers })

@@ -10,7 +10,7 @@ use super::intent::{Intent, Origin, Proof};
 use super::owner::{Evidence, Owner, Presence, Recorded, owner};
 use super::parts::{self, PartPath, parts, same_value};
 use super::record::{self, InjectedField, Record};
-use crate::kubernetes::object::{View, same_to_the_api};
+use crate::kubernetes::object::{View, at, same_to_the_api};
 
 /// An object on its way into the cluster.
 #[derive(Clone, Copy, Debug)]
@@ -45,7 +45,7 @@ impl<'a> Change<'a> {
 /// pkg/controller/deployment/util, `EqualIgnoreHash`).
 fn same_template(object: &Value, old_object: &Value) -> bool {
     let [template, old_template] =
-        [object, old_object].map(|object| object.pointer("/spec/template").unwrap_or(&Value::Null));
+        [object, old_object].map(|object| at(object, &["spec", "template"]).unwrap_or(&Value::Null));
     same_to_the_api(template, old_template)
 }
 

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 use super::parts::same_value;
 use crate::field::{FieldPath, Segment};
 use crate::kubernetes::api_default;
+use crate::kubernetes::object::at;
 
 /// The annotation that holds the record.
 pub const ANNOTATION: &str = "gapless.dev/injected";
@@ -124,7 +125,7 @@ impl Record {
     /// # Errors
     /// [`Unreadable`] if the annotation holds something else.
     pub fn read(object: &Value) -> Result<Option<Self>, Unreadable> {
-        let annotations = object.pointer("/metadata/annotations");
+        let annotations = at(object, &["metadata", "annotations"]);
         let Some(annotation) = annotations.and_then(|annotations| annotations.get(ANNOTATION)) else {
             return Ok(None);
         };

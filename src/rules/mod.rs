@@ -82,8 +82,17 @@ pub static RULES: &[Rule] = &[
 /// The findings of all rules in one workload, with the rule that found each. None is
 /// about what gapless injected itself.
 pub fn findings(workload: &Workload, settings: &Settings) -> Vec<(&'static Rule, Finding)> {
+    findings_of(RULES, workload, settings)
+}
+
+/// The same of some rules only.
+pub fn findings_of(
+    rules: impl IntoIterator<Item = &'static Rule>,
+    workload: &Workload,
+    settings: &Settings,
+) -> Vec<(&'static Rule, Finding)> {
     let is_scaled_to_zero = workload.replicas() == 0;
-    let applicable = RULES.iter().filter(|rule| rule.judges_scaled_to_zero || !is_scaled_to_zero);
+    let applicable = rules.into_iter().filter(|rule| rule.judges_scaled_to_zero || !is_scaled_to_zero);
     let found =
         applicable.flat_map(|rule| (rule.check)(workload, settings).into_iter().map(move |it| (rule, it)));
     // Of a probe that is the user's, parts may be gapless' until the template changes.
