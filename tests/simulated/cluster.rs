@@ -262,8 +262,9 @@ impl Gapless {
     pub fn complaints(&self, exchange: &Exchange) -> Vec<String> {
         let sender = Sender { field_manager: (!exchange.is_undo).then_some("kubectl-edit") };
         let (outcome, warnings) = self.judge(&body(sender, exchange));
+        // The message of a denial also has the warnings that came with it.
         let fields = match outcome {
-            Outcome::Denied(fields, _) => fields,
+            Outcome::Denied(_, message) => message.lines().filter_map(field_of_finding).collect(),
             _ => Vec::new(),
         };
         fields.into_iter().chain(warnings.iter().filter_map(|line| field_of(line))).collect()
@@ -287,6 +288,12 @@ impl Stored {
 pub fn field_of(warning: &str) -> Option<String> {
     let (field, _) = warning.strip_prefix("gapless: ")?.split_once(": ")?;
     Some(field.to_owned())
+}
+
+/// The field that the first line of a finding is about.
+fn field_of_finding(line: &str) -> Option<String> {
+    let (field, _) = line.split_once(": ")?;
+    (field.starts_with("spec.") || field.starts_with("metadata.")).then(|| field.to_owned())
 }
 
 /// The review of a request, with the object as it is by now.

@@ -266,7 +266,9 @@ impl World {
     fn drops_what_the_control_keeps(&self, exchange: &Exchange) -> bool {
         let (Some(old), Some(control)) = (&exchange.old, self.control.object()) else { return false };
         let record = record(&old.object);
-        FIELDS.iter().filter(|path| path.starts_with("spec.template")).any(|path| {
+        let users =
+            FIELDS.iter().filter(|path| path.starts_with("spec.template") && !record.contains_key(**path));
+        users.clone().any(|path| {
             let sent = path::get(&exchange.sent.object, path);
             let is_without_handler = |value: &Value| {
                 value.is_object() && leaves(value).iter().all(|(leaf, _)| leaf.matches('.').count() == 1)
@@ -530,6 +532,18 @@ enum Promise {
     /// finds there and what the control has may differ.
     RollsOnlyWithTheRequest,
     IsNotDenied,
+}
+
+/// Whether the request changes a part that an `Apply` entry names. After an undo one may
+/// still name parts of a probe whose handler is of another revision, so that the probe is
+/// not in the control.
+fn drops_what_is_applied(exchange: &Exchange, old: &Stored, path: &str) -> bool {
+    let Some(stored) = path::get(&old.object, path).filter(|stored| stored.is_object()) else { return false };
+    let sent = path::get(&exchange.sent.object, path).unwrap_or(&Value::Null);
+    leaves(stored).into_iter().any(|(leaf, value)| {
+        let is_changed = !leaves(sent).contains(&(leaf.clone(), value));
+        is_changed && is_applied(&old.managers, &format!("{path}.{}", leaf.trim_end_matches('.')))
+    })
 }
 
 fn changes_template(exchange: &Exchange) -> bool {
