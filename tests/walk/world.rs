@@ -266,20 +266,17 @@ impl World {
     fn drops_what_the_control_keeps(&self, exchange: &Exchange) -> bool {
         let (Some(old), Some(control)) = (&exchange.old, self.control.object()) else { return false };
         let record = record(&old.object);
-        let users =
+        let mut users =
             FIELDS.iter().filter(|path| path.starts_with("spec.template") && !record.contains_key(**path));
-        users.clone().any(|path| {
-            let sent = path::get(&exchange.sent.object, path);
+        users.any(|path| {
+            let (sent, stored) = (path::get(&exchange.sent.object, path), path::get(&old.object, path));
             let is_without_handler = |value: &Value| {
                 value.is_object() && leaves(value).iter().all(|(leaf, _)| leaf.matches('.').count() == 1)
             };
             let is_dropped =
                 sent.is_none_or(|value| is_api_default(path, value) || is_without_handler(value));
-            let stored = path::get(&old.object, path);
-            is_dropped
-                && stored.is_some()
-                && stored == path::get(control, path)
-                && !record.contains_key(*path)
+            let is_kept = stored.is_some() && stored == path::get(control, path);
+            (is_dropped && is_kept) || drops_what_is_applied(exchange, old, path)
         })
     }
 
