@@ -98,8 +98,7 @@ fn by_kubectl(namespace: &Namespace, object: &Value) -> Findings {
         })
         .collect();
     let is_denied = findings.iter().any(|(_, outcome)| outcome == "deny");
-    let webhook = "admission webhook \"production.validate.gapless.dev\" denied the request";
-    assert_eq!(output.stderr.contains(webhook), is_denied, "{output}");
+    assert_eq!(output.is_denied_by("production"), is_denied, "{output}");
     assert_eq!(output.status.success(), !is_denied, "{output}");
     for (rule, outcome) in &findings {
         let is_shown = output.stderr.lines().any(|line| line.ends_with(&format!("({rule})")));

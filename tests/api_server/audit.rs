@@ -9,8 +9,9 @@ use std::sync::LazyLock;
 
 use serde_json::{Value, json};
 
-use crate::support::audit::{audit, names};
+use crate::support::audit::{audit, audit_as, names};
 use crate::support::deployment::deployment_with;
+use crate::support::fixtures::configuration;
 use crate::support::namespace::Namespace;
 use crate::support::ran::Ran;
 use crate::support::{self, Cluster};
@@ -92,8 +93,7 @@ impl Fleet {
 
     /// `gapless audit` as this user.
     fn audit(&self, user: &str, arguments: &[&str]) -> Ran {
-        let kubeconfig = self.cluster.kubeconfig(user);
-        audit(&self.cluster.home(), &[("KUBECONFIG", kubeconfig.display().to_string())], arguments)
+        audit_as(self.cluster, user, arguments)
     }
 
     fn report(&self, arguments: &[&str]) -> Value {
@@ -200,8 +200,7 @@ fn the_configuration_decides() {
     let Some(fleet) = fleet() else { return };
     let config = fleet.cluster.file("audit-config.yaml");
     let write = |rest: &str| {
-        let head = "apiVersion: gapless.dev/v1alpha1\nkind: GaplessConfiguration";
-        fs::write(&config, format!("{head}\n{rest}\n")).unwrap();
+        fs::write(&config, configuration(rest)).unwrap();
         config.to_str().unwrap()
     };
     let shop = fleet.shop.name.as_str();

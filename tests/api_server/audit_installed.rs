@@ -1,29 +1,21 @@
 //! `gapless audit` in a cluster where gapless runs.
 
-use std::path::Path;
-use std::process::{Command, Output};
-
 use serde_json::{Value, json};
 
 use super::installed::installed;
+use crate::support::audit::audit_as;
 use crate::support::deployment::deployment;
 use crate::support::gapless::{RELEASE_NAMESPACE, install, upgrade};
-use crate::support::{self, Cluster, Gapless, process};
+use crate::support::{self, Cluster, Gapless};
 
 fn web() -> String {
     deployment("web").to_string()
 }
 
-fn run(cluster: &Cluster, user: &str, arguments: &[&str]) -> Output {
-    let mut command: Command = process::isolated(Path::new(env!("CARGO_BIN_EXE_gapless")), &cluster.home());
-    command.args(["audit", "-f", "json"]).args(arguments);
-    command.env("KUBECONFIG", cluster.kubeconfig(user)).output().unwrap()
-}
-
 fn audit(cluster: &Cluster, namespace: &str) -> Value {
-    let output = run(cluster, "admin", &["--namespace", namespace]);
-    assert_eq!(output.status.code(), Some(0), "{output:?}");
-    serde_json::from_slice(&output.stdout).unwrap()
+    let audited = audit_as(cluster, "admin", &["-f", "json", "--namespace", namespace]);
+    assert_eq!(audited.code, 0, "{audited:?}");
+    audited.json()
 }
 
 /// However a Deployment came to be stored, what gapless completed is complete.
@@ -102,14 +94,12 @@ fn the_installed_webhooks_say_which_namespaces_count() {
     let binding = ["--clusterrole=auditor", "--user=team"];
     cluster.kubectl(["create", "clusterrolebinding", "auditor"]).args(binding).ok();
     let blind = support::eventually("the permissions", || {
-        let output = run(cluster, "team", &["--all-namespaces"]);
-        if output.status.success() { Ok(output) } else { Err(format!("{output:?}")) }
+        let audited = audit_as(cluster, "team", &["-f", "json", "--all-namespaces"]);
+        if audited.code == 0 { Ok(audited) } else { Err(format!("{audited:?}")) }
     });
     let note = "note: which namespaces the installed webhooks leave out is not known, only those of Kubernetes itself \
                 are left out: the permission to list mutatingwebhookconfigurations.admissionregistration.k8s.io is \
                 missing;";
-    let stderr = String::from_utf8(blind.stderr).unwrap();
-    assert!(stderr.starts_with(note), "{stderr}");
-    let report = serde_json::from_slice(&blind.stdout).unwrap();
-    assert_eq!(skipped(&report), []);
+    assert!(blind.stderr.starts_with(note), "{blind:?}");
+    assert_eq!(skipped(&blind.json()), []);
 }

@@ -11,16 +11,13 @@ use std::time::Duration;
 use serde_json::Value;
 
 use self::kube_proxy::KubeProxy;
-use crate::support::client::{Invocation, Output};
+use crate::support::client::Invocation;
 use crate::support::fixtures::{repository_file, scenario};
-use crate::support::gapless::{RELEASE_NAMESPACE, wait_for_webhooks};
+use crate::support::gapless::{CONFIGURATIONS, RELEASE_NAMESPACE, wait_for_webhooks};
 use crate::support::load::Load;
 use crate::support::namespace::Namespace;
 use crate::support::service::Service;
 use crate::support::{self, Cluster, Gapless, eventually};
-
-/// Both webhook configurations, as the chart names them.
-const CONFIGURATIONS: &str = "gapless.gapless-system";
 
 /// A revision of the release.
 struct Revision {
@@ -87,7 +84,7 @@ fn nothing_is_lost_or_restarted_from_the_installation_to_the_end() {
     until_a_pod_is_ready_fail_means_fail(&team);
     let pods = start_pods(cluster);
     service.route(pods.iter().map(|it| it.webhooks.trim_start_matches("https://").to_owned()).collect());
-    pods.iter().for_each(is_ready);
+    pods.iter().for_each(Gapless::is_ready);
     wait_for_webhooks(cluster);
 
     let load = Load::start(cluster);
@@ -95,7 +92,7 @@ fn nothing_is_lost_or_restarted_from_the_installation_to_the_end() {
     let mut holds = |revision: &Revision| {
         number += 1;
         takes_effect(cluster, &team, revision);
-        is_denied(&team.create(&denied("denied-meanwhile")).fails(), "production");
+        team.create(&denied("denied-meanwhile")).fails().assert_denied("production", "recreate-strategy");
         let name = format!("revision-{number}");
         team.create(&completed(&name)).ok();
         assert_eq!(sleep_seconds(&team.get_json("deployment", &name)), revision.sleep_seconds);
@@ -200,14 +197,6 @@ fn in_release(cluster: &Cluster, kind: &str, name: &str) -> Value {
     cluster.kubectl(["get", kind, name, "--namespace", RELEASE_NAMESPACE, "-o", "json"]).ok().json()
 }
 
-#[track_caller]
-fn is_ready(pod: &Gapless) {
-    eventually("readiness", || match pod.ops_get("/readyz") {
-        (200, _) => Ok(()),
-        (_, why) => Err(format!("{why}\n{}", pod.log())),
-    });
-}
-
 /// Waits until both the API server and the pods act on it.
 fn takes_effect(cluster: &Cluster, team: &Namespace, revision: &Revision) {
     for (kind, phase) in [("mutating", "mutate"), ("validating", "validate")] {
@@ -253,17 +242,9 @@ fn sleep_seconds(deployment: &Value) -> u64 {
     seconds.unwrap_or_else(|| panic!("it is not completed: {deployment:#}"))
 }
 
-#[track_caller]
-fn is_denied(output: &Output, profile: &str) {
-    let webhook = format!("admission webhook \"{profile}.validate.gapless.dev\" denied the request");
-    assert!(output.stderr.contains(&webhook), "{output}");
-    assert!(output.stderr.contains("(recreate-strategy)"), "{output}");
-}
-
 fn denies(namespace: &Namespace, profile: &str) -> Result<(), String> {
     let output = namespace.create(&denied("asked")).run();
-    let webhook = format!("admission webhook \"{profile}.validate.gapless.dev\" denied the request");
-    if output.stderr.contains(&webhook) { Ok(()) } else { Err(output.to_string()) }
+    if output.is_denied_by(profile) { Ok(()) } else { Err(output.to_string()) }
 }
 
 /// The Deployments and ReplicaSets of a namespace by their names, once the controllers

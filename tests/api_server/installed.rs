@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
+use crate::support::fixtures::configuration;
 use crate::support::gapless::install;
 use crate::support::{self, Cluster, Gapless};
 
@@ -79,7 +80,6 @@ exemptions:
 
 fn write(file: &Path, body: &str) {
     let fresh = file.with_extension("new");
-    let head = "apiVersion: gapless.dev/v1alpha1\nkind: GaplessConfiguration";
-    fs::write(&fresh, format!("{head}\n{body}")).unwrap();
+    fs::write(&fresh, configuration(body)).unwrap();
     fs::rename(&fresh, file).unwrap();
 }

@@ -4,11 +4,8 @@
 use std::process::{Command, Output};
 
 use crate::support::fixtures::repository_file;
-use crate::support::gapless::{RELEASE_NAMESPACE, install, upgrade};
+use crate::support::gapless::{CONFIGURATIONS, RELEASE_NAMESPACE, install, upgrade};
 use crate::support::{self, Cluster, Gapless};
-
-/// Both webhook configurations, as the chart names them.
-const CONFIGURATIONS: &str = "gapless.gapless-system";
 
 /// Exit code, standard output and standard error.
 fn ping(cluster: &Cluster, arguments: &[&str]) -> (Option<i32>, String, String) {

@@ -70,9 +70,7 @@ fn warnings<'o>(output: &'o Output, id: &str) -> Vec<&'o str> {
 
 #[track_caller]
 fn is_denied(output: &Output, rule: &str) {
-    let webhook = "admission webhook \"production.validate.gapless.dev\" denied the request";
-    assert!(output.stderr.contains(webhook), "{output}");
-    assert!(output.stderr.contains(&format!("({rule})")), "{output}");
+    output.assert_denied("production", rule);
     assert!(output.stderr.contains("Forbidden"), "{output}");
 }
 

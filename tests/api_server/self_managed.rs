@@ -15,13 +15,10 @@ use serde_json::{Value, json};
 
 use self::prober::{Prober, Seen};
 use crate::support::fixtures::repository_file;
-use crate::support::gapless::{RELEASE_NAMESPACE, uninstall, wait_for_webhooks};
+use crate::support::gapless::{CONFIGURATIONS, RELEASE_NAMESPACE, uninstall, wait_for_webhooks};
 use crate::support::load::Load;
 use crate::support::service::Service;
 use crate::support::{self, Cluster, Gapless, eventually, program};
-
-/// Both webhook configurations, as the chart names them.
-const CONFIGURATIONS: &str = "gapless.gapless-system";
 
 const SECRET: &str = "gapless-tls";
 
@@ -154,7 +151,7 @@ fn start(cluster: &Cluster, arguments: &[&str]) -> [Gapless; 2] {
 
 /// Waits until both are ready, and lets the Service send its calls there.
 fn begin_to_call(cluster: &Cluster, service: &Service, replicas: &[Gapless; 2]) {
-    replicas.iter().for_each(is_ready);
+    replicas.iter().for_each(Gapless::is_ready);
     service.route(addresses(replicas));
     wait_for_webhooks(cluster);
 }
@@ -164,14 +161,6 @@ fn is_not_ready(replica: &Gapless, why: &str) {
     eventually("an objection", || match replica.ops_get("/readyz") {
         (503, said) if said.contains(why) => Ok(()),
         other => Err(format!("{other:?}\n{}", replica.log())),
-    });
-}
-
-#[track_caller]
-fn is_ready(replica: &Gapless) {
-    eventually("readiness", || match replica.ops_get("/readyz") {
-        (200, _) => Ok(()),
-        (_, why) => Err(format!("{why}\n{}", replica.log())),
     });
 }
 

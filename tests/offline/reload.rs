@@ -11,6 +11,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::server::reviews;
+use crate::support::fixtures::configuration;
 use crate::support::program::{self, Program, eventually};
 
 /// How often the program looks at its file here.
@@ -22,16 +23,11 @@ struct Configured {
     program: Program,
 }
 
-/// A whole file: the head, and the rest.
-fn file(rest: &str) -> String {
-    format!("apiVersion: gapless.dev/v1alpha1\nkind: GaplessConfiguration\n{rest}\n")
-}
-
 impl Configured {
     #[track_caller]
     fn start(rest: &str) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
-        fs::write(directory.path().join("config.yaml"), file(rest)).expect("a file");
+        fs::write(directory.path().join("config.yaml"), configuration(rest)).expect("a file");
         Configured::start_in(directory)
     }
 
@@ -116,7 +112,7 @@ fn a_changed_file_takes_effect() {
     assert_eq!(configured.verdict("/validate"), ("production".to_owned(), false));
     assert_eq!(configured.note(), "[+]configuration ok");
 
-    configured.replace(file("defaultProfile: advisory"));
+    configured.replace(configuration("defaultProfile: advisory"));
     configured.eventually_decides_by("advisory");
     assert_eq!(configured.verdict("/validate"), ("advisory".to_owned(), true));
     configured.assert_reloads(1, 0);
@@ -124,7 +120,7 @@ fn a_changed_file_takes_effect() {
     assert_eq!(log.matches("the configuration has changed and is in force").count(), 1, "{log}");
 
     // Written again without a change.
-    configured.replace(file("defaultProfile: advisory"));
+    configured.replace(configuration("defaultProfile: advisory"));
     thread::sleep(INTERVAL * 5);
     configured.assert_reloads(1, 0);
 }
@@ -138,7 +134,7 @@ fn a_new_profile_has_its_series_at_zero() {
         format!("gapless_admission_requests_total{{webhook=\"{webhook}\",{labels}}} 0")
     };
     assert!(!configured.has_metric(&series("validate")));
-    configured.replace(file("profiles: {payments: {extends: production}}"));
+    configured.replace(configuration("profiles: {payments: {extends: production}}"));
     eventually("the new profile", || {
         configured.has_metric("gapless_config_reloads_total{result=\"success\"} 1")
     });
@@ -150,7 +146,7 @@ fn a_new_profile_has_its_series_at_zero() {
 #[test]
 fn a_bad_file_changes_nothing_but_what_is_said_about_it() {
     let configured = Configured::start("defaultProfile: production");
-    configured.replace(file("defaultProfile: prodution"));
+    configured.replace(configuration("defaultProfile: prodution"));
     configured.eventually_fails_for_the_time(1);
     let problem = format!(
         "{}:3:1: defaultProfile: there is no profile \"prodution\"; did you mean production?",
@@ -181,9 +177,9 @@ fn a_bad_file_changes_nothing_but_what_is_said_about_it() {
     }
 
     // The same as in the beginning is good news all the same.
-    configured.replace(file("defaultProfile: production"));
+    configured.replace(configuration("defaultProfile: production"));
     eventually("the end of the complaint", || configured.note() == "[+]configuration ok");
-    configured.replace(file("defaultProfile: development"));
+    configured.replace(configuration("defaultProfile: development"));
     configured.eventually_decides_by("development");
     assert_eq!(configured.note(), "[+]configuration ok");
 }
@@ -200,7 +196,7 @@ fn a_mounted_configmap_is_followed() {
         symlink(version, at("..data_tmp")).expect("a link");
         fs::rename(at("..data_tmp"), at("..data")).expect("an exchange");
     };
-    publish("..2026_1", &file("defaultProfile: production"));
+    publish("..2026_1", &configuration("defaultProfile: production"));
     symlink("..data/config.yaml", at("config.yaml")).expect("a link");
     let path = at("config.yaml").display().to_string();
     let program = Program::start(&["--config", &path, "--config-poll-interval", "20ms"]);
@@ -211,7 +207,7 @@ fn a_mounted_configmap_is_followed() {
     for (version, profile) in
         [("..2026_2", "advisory"), ("..2026_3", "development"), ("..2026_4", "production")]
     {
-        publish(version, &file(&format!("defaultProfile: {profile}")));
+        publish(version, &configuration(&format!("defaultProfile: {profile}")));
         eventually(profile, || decides_by(profile));
     }
     assert_eq!(program.log().matches("cannot be used").count(), 0, "{}", program.log());
@@ -230,7 +226,7 @@ fn a_profile_may_come_after_its_first_call_and_go_before_its_last() {
     assert!(!configured.program.ops("/metrics").text().contains(counted));
 
     let payments = "profiles: {payments: {extends: production, rules: {recreate-strategy: Warn}}}";
-    configured.replace(file(payments));
+    configured.replace(configuration(payments));
     eventually("the profile", || configured.verdict("/validate/payments").0 == "payments");
     let known = configured.validate("/validate/payments");
     assert_eq!(known["allowed"], true);
@@ -238,7 +234,7 @@ fn a_profile_may_come_after_its_first_call_and_go_before_its_last() {
     assert_eq!(known["auditAnnotations"]["unknown-profile"], Value::Null);
     assert!(configured.program.ops("/metrics").text().contains(counted));
 
-    configured.replace(file("defaultProfile: advisory"));
+    configured.replace(configuration("defaultProfile: advisory"));
     eventually("its end", || configured.verdict("/validate/payments").0 == "advisory");
     assert_eq!(configured.validate("/validate/payments")["auditAnnotations"]["unknown-profile"], note);
 }
@@ -251,18 +247,18 @@ fn all_of_a_configuration_is_exchanged() {
         answer.json()["response"].clone()
     };
     assert!(mutate("/mutate")["warnings"].to_string().contains("added preStop sleep 10s"));
-    configured.replace(file("profiles: {production: {defaults: {pre-stop-sleep: {seconds: 17}}}}"));
+    configured.replace(configuration("profiles: {production: {defaults: {pre-stop-sleep: {seconds: 17}}}}"));
     eventually("another sleep", || {
         mutate("/mutate")["warnings"].to_string().contains("added preStop sleep 17s")
     });
 
-    configured.replace(file("exemptions: {usernames: [jane@example.com]}"));
+    configured.replace(configuration("exemptions: {usernames: [jane@example.com]}"));
     eventually("the exemption", || mutate("/mutate")["auditAnnotations"]["skipped"] == "exempt-user");
     assert_eq!(mutate("/mutate")["patch"], Value::Null);
     assert_eq!(configured.validate("/validate")["allowed"], true);
     assert!(!configured.has_metric("gapless_skips_total{reason=\"exempt-user\"} 0"));
 
-    configured.replace(file("defaultProfile: off"));
+    configured.replace(configuration("defaultProfile: off"));
     eventually("the end", || mutate("/mutate")["auditAnnotations"]["skipped"] == "profile-off");
     assert!(mutate("/mutate/production")["patch"].is_string(), "who asks for a profile gets it");
 }
@@ -276,7 +272,7 @@ fn a_call_is_answered_by_the_policy_with_which_it_began() {
     // Another call after it, so that it has begun.
     thread::sleep(Duration::from_millis(200));
     assert_eq!(configured.verdict("/validate").0, "production");
-    configured.replace(file("defaultProfile: advisory"));
+    configured.replace(configuration("defaultProfile: advisory"));
     configured.eventually_decides_by("advisory");
     slow.write(&body);
     let answer = slow.read().expect("an answer").expect("not the end");
@@ -313,9 +309,9 @@ fn no_call_is_lost_to_a_change() {
         let clients: Vec<_> = (0..CLIENTS).map(|_| scope.spawn(client)).collect();
         for round in 0..10 {
             for (text, profile) in [
-                (file("defaultProfile: advisory"), Some("advisory")),
-                (file(&format!("round: {round}")), None),
-                (file("defaultProfile: production"), Some("production")),
+                (configuration("defaultProfile: advisory"), Some("advisory")),
+                (configuration(&format!("round: {round}")), None),
+                (configuration("defaultProfile: production"), Some("production")),
             ] {
                 let before = answered.load(Ordering::Relaxed);
                 configured.replace(&text);

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::Cluster;
 use super::process;
 use super::ran::Ran;
 
@@ -28,6 +29,13 @@ pub fn audit(home: &Path, environment: &[(&str, String)], arguments: &[&str]) ->
         panic!("gapless audit {arguments:?} still runs after {LIMIT:?}");
     };
     output.unwrap().into()
+}
+
+/// As this user of the cluster.
+#[track_caller]
+pub fn audit_as(cluster: &Cluster, user: &str, arguments: &[&str]) -> Ran {
+    let kubeconfig = cluster.kubeconfig(user).display().to_string();
+    audit(&cluster.home(), &[("KUBECONFIG", kubeconfig)], arguments)
 }
 
 /// Namespace and name of each in a list.

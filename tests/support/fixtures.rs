@@ -40,6 +40,11 @@ pub fn scenarios() -> Vec<(String, String)> {
     names.into_iter().map(|name| (name.clone(), scenario(&name))).collect()
 }
 
+/// A configuration file: the head, and the rest.
+pub fn configuration(rest: &str) -> String {
+    format!("apiVersion: gapless.dev/v1alpha1\nkind: GaplessConfiguration\n{rest}\n")
+}
+
 /// A file, as gapless reads it.
 pub fn source(name: &str, text: &str) -> Source {
     Source::new(Name::Path(PathBuf::from(name)), text.to_owned())

@@ -25,6 +25,9 @@ const START_LIMIT: Duration = Duration::from_secs(30);
 /// The namespace that the chart is installed into.
 pub const RELEASE_NAMESPACE: &str = "gapless-system";
 
+/// The name of both webhook configurations there.
+pub const CONFIGURATIONS: &str = "gapless.gapless-system";
+
 /// A running `gapless serve`. It ends when it is dropped, at the latest with this process.
 pub struct Gapless {
     process: Tied,
@@ -90,6 +93,15 @@ impl Gapless {
         let ops = line("ops");
         let ca = if has_certificate { None } else { Some(PathBuf::from(line("ca"))) };
         Gapless { process, webhooks, ops, ca }
+    }
+
+    /// Waits until it is.
+    #[track_caller]
+    pub fn is_ready(&self) {
+        eventually("readiness", || match self.ops_get("/readyz") {
+            (200, _) => Ok(()),
+            (_, why) => Err(format!("{why}\n{}", self.log())),
+        });
     }
 
     /// What it has logged so far.

@@ -22,13 +22,6 @@
     unused_imports,
     reason = "each test program compiles this module for itself and uses a part of it"
 )]
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a helper of tests fails the test by panicking"
-)]
 
 pub mod audit;
 pub mod bench;

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::support;
 use crate::support::client::Output;
-use crate::support::fixtures::repository_file;
+use crate::support::fixtures::{configuration, repository_file};
 
 /// `helm template` with this value `config`, which is YAML.
 fn render(cluster: &support::Cluster, config: &str) -> Output {
@@ -125,8 +125,7 @@ fn what_gapless_would_refuse_helm_refuses() {
     for (config, message) in REFUSED {
         let refusal = render(cluster, config);
         assert!(!refusal.status.success() && refusal.stderr.contains(message), "{config}\n{refusal}");
-        fs::write(&path, format!("apiVersion: gapless.dev/v1alpha1\nkind: GaplessConfiguration\n{config}\n"))
-            .unwrap();
+        fs::write(&path, configuration(config)).unwrap();
         assert!(config::load(Some(&path)).is_err(), "{config}");
     }
 }
@@ -149,8 +148,7 @@ fn the_example_in_the_charts_values_works() {
     assert!(rendered.status.success(), "{example}\n{rendered}");
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("config.yaml");
-    fs::write(&path, format!("apiVersion: gapless.dev/v1alpha1\nkind: GaplessConfiguration\n{example}"))
-        .unwrap();
+    fs::write(&path, configuration(&example)).unwrap();
     let policy = config::load(Some(&path)).unwrap_or_else(|error| panic!("{error}\n{example}"));
     let (payments, production) = (policy.profile("payments").unwrap(), policy.profile("production").unwrap());
     assert_eq!(format!("{:?}", payments.settings), format!("{:?}", production.settings));

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::promql::Scrape;
 use crate::support::deployment::deployment_with;
+use crate::support::fixtures::{configuration, repository_file};
 use crate::support::gapless::{install, upgrade, wait_for_webhooks};
 use crate::support::namespace::Namespace;
 use crate::support::{self, Cluster, Gapless, eventually};
@@ -148,8 +149,7 @@ fn eventually_exposes(gapless: &Gapless, line: &str) -> Scrape {
 
 fn configure(file: &Path, default_profile: &str) {
     let fresh = file.with_extension("new");
-    let head = "apiVersion: gapless.dev/v1alpha1\nkind: GaplessConfiguration";
-    fs::write(&fresh, format!("{head}\ndefaultProfile: {default_profile}\n")).unwrap();
+    fs::write(&fresh, configuration(&format!("defaultProfile: {default_profile}"))).unwrap();
     fs::rename(&fresh, file).unwrap();
 }
 
@@ -253,7 +253,7 @@ fn call_somebody_who_never_answers(
 }
 
 fn reject_for_want_of_an_answer(cluster: &Cluster, namespace: &Namespace) -> [Scrape; 3] {
-    let chart = support::fixtures::repository_file("charts/gapless").display().to_string();
+    let chart = repository_file("charts/gapless").display().to_string();
     let upgrade = ["upgrade", "gapless", &chart, "--namespace", super::NAMESPACE, "--reuse-values"];
     cluster.helm(upgrade).args(["--set", "webhooks.failurePolicy=Fail"]).ok();
     let create = || namespace.create(&deployment("held-up", &json!({}))).args(["--dry-run=server"]).run();
