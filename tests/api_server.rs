@@ -17,6 +17,7 @@ mod api_server {
     mod audit;
     mod audit_installed;
     mod bench;
+    mod certificates;
     mod chart;
     mod client_ca;
     mod fix;
@@ -29,6 +30,5 @@ mod api_server {
     mod ping;
     mod profiles;
     mod scenarios;
-    mod self_managed;
     mod simulation;
 }

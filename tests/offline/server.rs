@@ -7,3 +7,4 @@ mod end;
 mod process;
 mod renewal;
 pub mod reviews;
+mod rotation;

@@ -409,5 +409,7 @@ fn comparable(mut deployment: Value) -> Value {
         annotations.remove("deployment.kubernetes.io/revision");
         annotations.remove(stamps::STAMP);
     }
+    // Without the controller's there may be none yet.
+    metadata.retain(|field, value| field != "annotations" || *value != json!({}));
     deployment
 }

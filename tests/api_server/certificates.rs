@@ -2,7 +2,6 @@
 //! permissions of the chart and no others.
 
 mod prober;
-mod rotation;
 
 use std::thread;
 use std::time::{Duration, Instant};
