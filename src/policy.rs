@@ -221,3 +221,61 @@ impl Mode {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MODES: [Mode; 4] = [Mode::Off, Mode::Audit, Mode::Warn, Mode::Enforce];
+    const ACTIONS: [Action; 4] = [Action::Off, Action::Audit, Action::Warn, Action::Deny];
+
+    #[test]
+    fn no_action_is_stricter_than_the_mode() {
+        let rule = &RULES[0];
+        for (mode, strictest) in MODES.into_iter().zip(ACTIONS) {
+            for action in ACTIONS {
+                let mut profile = Profile { mode, ..Profile::production() };
+                profile.set_action(rule, action);
+                assert_eq!(profile.action(rule), action.min(strictest), "{action:?} in mode {mode:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_built_in_profiles_do_what_the_rules_say_of_them() {
+        for rule in RULES {
+            assert_eq!(Profile::production().action(rule), rule.production, "{}", rule.id);
+            assert_eq!(
+                Profile::development().action(rule),
+                rule.development.min(Action::Warn),
+                "{}",
+                rule.id
+            );
+            assert_eq!(Profile::advisory().action(rule), rule.production.min(Action::Warn), "{}", rule.id);
+        }
+        let injects = |profile: Profile| profile.injection == InjectionMode::Inject;
+        assert!(injects(Profile::production()) && injects(Profile::development()));
+        assert!(!injects(Profile::advisory()));
+    }
+
+    #[test]
+    fn a_profile_that_judges_less_does_not_become_stricter_in_advisory() {
+        for (mode, expected) in MODES.into_iter().zip([Mode::Off, Mode::Audit, Mode::Warn, Mode::Warn]) {
+            let profile = Profile { mode, ..Profile::production() };
+            assert_eq!(profile.into_advisory().mode, expected);
+        }
+    }
+
+    #[test]
+    fn the_default_profile_has_to_exist() {
+        for (name, expected) in
+            [("production", Some("production")), ("advisory", Some("advisory")), ("off", None)]
+        {
+            let policy = Policy::new(name).unwrap();
+            assert_eq!(policy.default_profile().map(|profile| profile.name.as_str()), expected);
+        }
+        let error = Policy::new("prodution").unwrap_err().to_string();
+        let known = "there is no profile \"prodution\"; write one of: advisory, development, production, off";
+        assert_eq!(error, known);
+    }
+}

@@ -231,3 +231,85 @@ fn find_uid(body: &[u8]) -> Option<String> {
     }
     serde_json::from_slice::<UidReview>(body).ok().map(|review| review.request.uid)
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn review(request: Value) -> Value {
+        json!({"apiVersion": API_VERSION, "kind": KIND, "request": request})
+    }
+
+    fn question() -> Value {
+        json!({
+            "uid": "1",
+            "kind": {"group": "apps", "version": "v1", "kind": "Deployment"},
+            "operation": "UPDATE",
+        })
+    }
+
+    /// The least that an API server sends, and the most of what is read.
+    #[test]
+    fn what_is_absent_is_absent_and_what_is_there_is_read() {
+        let body = review(question()).to_string();
+        let request = parse(body.as_bytes()).unwrap();
+        assert_eq!((request.uid.as_str(), request.operation), ("1", Operation::Update));
+        assert!(request.object.is_none() && request.old_object.is_none());
+        assert_eq!((request.name, request.namespace, request.dry_run), (None, None, None));
+        assert_eq!((request.user_info.username, request.user_info.groups), (None, None));
+
+        let mut full = question();
+        for (key, value) in [
+            ("subResource", json!("scale")),
+            ("namespace", json!("shop")),
+            ("userInfo", json!({"username": "jane", "groups": ["a"], "extra": {"b": ["c"]}})),
+            ("object", json!({"new": true})),
+            ("oldObject", json!({"old": true})),
+            ("dryRun", json!(true)),
+            ("options", json!({"kind": "UpdateOptions", "fieldManager": "helm"})),
+            ("requestResource", json!({"group": "apps"})),
+        ] {
+            full[key] = value;
+        }
+        let body = review(full).to_string();
+        let request = parse(body.as_bytes()).unwrap();
+        assert_eq!(request.sub_resource.as_deref(), Some("scale"));
+        assert_eq!(request.namespace.as_deref(), Some("shop"));
+        assert_eq!(request.user_info.username.as_deref(), Some("jane"));
+        assert_eq!(request.user_info.groups, Some(vec!["a".to_owned()]));
+        let objects = [request.object, request.old_object].map(|object| object.unwrap().get());
+        assert_eq!(objects, [r#"{"new":true}"#, r#"{"old":true}"#]);
+        assert_eq!(request.dry_run, Some(true));
+        assert_eq!(request.options.unwrap().field_manager.as_deref(), Some("helm"));
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_said_with_the_uid_if_there_is_one() {
+        let with = |key: &str, value: Value| {
+            let mut request = question();
+            request[key] = value;
+            review(request)
+        };
+        let mut beta = review(question());
+        beta["apiVersion"] = json!("admission.k8s.io/v1beta1");
+        for (body, uid, message) in [
+            (beta, Some("1"), "the body is admission.k8s.io/v1beta1 AdmissionReview, gapless reads"),
+            (json!({"apiVersion": API_VERSION, "kind": KIND}), None, "request is missing"),
+            (with("uid", json!("")), None, "request.uid is empty"),
+            (
+                with("operation", json!("PATCH")),
+                Some("1"),
+                "the body is no AdmissionReview: unknown variant `PATCH`",
+            ),
+            (with("dryRun", json!("yes")), Some("1"), "the body is no AdmissionReview: invalid type"),
+            (json!([]), None, "the body is no AdmissionReview"),
+        ] {
+            let error = parse(body.to_string().as_bytes()).unwrap_err();
+            let ReviewError::Malformed { uid: found, message: said } = error else { panic!("{error:?}") };
+            assert_eq!(found.as_deref(), uid, "{body}");
+            assert!(said.starts_with(message), "{said}");
+        }
+    }
+}

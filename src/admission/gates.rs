@@ -97,3 +97,103 @@ pub fn skip_object(workload: &Workload) -> Option<Skip> {
     }
     workload.invalid_because().map(|_| Skip::Invalid)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use serde_json::{Value, json};
+
+    use super::super::envelope::parse;
+    use super::*;
+
+    fn request(changes: &Value) -> Request<'static> {
+        let mut request = json!({
+            "uid": "1",
+            "kind": {"group": "apps", "version": "v1", "kind": "Deployment"},
+            "namespace": "shop",
+            "operation": "CREATE",
+            "userInfo": {"username": "jane", "groups": ["system:authenticated", "operators"]},
+        });
+        for (key, value) in changes.as_object().unwrap() {
+            request[key] = value.clone();
+        }
+        let review =
+            json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": request});
+        parse(review.to_string().leak().as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn only_the_creation_and_the_update_of_a_deployment_are_looked_at() {
+        for (changes, expected) in [
+            (json!({}), None),
+            (json!({"operation": "UPDATE"}), None),
+            (json!({"subResource": ""}), None),
+            (json!({"operation": "DELETE"}), Some(Skip::Operation)),
+            (json!({"operation": "CONNECT"}), Some(Skip::Operation)),
+            (json!({"operation": "UPDATE", "subResource": "scale"}), Some(Skip::SubResource)),
+            (json!({"operation": "UPDATE", "subResource": "status"}), Some(Skip::SubResource)),
+            (json!({"kind": {"group": "apps", "version": "v1", "kind": "StatefulSet"}}), Some(Skip::Kind)),
+            (
+                json!({"kind": {"group": "apps", "version": "v1beta1", "kind": "Deployment"}}),
+                Some(Skip::Kind),
+            ),
+            (
+                json!({"kind": {"group": "extensions", "version": "v1", "kind": "Deployment"}}),
+                Some(Skip::Kind),
+            ),
+        ] {
+            assert_eq!(skip_request(&request(&changes)), expected, "{changes}");
+        }
+    }
+
+    #[test]
+    fn exempt_is_who_is_named_and_nobody_else() {
+        let of = |name: &str| BTreeSet::from([name.to_owned()]);
+        let nobody = Exemptions::default();
+        let namespaces = |name: &str| Exemptions { namespaces: of(name), ..Exemptions::default() };
+        let usernames = |name: &str| Exemptions { usernames: of(name), ..Exemptions::default() };
+        let groups = |name: &str| Exemptions { groups: of(name), ..Exemptions::default() };
+        for (exemptions, expected) in [
+            (nobody, None),
+            (namespaces("shop"), Some(Skip::ExemptNamespace)),
+            (namespaces("sho"), None),
+            (namespaces("jane"), None),
+            (usernames("jane"), Some(Skip::ExemptUser)),
+            (usernames("Jane"), None),
+            (usernames("operators"), None),
+            (groups("operators"), Some(Skip::ExemptUser)),
+            (groups("jane"), None),
+        ] {
+            assert_eq!(skip_exempt(&request(&json!({})), &exemptions), expected, "{exemptions:?}");
+        }
+        // Who is nobody is not exempt either.
+        let anonymous = request(&json!({"namespace": null, "userInfo": {}}));
+        assert_eq!(skip_exempt(&anonymous, &usernames("jane")), None);
+    }
+
+    #[test]
+    fn an_object_that_goes_or_belongs_to_a_controller_is_let_be() {
+        let owner =
+            |is_controller: Value| json!([{"kind": "Canary", "name": "web", "controller": is_controller}]);
+        for (metadata, expected) in [
+            (json!({}), None),
+            (json!({"deletionTimestamp": "2026-11-23T00:00:00Z"}), Some(Skip::Deleting)),
+            (json!({"ownerReferences": owner(json!(true))}), Some(Skip::Owned)),
+            (json!({"ownerReferences": owner(json!(false))}), None),
+            (json!({"ownerReferences": owner(Value::Null)}), None),
+        ] {
+            let object = json!({
+                "metadata": metadata,
+                "spec": {"template": {"spec": {"containers": [{"name": "app", "image": "app"}]}}},
+            });
+            assert_eq!(skip_object(&Workload::read(&object).unwrap()), expected, "{object}");
+        }
+    }
+
+    #[test]
+    fn every_reason_has_a_word_of_its_own() {
+        let words: BTreeSet<_> = Skip::ALL.map(Skip::as_str).into();
+        assert_eq!(words.len(), Skip::ALL.len());
+    }
+}

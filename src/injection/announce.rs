@@ -130,3 +130,105 @@ fn handed_over(field: &InjectedField) -> String {
     };
     format!("left the {what} of container {container} to you, without what had been injected into it")
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn app() -> String {
+        "app".to_owned()
+    }
+
+    #[test]
+    fn a_change_is_told_with_what_was_before() {
+        let (key, key_of_template) = ("version".to_owned(), "version".to_owned());
+        let probe = json!({"tcpSocket": {"port": 5000}});
+        let sleep = |seconds: i64| json!({"sleep": {"seconds": seconds}});
+        for (field, from, to, expected) in [
+            // The API server's default counts where nothing is written.
+            (InjectedField::MaxUnavailable, None, Some(json!(0)), "maxUnavailable 25% -> 0"),
+            (InjectedField::MaxUnavailable, Some(json!(1)), Some(json!("10%")), "maxUnavailable 1 -> 10%"),
+            (InjectedField::MaxSurge, None, Some(json!(1)), "maxSurge 25% -> 1"),
+            (InjectedField::MinReadySeconds, None, Some(json!(10)), "minReadySeconds 0 -> 10"),
+            (InjectedField::GracePeriod, None, Some(json!(40)), "grace period 30s -> 40s"),
+            (InjectedField::GracePeriod, Some(json!(40)), None, "grace period 40s -> 30s"),
+            (InjectedField::Label(key), None, Some(json!("v2")), "label version=v2"),
+            (InjectedField::TemplateLabel(key_of_template), Some(json!("v2")), None, "label version removed"),
+            (
+                InjectedField::ReadinessProbe(app()),
+                None,
+                Some(probe.clone()),
+                "added readiness probe tcpSocket 5000 to container app",
+            ),
+            (
+                InjectedField::ReadinessProbe(app()),
+                Some(probe.clone()),
+                Some(json!({"httpGet": {"path": "/ok", "port": "http"}})),
+                "changed readiness probe httpGet /ok on port http of container app",
+            ),
+            (
+                InjectedField::ReadinessProbe(app()),
+                Some(probe),
+                None,
+                "removed readiness probe from container app",
+            ),
+            (
+                InjectedField::PreStop(app()),
+                None,
+                Some(sleep(10)),
+                "added preStop sleep 10s to container app",
+            ),
+            (
+                InjectedField::PreStop(app()),
+                Some(sleep(10)),
+                Some(sleep(20)),
+                "changed preStop sleep 20s of container app",
+            ),
+        ] {
+            let default = defaults::of(&field).unwrap();
+            assert_eq!((default.phrase)(&field, from.as_ref(), to.as_ref()), expected);
+        }
+    }
+
+    #[test]
+    fn what_is_kept_is_told_with_its_value() {
+        for (field, value, expected) in [
+            (InjectedField::MaxUnavailable, json!("25%"), "maxUnavailable 25%"),
+            (InjectedField::MaxSurge, json!(1), "maxSurge 1"),
+            (InjectedField::MinReadySeconds, json!(10), "minReadySeconds 10"),
+            (InjectedField::GracePeriod, json!(40), "grace period 40s"),
+            (InjectedField::Label("version".to_owned()), json!("v1"), "label version=v1"),
+            (
+                InjectedField::ReadinessProbe(app()),
+                json!({"grpc": {"port": 9000}}),
+                "readiness probe grpc 9000 of container app",
+            ),
+            (
+                InjectedField::ReadinessProbe(app()),
+                json!({"exec": {"command": ["true"]}}),
+                "readiness probe exec of container app",
+            ),
+            (
+                InjectedField::PreStop(app()),
+                json!({"sleep": {"seconds": 10}}),
+                "preStop sleep 10s of container app",
+            ),
+            // Somebody made another hook of it.
+            (InjectedField::PreStop(app()), json!({"exec": {}}), "preStop sleep of container app"),
+        ] {
+            let default = defaults::of(&field).unwrap();
+            assert_eq!((default.name)(&field, &value), expected);
+        }
+    }
+
+    #[test]
+    fn a_phrase_is_said_once_and_in_order() {
+        let mut phrases = Phrases::default();
+        for phrase in ["label version=v1", "grace period 30s -> 40s", "label version=v1"] {
+            phrases.add(phrase.to_owned());
+        }
+        assert_eq!(phrases.list, ["label version=v1", "grace period 30s -> 40s"]);
+    }
+}

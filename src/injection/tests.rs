@@ -1,5 +1,5 @@
 //! What the table of owners means for requests. The ways in which clients write
-//! them are tried on a real API server, in `tests/ownership`.
+//! them are tried on a real API server, in `tests/api_server/ownership`.
 
 use jiff::civil::date;
 use serde_json::{Value, json};

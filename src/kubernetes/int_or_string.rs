@@ -121,4 +121,10 @@ mod tests {
             assert_eq!(Amount::parse(rejected), None, "{rejected:?}");
         }
     }
+
+    #[test]
+    fn amounts_are_written_as_the_api_has_them() {
+        assert_eq!(Value::from(Amount::Count(1)), Value::from(1));
+        assert_eq!(Value::from(Amount::Percent(25)), Value::from("25%"));
+    }
 }

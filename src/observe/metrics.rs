@@ -293,3 +293,85 @@ impl ResultLabels {
 fn ids() -> impl Iterator<Item = &'static str> {
     RULES.iter().map(|rule| rule.id).chain(DEFAULTS.iter().map(|default| default.id))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The value of a series.
+    fn value(metrics: &Metrics, series: &str) -> Option<f64> {
+        let text = metrics.encode().unwrap();
+        text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok())
+    }
+
+    fn metrics() -> Metrics {
+        Metrics::new(&Policy::new("production").unwrap())
+    }
+
+    /// Prometheus does not see the increase of a counter that appears with 1.
+    #[test]
+    fn every_series_that_is_looked_at_is_there_from_the_start() {
+        let metrics = metrics();
+        let mut expected = vec!["gapless_panics_total".to_owned()];
+        for webhook in ["mutate", "validate"] {
+            expected.push(format!("gapless_admission_duration_seconds_count{{webhook=\"{webhook}\"}}"));
+            for profile in ["production", "advisory", "development"] {
+                expected.push(error_series(webhook, profile));
+            }
+        }
+        for rule in RULES {
+            for action in Outcome::ALL.map(Outcome::as_str) {
+                expected.push(format!("gapless_findings_total{{rule=\"{}\",action=\"{action}\"}}", rule.id));
+            }
+            expected.push(format!("gapless_waivers_total{{id=\"{}\"}}", rule.id));
+        }
+        for default in DEFAULTS {
+            expected.push(format!("gapless_defaults_applied_total{{default=\"{}\"}}", default.id));
+            expected.push(format!("gapless_waivers_total{{id=\"{}\"}}", default.id));
+        }
+        for skip in Skip::ALL {
+            expected.push(format!("gapless_skips_total{{reason=\"{}\"}}", skip.as_str()));
+        }
+        for result in ["success", "failure"] {
+            expected.push(format!("gapless_certificate_reloads_total{{result=\"{result}\"}}"));
+            expected.push(format!("gapless_config_reloads_total{{result=\"{result}\"}}"));
+        }
+        for series in expected {
+            assert_eq!(value(&metrics, &series), Some(0.0), "{series}");
+        }
+    }
+
+    fn error_series(webhook: &str, profile: &str) -> String {
+        format!(
+            "gapless_admission_requests_total{{webhook=\"{webhook}\",profile=\"{profile}\",operation=\"unknown\",\
+             dry_run=\"unknown\",decision=\"error\"}}"
+        )
+    }
+
+    #[test]
+    fn each_event_counts_once_and_where_it_belongs() {
+        let metrics = metrics();
+        metrics.record_panic();
+        metrics.record_config_reload(true);
+        metrics.record_certificate_reload(false);
+        metrics.set_certificate_not_after("leaf", 1_800_000_000);
+        metrics.record_failure(Phase::Validate, "advisory", Duration::from_millis(3));
+        for (series, expected) in [
+            ("gapless_panics_total", 1.0),
+            ("gapless_config_reloads_total{result=\"success\"}", 1.0),
+            ("gapless_config_reloads_total{result=\"failure\"}", 0.0),
+            ("gapless_certificate_reloads_total{result=\"success\"}", 0.0),
+            ("gapless_certificate_reloads_total{result=\"failure\"}", 1.0),
+            ("gapless_certificate_not_after_timestamp_seconds{role=\"leaf\"}", 1_800_000_000.0),
+            (&error_series("validate", "advisory"), 1.0),
+            (&error_series("mutate", "advisory"), 0.0),
+            (&error_series("validate", "production"), 0.0),
+            ("gapless_admission_duration_seconds_count{webhook=\"validate\"}", 1.0),
+            ("gapless_admission_duration_seconds_bucket{le=\"0.0025\",webhook=\"validate\"}", 0.0),
+            ("gapless_admission_duration_seconds_bucket{le=\"0.005\",webhook=\"validate\"}", 1.0),
+            ("gapless_admission_duration_seconds_count{webhook=\"mutate\"}", 0.0),
+        ] {
+            assert_eq!(value(&metrics, series), Some(expected), "{series}\n{}", metrics.encode().unwrap());
+        }
+    }
+}

@@ -150,6 +150,19 @@ impl Output {
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("not JSON ({error}):\n{self}"))
     }
+
+    /// Whether the validating webhook of this profile denied the request.
+    pub fn is_denied_by(&self, profile: &str) -> bool {
+        let webhook = format!("admission webhook \"{profile}.validate.gapless.dev\" denied the request");
+        !self.status.success() && self.stderr.contains(&webhook)
+    }
+
+    /// That it did so, because of this rule.
+    #[track_caller]
+    pub fn assert_denied(&self, profile: &str, rule: &str) {
+        assert!(self.is_denied_by(profile), "{self}");
+        assert!(self.stderr.contains(&format!("({rule})")), "{self}");
+    }
 }
 
 impl fmt::Display for Output {

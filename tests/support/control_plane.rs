@@ -343,11 +343,18 @@ impl Cluster {
     /// Every request that the API server has answered so far, oldest first: events
     /// of `audit.k8s.io/v1` at level Metadata.
     pub fn audit_log(&self) -> Vec<Value> {
+        self.audit_log_with("")
+    }
+
+    /// The events in whose line this text is: to read all others takes seconds, once there
+    /// are many.
+    pub(super) fn audit_log_with(&self, text: &str) -> Vec<Value> {
         let log = fs::read_to_string(self.file("audit.log")).expect("there is an audit log");
         // A last line without its end is still being written.
         let complete = log.rfind('\n').map_or("", |end| &log[..end]);
         complete
             .lines()
+            .filter(|line| line.contains(text))
             .map(|line| serde_json::from_str(line).expect("each line of the audit log is JSON"))
             .collect()
     }
@@ -378,9 +385,4 @@ fn namespace_name(test: &str, number: usize) -> String {
 
 fn keep() -> bool {
     std::env::var_os("GAPLESS_TEST_KEEP").is_some()
-}
-
-/// The path of a file in this repository.
-pub fn repository_file(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }

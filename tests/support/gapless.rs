@@ -11,8 +11,12 @@ use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::control_plane::{Cluster, repository_file};
+use serde_json::{Value, json};
+
+use super::control_plane::Cluster;
+use super::deployment::{deployment, deployment_with};
 use super::eventually;
+use super::fixtures::repository_file;
 use super::process::{Tied, signal, tied};
 
 /// It is ready within a tenth of a second; a busy machine gets more.
@@ -21,30 +25,8 @@ const START_LIMIT: Duration = Duration::from_secs(30);
 /// The namespace that the chart is installed into.
 pub const RELEASE_NAMESPACE: &str = "gapless-system";
 
-/// A Deployment that every rule likes, and that everything can be injected into.
-const PROBE: &str = r#"{
-  "apiVersion": "apps/v1",
-  "kind": "Deployment",
-  "metadata": {"name": "probe"},
-  "spec": {
-    "replicas": 2,
-    "selector": {"matchLabels": {"app": "probe"}},
-    "template": {
-      "metadata": {"labels": {"app": "probe"}},
-      "spec": {"containers": [
-        {"name": "app", "image": "registry.example/app:1.2.3", "ports": [{"containerPort": 8080}]}
-      ]}
-    }
-  }
-}"#;
-
-/// The control plane, a running gapless and its release, for tests that share them.
-pub struct Installed {
-    /// Where the chart is installed.
-    pub cluster: &'static Cluster,
-    /// What its webhooks call.
-    pub gapless: Gapless,
-}
+/// The name of both webhook configurations there.
+pub const CONFIGURATIONS: &str = "gapless.gapless-system";
 
 /// A running `gapless serve`. It ends when it is dropped, at the latest with this process.
 pub struct Gapless {
@@ -111,6 +93,15 @@ impl Gapless {
         let ops = line("ops");
         let ca = if has_certificate { None } else { Some(PathBuf::from(line("ca"))) };
         Gapless { process, webhooks, ops, ca }
+    }
+
+    /// Waits until it is.
+    #[track_caller]
+    pub fn is_ready(&self) {
+        eventually("readiness", || match self.ops_get("/readyz") {
+            (200, _) => Ok(()),
+            (_, why) => Err(format!("{why}\n{}", self.log())),
+        });
     }
 
     /// What it has logged so far.
@@ -203,7 +194,7 @@ pub fn uninstall(cluster: &Cluster) {
     cluster.helm(["uninstall", "gapless", "--namespace", RELEASE_NAMESPACE]).ok();
     eventually("the end of the webhooks", || {
         let bad = try_create(cluster, &without_history());
-        let good = try_create(cluster, PROBE);
+        let good = try_create(cluster, &sound());
         if bad.status.success() && !good.stdout.contains("gapless.dev/injected") {
             Ok(())
         } else {
@@ -237,19 +228,24 @@ pub fn wait_for_webhooks(cluster: &Cluster) {
         if bad.stderr.contains("production.validate.gapless.dev") { Ok(()) } else { Err(bad.to_string()) }
     });
     eventually("the mutating webhook", || {
-        let good = try_create(cluster, PROBE);
+        let good = try_create(cluster, &sound());
         if good.stdout.contains("gapless.dev/injected") { Ok(()) } else { Err(good.to_string()) }
     });
 }
 
-/// The probe with something that the production profile denies.
-fn without_history() -> String {
-    PROBE.replace(r#""replicas": 2"#, r#""replicas": 2, "revisionHistoryLimit": 0"#)
+/// What the production profile completes.
+fn sound() -> Value {
+    deployment("probe")
+}
+
+/// What the production profile denies.
+fn without_history() -> Value {
+    deployment_with("probe", &json!({"revisionHistoryLimit": 0}))
 }
 
 /// A dry run in a namespace with the production profile, whatever the default is.
 #[track_caller]
-fn try_create(cluster: &Cluster, manifest: &str) -> super::client::Output {
+fn try_create(cluster: &Cluster, manifest: &Value) -> super::client::Output {
     const NAMESPACE: &str = r#"{
       "apiVersion": "v1",
       "kind": "Namespace",
@@ -259,6 +255,6 @@ fn try_create(cluster: &Cluster, manifest: &str) -> super::client::Output {
     cluster
         .kubectl(["create", "--namespace", "gapless-probe", "--dry-run=server"])
         .args(["-o", "json", "-f", "-"])
-        .stdin(manifest)
+        .stdin(manifest.to_string())
         .run()
 }

@@ -8,7 +8,8 @@ use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use super::bench::{Bench, Unavailable, target_directory};
-use super::control_plane::{Cluster, repository_file};
+use super::control_plane::Cluster;
+use super::fixtures::repository_file;
 use super::gapless::{lines_of, next_value};
 use super::notice;
 use super::process::{Tied, tied};

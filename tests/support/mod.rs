@@ -17,34 +17,42 @@
 //! `GAPLESS_TEST_HELM`, another Helm, such as one of version 3, is used in place of the
 //! bench's own.
 
-#![allow(dead_code, reason = "each test file compiles this module for itself and uses a part of it")]
 #![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a helper of tests fails the test by panicking"
+    dead_code,
+    unused_imports,
+    reason = "each test program compiles this module for itself and uses a part of it"
 )]
 
+pub mod audit;
 pub mod bench;
 pub mod client;
 pub mod control_plane;
+pub mod deployment;
+pub mod fixtures;
 pub mod gapless;
 pub mod lab;
+pub mod load;
 pub mod namespace;
+pub mod page;
 pub mod process;
+pub mod program;
+pub mod ran;
+pub mod service;
+pub mod simulated;
 
 use std::io::Write;
-use std::sync::{LazyLock, OnceLock};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use bench::{Bench, Unavailable};
 pub use control_plane::Cluster;
-pub use gapless::{Gapless, Installed};
+pub use gapless::Gapless;
 pub use lab::Lab;
 
-/// The control plane of this test binary, booted when it is first asked for.
+/// The control plane that the tests of this program share, booted when it is first asked
+/// for. Another test may have installed gapless in it: namespaces with the label
+/// `gapless.dev/profile=off` notice nothing of that.
 /// `None`: Go is missing, and the test is to return early.
 pub fn cluster() -> Option<&'static Cluster> {
     static CLUSTER: OnceLock<Result<Cluster, Unavailable>> = OnceLock::new();
@@ -55,27 +63,12 @@ pub fn cluster() -> Option<&'static Cluster> {
     cluster.as_ref().map_err(skip).ok()
 }
 
-/// A control plane of one's own, whose API server gets further arguments. `None` as
-/// for [`cluster`].
-pub fn cluster_with(apiserver_arguments: &[String]) -> Option<Cluster> {
+/// A control plane of one's own, which ends when it is dropped. Its API server gets
+/// these further arguments. `None` as for [`cluster`].
+pub fn own_cluster(apiserver_arguments: &[String]) -> Option<Cluster> {
     let cluster = Bench::build()
         .and_then(|bench| Cluster::boot(bench, apiserver_arguments).map_err(Unavailable::Failed));
     cluster.map_err(|why| skip(&why)).ok()
-}
-
-/// The control plane of this test binary with a running gapless and its chart
-/// installed, with the chart's own defaults. `None` as for [`cluster`].
-pub fn installed() -> Option<&'static Installed> {
-    // A LazyLock runs this once, also if it panics: the first test says why.
-    static INSTALLED: LazyLock<Option<Installed>> = LazyLock::new(|| {
-        let cluster = cluster()?;
-        let gapless = Gapless::start(cluster, [""; 0]);
-        gapless::install(cluster, &gapless, "");
-        Some(Installed { cluster, gapless })
-    });
-    // Asked here too, so that each skipped test says that it is.
-    cluster()?;
-    INSTALLED.as_ref()
 }
 
 /// A whole node, brought up for this call. `None`: the machine lacks something for
@@ -83,6 +76,14 @@ pub fn installed() -> Option<&'static Installed> {
 #[track_caller]
 pub fn lab() -> Option<Lab> {
     Bench::build().and_then(Lab::up).map_err(|why| skip(&why)).ok()
+}
+
+/// Lets one test after another run that measures, or keeps the whole machine busy by
+/// itself. The harness takes tests in the order of their names, so that of a module of
+/// such tests one runs and the next one waits, in the place of another test.
+pub fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Notes that the test is skipped, or panics if that must not be.

@@ -115,7 +115,7 @@ impl<'a> Namespace<'a> {
 
     /// The part of the API server's audit log about this namespace.
     pub fn audit_log(&self) -> Vec<Value> {
-        let mut log = self.cluster.audit_log();
+        let mut log = self.cluster.audit_log_with(&self.name);
         log.retain(|event| event["objectRef"]["namespace"] == *self.name);
         log
     }

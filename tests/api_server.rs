@@ -1,0 +1,34 @@
+//! gapless on a real API server, with kubectl and Helm. All tests share one control
+//! plane, each in namespaces of its own, and one gapless that is installed in it
+//! (`installed`). Where a test has a control plane of its own, it says why.
+
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, in its helper functions too"
+)]
+
+mod support;
+
+mod api_server {
+    mod agreement;
+    mod audit;
+    mod audit_installed;
+    mod bench;
+    mod certificates;
+    mod chart;
+    mod client_ca;
+    mod fix;
+    mod gitops;
+    mod helm;
+    mod installed;
+    mod lifecycle;
+    mod monitoring;
+    mod ownership;
+    mod ping;
+    mod profiles;
+    mod scenarios;
+    mod simulation;
+}

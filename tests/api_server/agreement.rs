@@ -1,0 +1,196 @@
+//! One judgement, whichever way an object comes: from a file by `gapless check`,
+//! from the API server's review, and from kubectl on a real API server.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+use gapless::rules::RULES;
+use serde_json::{Value, json};
+
+use super::installed::installed;
+use crate::support;
+use crate::support::deployment::deployment_with;
+use crate::support::fixtures::scenarios;
+use crate::support::namespace::Namespace;
+use crate::support::page::{Page, yaml};
+use crate::support::simulated::ApiServer;
+
+/// Rules, and what came of what they found.
+type Findings = BTreeSet<(String, String)>;
+
+/// The Deployments of all pages and scenarios, by a name that says where each
+/// is from.
+fn fixtures() -> BTreeMap<String, Value> {
+    let mut fixtures = BTreeMap::new();
+    for rule in RULES {
+        let page = Page::parse(rule.id, rule.page);
+        for heading in ["Fails", "Passes"] {
+            for (number, block) in page.section(heading).blocks.iter().enumerate() {
+                fixtures.insert(format!("{}-{}-{number}", rule.id, heading.to_lowercase()), block.clone());
+            }
+        }
+    }
+    for (file, text) in scenarios() {
+        let name = file.trim_end_matches(".yaml");
+        for (number, document) in text.split("\n---\n").enumerate() {
+            fixtures.insert(format!("scenario-{name}-{number}"), yaml(name, document));
+        }
+    }
+    fixtures.retain(|_, object| object["kind"] == "Deployment");
+    for (name, object) in &mut fixtures {
+        object["metadata"]["name"] = json!(name);
+    }
+    fixtures
+}
+
+/// What `gapless check` finds.
+fn by_check(object: &Value) -> Findings {
+    let mut check = Command::new(env!("CARGO_BIN_EXE_gapless"))
+        .args(["check", "-f", "json", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    check.stdin.take().unwrap().write_all(object.to_string().as_bytes()).unwrap();
+    let report: Value = serde_json::from_slice(&check.wait_with_output().unwrap().stdout).unwrap();
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let findings = report["findings"].as_array().unwrap().iter();
+    findings.map(|it| (text(&it["rule"]), text(&it["outcome"]))).collect()
+}
+
+/// What the webhook finds in the review of a new object.
+fn by_review(object: &Value) -> Findings {
+    let mut applied = object.clone();
+    // What kubectl apply leaves to tell what was written.
+    let manifest = object.to_string();
+    let key = "kubectl.kubernetes.io/last-applied-configuration";
+    match &mut applied["metadata"]["annotations"] {
+        Value::Object(annotations) => drop(annotations.insert(key.to_owned(), json!(manifest))),
+        annotations => *annotations = json!({ key: manifest }),
+    }
+    let findings = ApiServer::new("production").create(&applied).findings;
+    findings.into_iter().map(|(rule, outcome)| (rule.to_owned(), outcome.as_str().to_owned())).collect()
+}
+
+/// What kubectl shows, in a denial or as warnings, and what only the audit log
+/// tells.
+fn by_kubectl(namespace: &Namespace, object: &Value) -> Findings {
+    let arguments = ["apply", "--server-side", "--dry-run=server", "-f", "-"];
+    let output = namespace.kubectl(arguments).stdin(object.to_string()).run();
+    let name = object["metadata"]["name"].as_str().unwrap();
+    let log = support::eventually("the audit log", || {
+        let log = namespace.audit_log();
+        let about =
+            |event: &&Value| event["objectRef"]["name"] == name && event["stage"] == "ResponseComplete";
+        log.iter().find(about).cloned().ok_or_else(|| format!("{} events, none about {name}", log.len()))
+    });
+    let annotation =
+        |key: &str| log["annotations"][format!("production.validate.gapless.dev/{key}")].as_str();
+    assert_eq!(annotation("profile"), Some("production"), "{name} was not judged: {log:#}");
+    let findings: Findings = annotation("findings")
+        .unwrap_or_default()
+        .split("; ")
+        .filter_map(|finding| {
+            let mut words = finding.split(' ');
+            let outcome = words.next().filter(|word| !word.is_empty())?;
+            Some((words.next()?.to_owned(), outcome.to_owned()))
+        })
+        .collect();
+    let is_denied = findings.iter().any(|(_, outcome)| outcome == "deny");
+    assert_eq!(output.is_denied_by("production"), is_denied, "{output}");
+    assert_eq!(output.status.success(), !is_denied, "{output}");
+    for (rule, outcome) in &findings {
+        let is_shown = output.stderr.lines().any(|line| line.ends_with(&format!("({rule})")));
+        assert_eq!(is_shown, outcome != "audit", "{rule}: {output}");
+    }
+    findings
+}
+
+#[test]
+fn all_ways_agree_and_every_rule_is_seen_to_fire_and_not_to_fire() {
+    let Some(installed) = installed() else { return };
+    let namespace = installed.cluster.namespace();
+    let mut fired = BTreeSet::new();
+    for (name, object) in fixtures() {
+        let by_check = by_check(&object);
+        assert_eq!(by_check, by_review(&object), "check and review of {name}");
+        assert_eq!(by_check, by_kubectl(&namespace, &object), "check and kubectl of {name}");
+        for rule in RULES.iter().map(|rule| rule.id) {
+            let fires = by_check.iter().any(|(found, _)| found == rule);
+            if name.starts_with(&format!("{rule}-fails")) {
+                assert!(fires, "{rule} is silent about {name}");
+                fired.insert(rule);
+            } else if name.starts_with(&format!("{rule}-passes")) {
+                assert!(!fires, "{rule} speaks up about {name}");
+            }
+        }
+    }
+    assert_eq!(fired.len(), RULES.len());
+}
+
+/// The API server takes percentages of any length.
+#[test]
+fn a_surge_of_any_size_is_judged() {
+    let Some(installed) = installed() else { return };
+    let namespace = installed.cluster.namespace();
+    for (number, surge) in ["4294967296%", "99999999999999999999%"].into_iter().enumerate() {
+        let name = format!("huge-{number}");
+        let strategy = json!({"rollingUpdate": {"maxSurge": surge, "maxUnavailable": 0}});
+        let object = deployment_with(&name, &json!({"replicas": 1, "strategy": strategy}));
+        let expected = Findings::from([("single-replica".to_owned(), "warn".to_owned())]);
+        assert_eq!(by_check(&object), expected, "{surge}");
+        assert_eq!(by_review(&object), expected, "{surge}");
+        assert_eq!(by_kubectl(&namespace, &object), expected, "{surge}");
+    }
+}
+
+/// The API server lets control characters through in images and annotations. None of
+/// them reaches a terminal or a log.
+#[test]
+fn what_an_object_says_is_printed_without_control_characters() {
+    let Some(installed) = installed() else { return };
+    let object = json!({
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {
+            "name": "sign",
+            "annotations": {
+                "gapless.dev/waive.single-replica": "fine\u{9b}2J\u{7}",
+                "gapless.dev/readiness-path": "/ok\u{7f}\u{1b}]0;owned\u{7}",
+            },
+        },
+        "spec": {
+            "replicas": 1,
+            "selector": {"matchLabels": {"app": "sign"}},
+            "template": {
+                "metadata": {"labels": {"app": "sign"}},
+                "spec": {"containers": [{
+                    "name": "sign",
+                    "image": "registry.example/a\u{1b}[31m\u{9b}2J\u{7f}\0b",
+                    "ports": [{"containerPort": 8080}],
+                }]},
+            },
+        },
+    });
+    let is_control = |character: char| character.is_control() && character != '\n';
+    // In the denial, and as a warning.
+    for (profile, is_denied) in [("production", true), ("advisory", false)] {
+        let namespace = installed.cluster.namespace_labelled(&[("gapless.dev/profile", profile)]);
+        let create = namespace.kubectl(["create", "--dry-run=server", "-f", "-"]);
+        let output = create.stdin(object.to_string()).run();
+        assert_eq!(output.status.success(), !is_denied, "{output}");
+        let image = "image registry.example/a\u{fffd}[31m\u{fffd}2J\u{fffd}\u{fffd}b ";
+        assert!(output.stderr.contains(image), "{output}");
+        assert!(!output.stderr.contains(is_control), "{:?}", output.stderr);
+
+        let waived = support::eventually("the audit log", || {
+            let log = namespace.audit_log();
+            let annotation = format!("{profile}.validate.gapless.dev/waived");
+            let mut waived = log.iter().map(|event| &event["annotations"][&annotation]);
+            waived.find_map(|it| Some(it.as_str()?.to_owned())).ok_or_else(|| format!("{log:#?}"))
+        });
+        assert_eq!(waived, "single-replica: fine\u{fffd}2J\u{fffd}");
+    }
+    assert!(!installed.gapless.log().contains(is_control), "{:?}", installed.gapless.log());
+}

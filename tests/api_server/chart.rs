@@ -1,0 +1,15 @@
+//! The Helm chart: what it renders, what it refuses, and whom the API server asks
+//! once it is installed.
+
+mod config;
+mod reach;
+pub mod rendered;
+mod values;
+
+use crate::support::client::Invocation;
+use crate::support::fixtures::repository_file;
+
+/// Helm with this chart and these values, which are YAML.
+fn with_chart<'c>(helm: Invocation<'c>, values: &str) -> Invocation<'c> {
+    helm.args([repository_file("charts/gapless")]).args(["--values", "-"]).stdin(values)
+}

@@ -1,0 +1,31 @@
+//! What needs nothing but the crate and the program: files, command lines, HTTP and
+//! TLS, reviews by the thousand.
+
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, in its helper functions too"
+)]
+
+mod support;
+
+mod offline {
+    mod audit;
+    mod certs;
+    mod check;
+    mod fix;
+    mod house;
+    mod injection;
+    mod load;
+    mod pages;
+    mod properties;
+    mod readme;
+    mod recorded;
+    mod reload;
+    mod rules;
+    mod schema;
+    mod server;
+    mod walk;
+}

@@ -1,0 +1,250 @@
+//! The pages of the rules and defaults, executed: what a page shows is what
+//! gapless does.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use gapless::admission::{self, Assessment, Outcome};
+use gapless::defaults::{DEFAULTS, DefaultRule};
+use gapless::finding::Action;
+use gapless::ownership::record::ANNOTATION;
+use gapless::policy::Profile;
+use gapless::rules::{RULES, Rule};
+use gapless::waiver;
+use jiff::civil::Date;
+use serde_json::{Value, json};
+
+use crate::support::fixtures::repository_file;
+use crate::support::page::Page;
+
+const TODAY: Date = jiff::civil::date(2026, 11, 23);
+
+const RULE_SECTIONS: [&str; 8] = [
+    "What it checks",
+    "Why it matters",
+    "What Kubernetes does",
+    "Fails",
+    "Passes",
+    "How to fix",
+    "When to waive",
+    "Settings",
+];
+
+const DEFAULT_SECTIONS: [&str; 8] = [
+    "What it injects",
+    "Why it matters",
+    "What Kubernetes does",
+    "When it injects nothing",
+    "Before",
+    "After",
+    "How to turn it off",
+    "Settings",
+];
+
+/// What gapless makes of a new object in production.
+fn assess(object: &Value) -> Assessment {
+    let assessment = admission::assess(object, &Profile::production(), TODAY).expect("a valid object");
+    assert_eq!(assessment.skip, None, "{object}");
+    assert!(assessment.problems.is_empty(), "{object}");
+    assessment
+}
+
+/// The rules that find something in a new object, and what comes of it.
+fn outcomes(object: &Value) -> Vec<(&'static str, Outcome)> {
+    assess(object).judged.iter().map(|it| (it.finding.rule, it.outcome)).collect()
+}
+
+/// The object with one annotation more.
+fn annotated(object: &Value, key: &str, value: &Value) -> Value {
+    let mut object = object.clone();
+    match &mut object["metadata"]["annotations"] {
+        Value::Object(annotations) => drop(annotations.insert(key.to_owned(), value.clone())),
+        annotations => *annotations = json!({ key: value }),
+    }
+    object
+}
+
+/// The waiver that a page shows: key and reason.
+fn shown_waiver(page: &Page, heading: &str, id: &str) -> (String, Value) {
+    let waiver = page.block(heading).as_object().expect("one annotation");
+    let [(key, reason)] = waiver.iter().collect::<Vec<_>>()[..] else { panic!("{id}: {waiver:?}") };
+    assert_eq!(*key, format!("{}{id}", waiver::PREFIX));
+    (key.clone(), reason.clone())
+}
+
+/// Id, page and sections of each rule and default.
+fn all_pages() -> impl Iterator<Item = (&'static str, &'static str, &'static [&'static str])> {
+    let rules = RULES.iter().map(|rule| (rule.id, rule.page, &RULE_SECTIONS[..]));
+    let defaults = DEFAULTS.iter().map(|default| (default.id, default.page, &DEFAULT_SECTIONS[..]));
+    rules.chain(defaults)
+}
+
+#[test]
+fn ids_are_unique_and_in_kebab_case() {
+    let mut seen = BTreeSet::new();
+    for (id, ..) in all_pages() {
+        assert!(seen.insert(id), "{id} twice");
+        let is_word = |word: &str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_lowercase());
+        assert!(id.split('-').all(is_word), "{id}");
+    }
+}
+
+#[test]
+fn each_id_has_its_page_and_each_page_its_id() {
+    let files = |directory: &str| -> BTreeSet<String> {
+        let directory = repository_file(directory);
+        let entries = fs::read_dir(directory).expect("a directory of the sources");
+        let names = entries.map(|entry| entry.expect("an entry").file_name().into_string().expect("UTF-8"));
+        names.filter(|name| name.ends_with(".md")).collect()
+    };
+    let file = |id: &str| format!("{}.md", id.replace('-', "_"));
+    assert_eq!(files("src/rules"), RULES.iter().map(|rule| file(rule.id)).collect());
+    assert_eq!(files("src/defaults"), DEFAULTS.iter().map(|default| file(default.id)).collect());
+}
+
+#[test]
+fn summaries_fit_on_a_line() {
+    let rules = RULES.iter().map(|rule| (rule.id, rule.summary));
+    for (id, summary) in rules.chain(DEFAULTS.iter().map(|default| (default.id, default.summary))) {
+        let length = summary.chars().count();
+        assert!((1..=80).contains(&length), "{id}: {length} characters");
+        assert!(!summary.ends_with('.') && !summary.contains('\n'), "{id}: {summary}");
+    }
+}
+
+#[test]
+fn pages_are_complete_and_in_order() {
+    for (id, text, sections) in all_pages() {
+        let page = Page::parse(id, text);
+        assert_eq!(page.title, id);
+        let headings: Vec<_> = page.sections.iter().map(|section| section.heading).collect();
+        assert_eq!(headings, sections, "{id}");
+        let summary = page.summary.trim();
+        assert!(!summary.is_empty() && !summary.contains("\n\n"), "{id}: the summary is one paragraph");
+        for section in &page.sections {
+            let is_empty = section.text.trim().is_empty() && section.blocks.is_empty();
+            assert!(!is_empty, "{id}: nothing in {:?}", section.heading);
+        }
+    }
+}
+
+#[test]
+fn pages_fit_into_a_terminal() {
+    for (id, text, _) in all_pages() {
+        for line in text.lines() {
+            assert!(line.chars().count() <= 100 && line.trim_end() == line, "{id}: {line:?}");
+        }
+        let lines = text.lines().count();
+        assert!((40..=90).contains(&lines), "{id}: {lines} lines");
+    }
+}
+
+#[test]
+fn satisfied_rules_exist() {
+    for DefaultRule { id, satisfies, .. } in DEFAULTS {
+        for satisfied in *satisfies {
+            assert!(RULES.iter().any(|rule| rule.id == *satisfied), "{id} satisfies {satisfied}");
+        }
+    }
+}
+
+#[test]
+fn what_fails_fails_by_this_rule_alone() {
+    for Rule { id, page, production, .. } in RULES {
+        let page = Page::parse(id, page);
+        let blocks = &page.section("Fails").blocks;
+        assert!(!blocks.is_empty(), "{id}");
+        for block in blocks {
+            let outcomes = outcomes(block);
+            let rules: BTreeSet<_> = outcomes.iter().map(|(rule, _)| *rule).collect();
+            assert_eq!(rules, BTreeSet::from([*id]), "{block}");
+            let expected = match production {
+                Action::Deny => Outcome::Deny,
+                Action::Warn => Outcome::Warn,
+                Action::Audit => Outcome::Audit,
+                Action::Off => panic!("{id} is off in production"),
+            };
+            assert!(outcomes.iter().all(|(_, outcome)| *outcome == expected), "{id}: {outcomes:?}");
+        }
+    }
+}
+
+#[test]
+fn what_passes_is_silent() {
+    for Rule { id, page, .. } in RULES {
+        let page = Page::parse(id, page);
+        let blocks = &page.section("Passes").blocks;
+        assert!(!blocks.is_empty(), "{id}");
+        for block in blocks {
+            assert_eq!(outcomes(block), [], "{id}: {block}");
+        }
+    }
+}
+
+#[test]
+fn the_waiver_that_a_rules_page_shows_silences_it() {
+    for Rule { id, page, .. } in RULES {
+        let page = Page::parse(id, page);
+        let (key, reason) = shown_waiver(&page, "When to waive", id);
+        for block in &page.section("Fails").blocks {
+            let outcomes = outcomes(&annotated(block, &key, &reason));
+            assert!(!outcomes.is_empty(), "{id}");
+            assert!(outcomes.iter().all(|outcome| *outcome == (id, Outcome::Waived)), "{id}: {outcomes:?}");
+        }
+    }
+}
+
+#[test]
+fn pages_name_the_settings_that_matter() {
+    for Rule { id, page, production, development, .. } in RULES {
+        let page = Page::parse(id, page);
+        let actions = format!(
+            "`profiles.<name>.rules.{id}`: {production:?} in `production`, {development:?} in `development`."
+        );
+        let text = &page.section("Settings").text;
+        assert!(text.contains(&actions), "{id}: {text}");
+        let satisfying = gapless::defaults::satisfying(id).map(|default| default.id).next();
+        assert_eq!(satisfying.is_some(), text.contains("silences this rule"), "{id}: {satisfying:?}");
+    }
+    for DefaultRule { id, page, .. } in DEFAULTS {
+        let page = Page::parse(id, page);
+        let text = &page.section("Settings").text;
+        assert!(text.contains(&format!("`profiles.<name>.defaults.{id}`: `enabled`")), "{id}: {text}");
+    }
+}
+
+#[test]
+fn a_default_makes_of_before_what_after_shows() {
+    for DefaultRule { id, page, .. } in DEFAULTS {
+        let page = Page::parse(id, page);
+        let (before, after) = (page.block("Before"), page.block("After"));
+        let assessment = assess(before);
+        assert_eq!(readable_record(&assessment.injection.object), readable_record(after), "{id}");
+        let acted: Vec<_> = assessment.injection.announcements.iter().map(|(default, _)| *default).collect();
+        assert_eq!(acted, [*id]);
+        assert_eq!(assessment.judged, [], "{id}");
+
+        // A second time there is nothing to do, and it is still gapless' own.
+        let again = assess(&assessment.injection.object).injection;
+        assert_eq!(again.object, assessment.injection.object, "{id}");
+        assert_eq!(again.operations, [], "{id}");
+    }
+}
+
+/// The object with its record as JSON, since a page breaks it into lines.
+fn readable_record(object: &Value) -> Value {
+    let record = object["metadata"]["annotations"][ANNOTATION].as_str().expect("a record");
+    annotated(object, ANNOTATION, &serde_json::from_str(record).expect("JSON"))
+}
+
+#[test]
+fn the_waiver_that_a_defaults_page_shows_turns_it_off() {
+    for DefaultRule { id, page, .. } in DEFAULTS {
+        let page = Page::parse(id, page);
+        let (key, reason) = shown_waiver(&page, "How to turn it off", id);
+        let waived = annotated(page.block("Before"), &key, &reason);
+        let injection = assess(&waived).injection;
+        let acted: Vec<_> = injection.announcements.iter().map(|(default, _)| *default).collect();
+        assert!(!acted.contains(id), "{id}: {acted:?}");
+    }
+}
