@@ -1,6 +1,6 @@
 //! What a review costs: time and allocations (divan), and times as multiples of what
-//! it takes to read the same bytes with serde_json, measured in turns in one run, so
-//! that a busy machine slows both down. See README.md.
+//! it takes to read the same bytes with serde_json, in time of the processor, measured
+//! in turns in one run, so that a busy machine slows both down. See README.md.
 
 #![allow(
     clippy::expect_used,
@@ -15,12 +15,13 @@ mod reviews;
 
 use std::hint::black_box;
 use std::sync::LazyLock;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use divan::counter::BytesCount;
 use divan::{AllocProfiler, Bencher};
 use gapless::admission::{Phase, review};
 use gapless::policy::{Exemptions, Policy, Profile};
+use rustix::time::{ClockId, clock_gettime};
 use serde_json::{Value, json};
 
 use reviews::{Case, cases, create, deployment, policy, stored, terms, update, with_image};
@@ -64,14 +65,20 @@ fn validate(bencher: Bencher, name: &str) {
     bencher.counter(BytesCount::of_slice(body)).bench(|| answer(&POLICY, Phase::Validate, black_box(body)));
 }
 
-/// How long each of these takes, in turns: the medians.
-fn in_turns<const N: usize>(rounds: usize, work: [&dyn Fn(); N]) -> [Duration; N] {
+/// The time that this thread has had of a processor, whatever else the machine does.
+fn now() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec.unsigned_abs() as u32)
+}
+
+/// How long each of these takes, in turns: the medians. Each is repeated in its turn.
+fn in_turns<const N: usize>(rounds: usize, work: [(u32, &dyn Fn()); N]) -> [Duration; N] {
     let mut times = [const { Vec::new() }; N];
     for _ in 0..rounds {
-        for (work, times) in work.iter().zip(&mut times) {
-            let start = Instant::now();
-            work();
-            times.push(start.elapsed());
+        for ((repeats, work), times) in work.iter().zip(&mut times) {
+            let start = now();
+            (0..*repeats).for_each(|_| work());
+            times.push((now() - start) / *repeats);
         }
     }
     times.map(|mut times| {
@@ -96,7 +103,8 @@ fn print_ratios(is_test: bool) {
         let read = || drop(black_box(serde_json::from_slice::<Value>(black_box(body))));
         let mutate = || drop(black_box(answer(&POLICY, Phase::Mutate, black_box(body))));
         let validate = || drop(black_box(answer(&POLICY, Phase::Validate, black_box(body))));
-        let [read, mutate, validate] = in_turns(rounds(body, is_test), [&read, &mutate, &validate]);
+        let [read, mutate, validate] =
+            in_turns(rounds(body, is_test), [(1, &read), (1, &mutate), (1, &validate)]);
         let (bytes, mutate, validate) = (body.len(), ratio(mutate, read), ratio(validate, read));
         println!("| {operation}, {name} | {bytes} | {read:.1?} | {mutate:.2} x | {validate:.2} x |");
     }
@@ -105,14 +113,15 @@ fn print_ratios(is_test: bool) {
 /// One thing of which there may be more and more.
 struct Growth {
     of: &'static str,
-    sizes: &'static [usize],
+    /// Each a multiple of the one before.
+    sizes: [usize; 4],
     case: fn(usize) -> (Policy, Vec<u8>),
 }
 
 const GROWTH: [Growth; 5] = [
     Growth {
         of: "containers with a record, a new image each",
-        sizes: &[1, 10, 100, 1_000, 8_000],
+        sizes: [10, 100, 1_000, 8_000],
         case: |containers| {
             let old_object = stored(&POLICY, &deployment(containers, 0, "v1"));
             (policy(), update(&old_object, &with_image(&old_object, "registry.example/team/app:v2")))
@@ -120,7 +129,7 @@ const GROWTH: [Growth; 5] = [
     },
     Growth {
         of: "containers with a record, a PUT of the bare manifest",
-        sizes: &[1, 10, 100, 1_000, 8_000],
+        sizes: [10, 100, 1_000, 8_000],
         case: |containers| {
             let bare = deployment(containers, 0, "v1");
             (policy(), update(&stored(&POLICY, &bare), &bare))
@@ -128,7 +137,7 @@ const GROWTH: [Growth; 5] = [
     },
     Growth {
         of: "containers with two findings each, new in an update",
-        sizes: &[1, 10, 100, 1_000, 8_000],
+        sizes: [10, 100, 1_000, 8_000],
         case: |containers| {
             let bare = deployment(containers, 0, "v1");
             (policy(), update(&bare, &with_image(&bare, "registry.example/team/app:latest")))
@@ -136,7 +145,7 @@ const GROWTH: [Growth; 5] = [
     },
     Growth {
         of: "waivers, each second one of nothing",
-        sizes: &[10, 100, 1_000],
+        sizes: [1, 10, 100, 1_000],
         case: |waivers| {
             let mut object = deployment(1, 0, "v1");
             for number in 0..waivers {
@@ -151,7 +160,7 @@ const GROWTH: [Growth; 5] = [
     },
     Growth {
         of: "profiles",
-        sizes: &[10, 100, 1_000],
+        sizes: [1, 10, 100, 1_000],
         case: |profiles| {
             let named = |number: usize| {
                 let mut profile = Profile::production();
@@ -172,18 +181,26 @@ fn print_growth(is_test: bool) {
         "\n| of | how many | mutate + validate | against the line before, per item |\n| --- | --- | --- | --- |"
     );
     for Growth { of, sizes, case } in GROWTH {
-        let mut before: Option<(usize, Duration)> = None;
-        for &size in sizes.iter().take(if is_test { 2 } else { sizes.len() }) {
-            let (policy, body) = case(size);
-            let both = || {
-                black_box(answer(&policy, Phase::Mutate, black_box(&body)));
-                black_box(answer(&policy, Phase::Validate, black_box(&body)));
-            };
-            let [time] = in_turns(rounds(&body, is_test), [&both]);
-            let growth = before.map(|(fewer, less)| ratio(time, less) * fewer as f64 / size as f64);
-            let growth = growth.map(|growth| format!("{growth:.2} x")).unwrap_or_default();
-            println!("| {of} | {size} | {time:.1?} | {growth} |");
-            before = Some((size, time));
+        let sizes = sizes.map(|size| if is_test { size.min(10) } else { size });
+        let cases = sizes.map(case);
+        let both = |(policy, body): &(Policy, Vec<u8>)| {
+            black_box(answer(policy, Phase::Mutate, black_box(body)));
+            black_box(answer(policy, Phase::Validate, black_box(body)));
+        };
+        let work: [&dyn Fn(); 4] =
+            [&|| both(&cases[0]), &|| both(&cases[1]), &|| both(&cases[2]), &|| both(&cases[3])];
+        // Of the smaller ones about a quarter of the time of the largest.
+        let repeats =
+            cases.each_ref().map(|(_, body)| (cases[3].1.len() / body.len() / 4).clamp(1, 1_000) as u32);
+        let rounds = if is_test { 1 } else { 5 };
+        let times: [Duration; 4] =
+            in_turns(rounds, std::array::from_fn(|index| (repeats[index], work[index])));
+        for (index, (size, time)) in sizes.into_iter().zip(times).enumerate() {
+            let growth = index.checked_sub(1).map(|before| {
+                let growth = ratio(time, times[before]) * sizes[before] as f64 / size as f64;
+                format!("{growth:.2} x")
+            });
+            println!("| {of} | {size} | {time:.1?} | {} |", growth.unwrap_or_default());
         }
     }
 }
