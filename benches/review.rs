@@ -1,160 +1,219 @@
-//! What a review costs, as a multiple of what it takes to parse the same bytes
-//! with serde_json. Both are measured in turns in one run, so that a busy
-//! machine slows both down.
+//! What a review costs: time and allocations (divan), and times as multiples of what
+//! it takes to read the same bytes with serde_json, in time of the processor, measured
+//! in turns in one run, so that a busy machine slows both down. See README.md.
+
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a benchmark that cannot do its work is best ended"
+)]
+
+#[path = "support/reviews.rs"]
+mod reviews;
 
 use std::hint::black_box;
-use std::time::{Duration, Instant};
+use std::sync::LazyLock;
+use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use gapless::admission::{Phase, Terms, review};
-use gapless::policy::Policy;
+use divan::counter::BytesCount;
+use divan::{AllocProfiler, Bencher};
+use gapless::admission::{Phase, review};
+use gapless::policy::{Exemptions, Policy, Profile};
+use rustix::time::{ClockId, clock_gettime};
 use serde_json::{Value, json};
 
-const ROUNDS: usize = 2_000;
+use reviews::{Case, cases, create, deployment, policy, stored, terms, update, with_image};
 
-/// A Deployment with so many containers; with 12 variables some 3 KB of JSON for
-/// one.
-fn deployment(containers: usize, variables: usize, tag: &str) -> Value {
-    let container = |number: usize| {
-        let environment: Vec<Value> = (0..variables)
-            .map(|variable| json!({"name": format!("VARIABLE_{variable}"), "value": format!("value-{variable}-{number}")}))
-            .collect();
-        json!({
-            "name": format!("app-{number}"),
-            "image": format!("registry.example/team/app:{tag}"),
-            "imagePullPolicy": "IfNotPresent",
-            "ports": [{"name": "http", "containerPort": 8080 + number, "protocol": "TCP"}],
-            "env": environment,
-            "resources": {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "256Mi"}},
-            "terminationMessagePath": "/dev/termination-log",
-            "terminationMessagePolicy": "File",
-        })
-    };
-    let containers: Vec<Value> = (0..containers).map(container).collect();
-    json!({
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": {
-            "name": "app", "namespace": "shop", "uid": "6b640cd3-3620-46c4-8365-fc766f3e377a",
-            "resourceVersion": "4711", "generation": 3, "creationTimestamp": "2026-11-23T08:52:19Z",
-            "labels": {"app": "app"},
-            "annotations": {"deployment.kubernetes.io/revision": "1"},
-            "managedFields": [{"manager": "kubectl", "operation": "Update", "apiVersion": "apps/v1",
-                "time": "2026-11-23T08:52:19Z", "fieldsType": "FieldsV1", "fieldsV1": {"f:spec": {
-                    "f:replicas": {}, "f:strategy": {"f:rollingUpdate": {"f:maxSurge": {}, "f:maxUnavailable": {}}},
-                    "f:template": {"f:spec": {"f:containers": {}, "f:dnsPolicy": {}, "f:restartPolicy": {}}}}}}],
-        },
-        "spec": {
-            "replicas": 3, "progressDeadlineSeconds": 600, "revisionHistoryLimit": 10,
-            "selector": {"matchLabels": {"app": "app"}},
-            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": "25%", "maxUnavailable": "25%"}},
-            "template": {
-                "metadata": {"labels": {"app": "app"}},
-                "spec": {"containers": containers, "dnsPolicy": "ClusterFirst", "restartPolicy": "Always",
-                    "schedulerName": "default-scheduler", "securityContext": {}, "terminationGracePeriodSeconds": 30},
-            },
-        },
-        "status": {"observedGeneration": 3, "replicas": 3, "availableReplicas": 3},
+#[global_allocator]
+static ALLOCATOR: AllocProfiler = AllocProfiler::system();
+
+static POLICY: LazyLock<Policy> = LazyLock::new(policy);
+static CASES: LazyLock<Vec<Case>> = LazyLock::new(|| cases(&POLICY));
+
+/// What the webhook does with a body, the answer's bytes included.
+fn answer(policy: &Policy, phase: Phase, body: &[u8]) -> Vec<u8> {
+    let review = review(terms(policy), phase, body).expect("a decision");
+    serde_json::to_vec(&review.response).expect("an answer")
+}
+
+fn names() -> impl Iterator<Item = String> {
+    CASES.iter().map(|case| format!("{}, {}", case.operation, case.name))
+}
+
+fn body(name: &str) -> &'static [u8] {
+    let case = CASES.iter().find(|case| *name == format!("{}, {}", case.operation, case.name));
+    &case.expect("a case of this name").body
+}
+
+#[divan::bench(args = names())]
+fn from_slice(bencher: Bencher, name: &str) {
+    let body = body(name);
+    bencher.counter(BytesCount::of_slice(body)).bench(|| serde_json::from_slice::<Value>(black_box(body)));
+}
+
+#[divan::bench(args = names())]
+fn mutate(bencher: Bencher, name: &str) {
+    let body = body(name);
+    bencher.counter(BytesCount::of_slice(body)).bench(|| answer(&POLICY, Phase::Mutate, black_box(body)));
+}
+
+#[divan::bench(args = names())]
+fn validate(bencher: Bencher, name: &str) {
+    let body = body(name);
+    bencher.counter(BytesCount::of_slice(body)).bench(|| answer(&POLICY, Phase::Validate, black_box(body)));
+}
+
+/// The time that this thread has had of a processor, whatever else the machine does.
+fn now() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec.unsigned_abs() as u32)
+}
+
+/// How long each of these takes, in turns: the medians. Each is repeated in its turn.
+fn in_turns<const N: usize>(rounds: usize, work: [(u32, &dyn Fn()); N]) -> [Duration; N] {
+    let mut times = [const { Vec::new() }; N];
+    for _ in 0..rounds {
+        for ((repeats, work), times) in work.iter().zip(&mut times) {
+            let start = now();
+            (0..*repeats).for_each(|_| work());
+            times.push((now() - start) / *repeats);
+        }
+    }
+    times.map(|mut times| {
+        times.sort();
+        times[times.len() / 2]
     })
 }
 
-fn update(old_object: &Value, object: &Value) -> Vec<u8> {
-    json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": {
-        "uid": "705ab4f5-6393-11e8-b7cc-42010a800002", "operation": "UPDATE", "name": "app", "namespace": "shop",
-        "kind": {"group": "apps", "version": "v1", "kind": "Deployment"},
-        "resource": {"group": "apps", "version": "v1", "resource": "deployments"},
-        "userInfo": {"username": "admin", "groups": ["system:authenticated"]},
-        "object": object, "oldObject": old_object,
-        "options": {"kind": "UpdateOptions", "apiVersion": "meta.k8s.io/v1", "fieldManager": "kubectl-set"},
-    }})
-    .to_string()
-    .into_bytes()
+/// As many as fit into half a second, but not so few that one disturbance shows.
+fn rounds(body: &[u8], is_test: bool) -> usize {
+    if is_test { 1 } else { (40_000_000 / body.len()).clamp(9, 4_000) }
 }
 
-fn median(mut times: Vec<Duration>) -> Duration {
-    times.sort();
-    times.get(times.len() / 2).copied().unwrap_or_default()
+fn ratio(of: Duration, to: Duration) -> f64 {
+    of.as_secs_f64() / to.as_secs_f64()
 }
 
-fn timed<T>(work: impl FnOnce() -> T) -> Duration {
-    let start = Instant::now();
-    black_box(work());
-    start.elapsed()
+/// Against reading the bytes into a tree.
+fn print_ratios(is_test: bool) {
+    println!("\n| body | bytes | from_slice::<Value> | mutate | validate |\n| --- | --- | --- | --- | --- |");
+    for Case { name, operation, body } in CASES.iter() {
+        let read = || drop(black_box(serde_json::from_slice::<Value>(black_box(body))));
+        let mutate = || drop(black_box(answer(&POLICY, Phase::Mutate, black_box(body))));
+        let validate = || drop(black_box(answer(&POLICY, Phase::Validate, black_box(body))));
+        let [read, mutate, validate] =
+            in_turns(rounds(body, is_test), [(1, &read), (1, &mutate), (1, &validate)]);
+        let (bytes, mutate, validate) = (body.len(), ratio(mutate, read), ratio(validate, read));
+        println!("| {operation}, {name} | {bytes} | {read:.1?} | {mutate:.2} x | {validate:.2} x |");
+    }
 }
 
-/// The object as gapless stores it, with its record.
-fn stored(policy: &Policy, object: &Value) -> Option<Value> {
-    let body = json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": {
-        "uid": "1", "operation": "CREATE", "kind": {"group": "apps", "version": "v1", "kind": "Deployment"},
-        "object": object,
-    }});
-    let terms = Terms { policy, profile: None, today: jiff::civil::date(2026, 11, 23) };
-    let answer = review(terms, Phase::Mutate, body.to_string().as_bytes()).ok()?.response.response;
-    let patch = serde_json::from_slice::<json_patch::Patch>(&STANDARD.decode(answer.patch?).ok()?).ok()?;
-    let mut stored = object.clone();
-    json_patch::patch(&mut stored, &patch).ok()?;
-    Some(stored)
+/// One thing of which there may be more and more.
+struct Growth {
+    of: &'static str,
+    /// Each a multiple of the one before.
+    sizes: [usize; 4],
+    case: fn(usize) -> (Policy, Vec<u8>),
 }
 
-/// How the cost grows with the number of containers, all of them with a record:
-/// their image changes, and a bare manifest takes their place.
-fn growth(policy: &Policy) -> Option<()> {
-    println!("\nWith a record, per container    an image each    the bare manifest");
-    for containers in [100, 800, 8_000] {
-        let bare = deployment(containers, 0, "v1");
-        let old_object = stored(policy, &bare)?;
-        let mut released = old_object.clone();
-        for container in released.pointer_mut("/spec/template/spec/containers")?.as_array_mut()? {
-            *container.get_mut("image")? = json!("registry.example/team/app:v2");
-        }
-        let rounds = 16_000 / containers;
-        let per_container = |object: &Value| {
-            let [_, mutate, validate] = measure(policy, &update(&old_object, object), rounds);
-            (mutate + validate) / u32::try_from(containers).unwrap_or(u32::MAX)
+const GROWTH: [Growth; 5] = [
+    Growth {
+        of: "containers with a record, a new image each",
+        sizes: [10, 100, 1_000, 8_000],
+        case: |containers| {
+            let old_object = stored(&POLICY, &deployment(containers, 0, "v1"));
+            (policy(), update(&old_object, &with_image(&old_object, "registry.example/team/app:v2")))
+        },
+    },
+    Growth {
+        of: "containers with a record, a PUT of the bare manifest",
+        sizes: [10, 100, 1_000, 8_000],
+        case: |containers| {
+            let bare = deployment(containers, 0, "v1");
+            (policy(), update(&stored(&POLICY, &bare), &bare))
+        },
+    },
+    Growth {
+        of: "containers with two findings each, new in an update",
+        sizes: [10, 100, 1_000, 8_000],
+        case: |containers| {
+            let bare = deployment(containers, 0, "v1");
+            (policy(), update(&bare, &with_image(&bare, "registry.example/team/app:latest")))
+        },
+    },
+    Growth {
+        of: "waivers, each second one of nothing",
+        sizes: [1, 10, 100, 1_000],
+        case: |waivers| {
+            let mut object = deployment(1, 0, "v1");
+            for number in 0..waivers {
+                let id = if number % 2 == 0 { format!("rule-{number}") } else { "short-drain".to_owned() };
+                let place = if number % 2 == 0 { "/metadata" } else { "/spec/template/metadata" };
+                let metadata = object.pointer_mut(place).expect("metadata");
+                metadata["annotations"][format!("gapless.dev/waive.{id}")] = json!("a reason");
+                metadata["annotations"][format!("example.com/{number}")] = json!("of somebody else");
+            }
+            (policy(), create(&object))
+        },
+    },
+    Growth {
+        of: "profiles",
+        sizes: [1, 10, 100, 1_000],
+        case: |profiles| {
+            let named = |number: usize| {
+                let mut profile = Profile::production();
+                profile.name = format!("profile-{number}");
+                profile
+            };
+            let profiles = (1..profiles).map(named).chain([Profile::production()]);
+            let policy =
+                Policy::of(profiles, "production", Exemptions::default()).expect("a default profile");
+            (policy, create(&deployment(1, 0, "v1")))
+        },
+    },
+];
+
+/// How the cost grows with the number of something: linear is 1.0, no growth 0.1.
+fn print_growth(is_test: bool) {
+    println!(
+        "\n| of | how many | mutate + validate | against the line before, per item |\n| --- | --- | --- | --- |"
+    );
+    for Growth { of, sizes, case } in GROWTH {
+        let sizes = sizes.map(|size| if is_test { size.min(10) } else { size });
+        let cases = sizes.map(case);
+        let both = |(policy, body): &(Policy, Vec<u8>)| {
+            black_box(answer(policy, Phase::Mutate, black_box(body)));
+            black_box(answer(policy, Phase::Validate, black_box(body)));
         };
-        let (image, put) = (per_container(&released), per_container(&bare));
-        println!("{containers:>5} containers               {image:>13.1?}    {put:>17.1?}");
+        let work: [&dyn Fn(); 4] =
+            [&|| both(&cases[0]), &|| both(&cases[1]), &|| both(&cases[2]), &|| both(&cases[3])];
+        // Of the smaller ones about a quarter of the time of the largest.
+        let repeats =
+            cases.each_ref().map(|(_, body)| (cases[3].1.len() / body.len() / 4).clamp(1, 1_000) as u32);
+        let rounds = if is_test { 1 } else { 5 };
+        let times: [Duration; 4] =
+            in_turns(rounds, std::array::from_fn(|index| (repeats[index], work[index])));
+        for (index, (size, time)) in sizes.into_iter().zip(times).enumerate() {
+            let growth = index.checked_sub(1).map(|before| {
+                let growth = ratio(time, times[before]) * sizes[before] as f64 / size as f64;
+                format!("{growth:.2} x")
+            });
+            println!("| {of} | {size} | {time:.1?} | {} |", growth.unwrap_or_default());
+        }
     }
-    Some(())
-}
-
-/// The medians of parsing, mutating and validating the same body.
-fn measure(policy: &Policy, body: &[u8], rounds: usize) -> [Duration; 3] {
-    let call = |phase| {
-        let terms = Terms { policy, profile: None, today: jiff::civil::date(2026, 11, 23) };
-        review(terms, phase, body).map(|review| serde_json::to_vec(&review.response))
-    };
-    let mut times: [Vec<Duration>; 3] = Default::default();
-    for _ in 0..rounds {
-        let [parse, mutate, validate] = &mut times;
-        parse.push(timed(|| serde_json::from_slice::<Value>(body)));
-        mutate.push(timed(|| call(Phase::Mutate)));
-        validate.push(timed(|| call(Phase::Validate)));
-    }
-    times.map(median)
 }
 
 fn main() {
-    let Ok(policy) = Policy::new("production") else { return };
-    println!("UPDATE that changes the image      parse     mutate        validate");
-    let mut totals = Vec::new();
-    for containers in [1, 10, 20] {
-        let body = update(&deployment(containers, 12, "v1"), &deployment(containers, 12, "v2"));
-        let [parse, mutate, validate] = measure(&policy, &body, ROUNDS);
-        let ratio = |time: Duration| time.as_secs_f64() / parse.as_secs_f64();
-        println!(
-            "{containers:>3} containers, {:>4} KB per object {parse:>8.1?} {mutate:>8.1?} {:.2} x {validate:>8.1?} {:.2} x",
-            body.len() / 2 / 1024,
-            ratio(mutate),
-            ratio(validate),
-        );
-        totals.push((containers, mutate + validate));
-    }
-    if let [(_, one), (_, ten), ..] = totals.as_slice() {
-        println!("10 times the containers take {:.1} times as long", ten.as_secs_f64() / one.as_secs_f64());
-    }
-    if growth(&policy).is_none() {
-        println!("gapless injects nothing, so that there is no record");
+    divan::main();
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let has = |option: &str| arguments.iter().any(|argument| argument == option);
+    // As divan has it: one iteration with --test, and with `cargo test --bench review`.
+    let is_test = has("--test") || !has("--bench");
+    // What `cargo bench -- NAME` asks for is among the others.
+    if arguments.iter().all(|argument| ["--bench", "--test"].contains(&argument.as_str())) {
+        print_ratios(is_test);
+        print_growth(is_test);
     }
 }

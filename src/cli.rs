@@ -154,19 +154,23 @@ pub enum Command {
     #[command(verbatim_doc_comment)]
     Certs(CertsArguments),
 
-    /// Call the webhooks of a cluster as its API server does
+    /// Ask whether the API server of a cluster reaches its webhooks
     ///
-    /// Each webhook of the MutatingWebhookConfiguration and of the
-    /// ValidatingWebhookConfiguration is sent a Deployment, as a dry run: through its
-    /// Service, trusting its caBundle only. It says what each answers. This is what
-    /// helm test does.
+    /// For each webhook of gapless in the MutatingWebhookConfigurations and
+    /// ValidatingWebhookConfigurations, the API server is to create a Deployment in a
+    /// namespace that the webhook selects. It is a dry run: nothing is stored. The
+    /// Deployment carries a waiver of nothing, about which gapless warns; a warning
+    /// that does not come back means that gapless was not asked. Where nothing can be
+    /// created, it says "not asked", and why.
     ///
-    /// It has to run where cluster IPs can be reached, as in a pod. The cluster is
-    /// found as kubectl finds it. Needed are the permissions to get both objects, and
-    /// their Service.
+    /// It runs anywhere. The cluster is found as kubectl finds it. Needed are the
+    /// permissions to list both kinds of webhook configurations and the namespaces,
+    /// and to create deployments.apps.
     ///
-    /// Exit code: 0 if all answer, 1 if one does not, 2 if it is not known what to
-    /// call.
+    /// With --direct gapless is called without the API server, as helm test does.
+    ///
+    /// Exit code: 0 if each webhook that was asked answers, 1 if one does not, 2 if
+    /// none could be asked.
     #[command(verbatim_doc_comment)]
     Ping(PingArguments),
 
@@ -303,9 +307,17 @@ pub struct CertsArguments {
 #[derive(Debug, Args)]
 pub struct PingArguments {
     /// Name of the MutatingWebhookConfiguration and of the
-    /// ValidatingWebhookConfiguration
+    /// ValidatingWebhookConfiguration, which then are all that has to be read of
+    /// them; without it, all are looked through for webhooks of gapless
     #[arg(long, value_name = "NAME", value_parser = object_name)]
-    pub webhook_configurations: String,
+    pub webhook_configurations: Option<String>,
+
+    /// Call each webhook from here, through its Service, trusting its caBundle only.
+    /// This shows whether gapless answers, not whether the API server reaches it. It
+    /// has to run where cluster IPs can be reached, as in a pod, and needs the
+    /// permission to get the Service in place of those on namespaces and Deployments
+    #[arg(long)]
+    pub direct: bool,
 
     /// How long to try again if one does not answer
     #[arg(long, value_name = "DURATION", default_value = "0", value_parser = duration::parse)]

@@ -20,7 +20,7 @@ pub const PROFILE_LABEL: &str = "gapless.dev/profile";
 const NAME_LABEL: &str = "kubernetes.io/metadata.name";
 
 /// The end of the name of each webhook entry of the chart.
-const ENTRY: &str = ".gapless.dev";
+pub const ENTRY: &str = ".gapless.dev";
 
 /// The namespaces of Kubernetes itself, which the chart leaves out by default.
 pub const SYSTEM_NAMESPACES: [&str; 3] = ["kube-system", "kube-node-lease", "kube-public"];

@@ -18,12 +18,15 @@ use super::failure::{self, RequestError};
 use super::kubeconfig::Connection;
 use super::list::List;
 use super::object::Place;
+use crate::workload::object::LabelSelector;
 
 /// A kind of webhook configuration.
 #[derive(Clone, Copy, Debug)]
 pub struct Configurations {
     /// The kind.
     pub kind: &'static str,
+    /// Whether its webhooks may change objects.
+    pub is_mutating: bool,
     resource: &'static str,
     plural: &'static str,
 }
@@ -34,11 +37,13 @@ const ROOT: &str = "/apis/admissionregistration.k8s.io/v1";
 pub const CONFIGURATIONS: [Configurations; 2] = [
     Configurations {
         kind: "MutatingWebhookConfiguration",
+        is_mutating: true,
         resource: "mutatingwebhookconfigurations.admissionregistration.k8s.io",
         plural: "mutatingwebhookconfigurations",
     },
     Configurations {
         kind: "ValidatingWebhookConfiguration",
+        is_mutating: false,
         resource: "validatingwebhookconfigurations.admissionregistration.k8s.io",
         plural: "validatingwebhookconfigurations",
     },
@@ -64,6 +69,20 @@ pub struct Webhook {
     pub name: String,
     client_config: ClientConfig,
     timeout_seconds: u64,
+    failure_policy: String,
+    #[serde(default)]
+    namespace_selector: Value,
+    #[serde(default)]
+    rules: Vec<Rule>,
+}
+
+/// What a webhook is called for.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Rule {
+    api_groups: Vec<String>,
+    resources: Vec<String>,
+    operations: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -120,6 +139,39 @@ impl Webhook {
             webhooks: Vec<Webhook>,
         }
         Configuration::deserialize(configuration).map(|it| it.webhooks)
+    }
+
+    /// Whether the API server calls it for a Deployment that is created.
+    pub fn is_called_for_new_deployments(&self) -> bool {
+        let has = |list: &[String], item: &str| list.iter().any(|it| it == item || it == "*");
+        self.rules.iter().any(|rule| {
+            has(&rule.api_groups, "apps")
+                && has(&rule.resources, "deployments")
+                && has(&rule.operations, "CREATE")
+        })
+    }
+
+    /// Whether the API server calls it for what is in this Namespace.
+    pub fn selects(&self, namespace: &Value) -> bool {
+        let labels = namespace.pointer("/metadata/labels").and_then(Value::as_object);
+        let labels = labels.into_iter().flatten();
+        let labels = labels.filter_map(|(key, value)| Some((key.as_str(), value.as_str()?))).collect();
+        let selector = Option::<LabelSelector>::deserialize(&self.namespace_selector);
+        selector.is_ok_and(|selector| selector.is_none_or(|selector| selector.matches(&labels)))
+    }
+
+    /// Why nothing is heard of it although the API server should have called it for a
+    /// Deployment in this namespace.
+    pub fn silence(&self, namespace: &str) -> String {
+        let unheard = format!("nothing of it is heard about a Deployment in namespace {namespace}");
+        let exempt = "the configuration of gapless may exempt you or the namespace";
+        match self.failure_policy.as_str() {
+            "Ignore" => format!(
+                "{unheard}: the API server cannot call it and goes on without (failurePolicy Ignore), its log says \
+                 why; or {exempt}"
+            ),
+            _ => format!("{unheard}: {exempt}"),
+        }
     }
 
     /// Calls it as the API server does: a Service by its cluster IP, under the name
@@ -265,7 +317,10 @@ mod tests {
 
     #[test]
     fn what_the_api_server_stores_can_be_read() {
-        let entry = |client_config: Value| json!({"webhooks": [{"name": "a", "timeoutSeconds": 3, "clientConfig": client_config}]});
+        let entry = |client_config: Value| {
+            json!({"webhooks": [{"name": "a", "timeoutSeconds": 3,
+            "failurePolicy": "Ignore", "clientConfig": client_config}]})
+        };
         let service = json!({"namespace": "n", "name": "s", "path": "/p", "port": 443});
         for (client_config, has_ca) in [
             (json!({"service": service}), false),
@@ -277,5 +332,40 @@ mod tests {
             assert_eq!(webhook.client_config.cas().expect("a bundle").is_some(), has_ca);
         }
         assert!(Webhook::read_all(&json!({"metadata": {}})).expect("none").is_empty());
+    }
+
+    #[test]
+    fn for_what_and_where_a_webhook_is_called() {
+        let webhook = |rules: Value, selector: Value| {
+            let entry = json!({"name": "a", "timeoutSeconds": 3, "failurePolicy": "Ignore",
+                "clientConfig": {"url": "https://a.example/b"}, "rules": rules, "namespaceSelector": selector});
+            Webhook::read_all(&json!({"webhooks": [entry]})).expect("an entry").remove(0)
+        };
+        let rule = |group: &str, resource: &str, operation: &str| json!([{"apiGroups": [group], "resources": [resource], "operations": [operation]}]);
+        for (rules, expected) in [
+            (rule("apps", "deployments", "CREATE"), true),
+            (rule("*", "*", "*"), true),
+            (rule("apps", "deployments", "UPDATE"), false),
+            (rule("apps", "statefulsets", "CREATE"), false),
+            (rule("", "services", "*"), false),
+            (json!([]), false),
+        ] {
+            assert_eq!(
+                webhook(rules.clone(), json!({})).is_called_for_new_deployments(),
+                expected,
+                "{rules}"
+            );
+        }
+        let shop = json!({"metadata": {"name": "shop", "labels": {"kubernetes.io/metadata.name": "shop"}}});
+        let by_name = |operator: &str| {
+            json!({"matchExpressions": [
+                {"key": "kubernetes.io/metadata.name", "operator": operator, "values": ["shop"]},
+            ]})
+        };
+        for (selector, expected) in
+            [(Value::Null, true), (json!({}), true), (by_name("In"), true), (by_name("NotIn"), false)]
+        {
+            assert_eq!(webhook(json!([]), selector.clone()).selects(&shop), expected, "{selector}");
+        }
     }
 }

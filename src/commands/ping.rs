@@ -1,90 +1,204 @@
-//! `gapless ping`: calls the webhooks as the API server does.
+//! `gapless ping`: whether the webhooks of a cluster answer, as its API server sees it.
 
 use std::fmt::Write;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
 use tokio::runtime;
 use tokio::time::sleep;
 
 use super::output;
 use super::sample::REVIEW;
+use crate::audit::namespaces::ENTRY;
 use crate::cli::PingArguments;
+use crate::cluster::failure::RequestError;
 use crate::cluster::kubeconfig::{self, Choice, Connection};
-use crate::cluster::webhook::{Answer, CONFIGURATIONS, CallError, Webhook};
+use crate::cluster::list::Page;
+use crate::cluster::reach::{self, Namespaces, Reach};
+use crate::cluster::webhook::{Answer, CONFIGURATIONS, Configurations, Webhook};
 use crate::printable::printable;
 
 /// A webhook does not answer.
 const SILENT: u8 = 1;
+/// No webhook could be asked.
+const NONE_ASKED: u8 = 2;
 
 /// How long to wait before everything is tried again.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// How many webhook configurations to read at once.
+const PAGE: u32 = 500;
+
 /// What came of calling one webhook.
 struct Call {
     webhook: String,
-    answer: Result<Answer, CallError>,
-    took: Duration,
+    outcome: Outcome,
+}
+
+/// Each with what there is to say about it.
+enum Outcome {
+    Answers(String),
+    Fails(String),
+    NotAsked(String),
 }
 
 /// Calls them all, says how it went, and says so by its exit code too.
 ///
 /// # Errors
-/// If it is not known what to call, or the report cannot be written.
+/// If it is not known what to call, the API server does not answer, or the report
+/// cannot be written.
 pub fn run(arguments: &PingArguments) -> anyhow::Result<ExitCode> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
-    let calls = runtime.block_on(call_until_all_answer(arguments))?;
+    let calls = runtime.block_on(call_until_none_fails(arguments))?;
     output::print(&report(&calls))?;
-    let all_answer = calls.iter().all(|call| call.answer.is_ok());
-    Ok(if all_answer { ExitCode::SUCCESS } else { ExitCode::from(SILENT) })
+    Ok(exit_code(&calls))
 }
 
-async fn call_until_all_answer(arguments: &PingArguments) -> anyhow::Result<Vec<Call>> {
+fn exit_code(calls: &[Call]) -> ExitCode {
+    if has_failed(calls) {
+        ExitCode::from(SILENT)
+    } else if calls.iter().all(|call| matches!(call.outcome, Outcome::NotAsked(_))) {
+        ExitCode::from(NONE_ASKED)
+    } else {
+        ExitCode::SUCCESS
+    }
+}
+
+fn has_failed(calls: &[Call]) -> bool {
+    calls.iter().any(|call| matches!(call.outcome, Outcome::Fails(_)))
+}
+
+async fn call_until_none_fails(arguments: &PingArguments) -> anyhow::Result<Vec<Call>> {
     let deadline = Instant::now() + arguments.wait;
     let choice =
         Choice { kubeconfig: arguments.kubeconfig.as_deref(), context: arguments.context.as_deref() };
     let connection = kubeconfig::connect(choice).await?;
     loop {
-        let calls = call_all(&connection, &arguments.webhook_configurations).await?;
-        let all_answer = calls.iter().all(|call| call.answer.is_ok());
-        if all_answer || Instant::now() + PAUSE > deadline {
+        let calls = call_all(&connection, arguments).await?;
+        if !has_failed(&calls) || Instant::now() + PAUSE > deadline {
             return Ok(calls);
         }
         sleep(PAUSE).await;
     }
 }
 
-async fn call_all(connection: &Connection, name: &str) -> anyhow::Result<Vec<Call>> {
+async fn call_all(connection: &Connection, arguments: &PingArguments) -> anyhow::Result<Vec<Call>> {
+    let namespaces = match arguments.direct {
+        true => None,
+        false => Some(Namespaces::read(connection).await?),
+    };
     let mut calls = Vec::new();
     for configurations in CONFIGURATIONS {
-        let object = configurations.place(name).get(connection).await?;
-        let object = object.ok_or_else(|| anyhow::anyhow!("there is no {} {name}", configurations.kind))?;
-        for webhook in Webhook::read_all(&object)? {
-            let started = Instant::now();
-            let answer = webhook.call(connection, REVIEW).await;
-            calls.push(Call { webhook: webhook.name, answer, took: started.elapsed() });
+        for webhook in webhooks(connection, configurations, arguments).await? {
+            let outcome = match &namespaces {
+                Some(namespaces) => {
+                    through_api_server(connection, &webhook, configurations.is_mutating, namespaces).await?
+                }
+                None => directly(connection, &webhook).await,
+            };
+            calls.push(Call { webhook: webhook.name, outcome });
         }
     }
+    if calls.is_empty() {
+        anyhow::bail!("no webhook of gapless is installed in this cluster, none has a name in {ENTRY}");
+    }
     Ok(calls)
+}
+
+/// The webhooks of gapless in the configuration that was named, or in all of this kind.
+async fn webhooks(
+    connection: &Connection,
+    configurations: Configurations,
+    arguments: &PingArguments,
+) -> anyhow::Result<Vec<Webhook>> {
+    if let Some(name) = &arguments.webhook_configurations {
+        let object = configurations.place(name).get(connection).await?;
+        let object = object.ok_or_else(|| anyhow::anyhow!("there is no {} {name}", configurations.kind))?;
+        return Ok(Webhook::read_all(&object)?);
+    }
+    let take = |all: &mut Vec<Value>, page: Page| all.extend(page.items);
+    let objects = configurations.list(PAGE).read(connection, Vec::new, take, || {}).await?;
+    let mut webhooks = Vec::new();
+    for object in &objects {
+        webhooks.extend(Webhook::read_all(object)?);
+    }
+    webhooks.retain(|webhook: &Webhook| webhook.name.ends_with(ENTRY));
+    Ok(webhooks)
+}
+
+async fn through_api_server(
+    connection: &Connection,
+    webhook: &Webhook,
+    is_mutating: bool,
+    namespaces: &Namespaces,
+) -> Result<Outcome, RequestError> {
+    let started = Instant::now();
+    let reach = reach::ask(connection, webhook, is_mutating, namespaces).await?;
+    let milliseconds = started.elapsed().as_millis();
+    Ok(match reach {
+        Reach::Answers(namespace) => Outcome::Answers(format!(
+            "answers the API server in {milliseconds} ms, about a Deployment in namespace {namespace}"
+        )),
+        Reach::Fails(why) => Outcome::Fails(why),
+        Reach::NotAsked(why) => Outcome::NotAsked(why),
+    })
+}
+
+async fn directly(connection: &Connection, webhook: &Webhook) -> Outcome {
+    let started = Instant::now();
+    let answer = webhook.call(connection, REVIEW).await;
+    let milliseconds = started.elapsed().as_millis();
+    let does = match answer {
+        Ok(Answer::Allowed) => "allows",
+        Ok(Answer::Patched) => "completes",
+        Ok(Answer::Denied) => "denies",
+        Ok(Answer::WantsCertificate) => {
+            return Outcome::Answers("is there, and answers nobody without a client certificate".to_owned());
+        }
+        Err(error) => return Outcome::Fails(error.to_string()),
+    };
+    Outcome::Answers(format!("answers in {milliseconds} ms, {does} the Deployment"))
 }
 
 /// One line for each webhook.
 fn report(calls: &[Call]) -> String {
     let width = calls.iter().map(|call| call.webhook.len()).max().unwrap_or_default();
     let mut lines = String::new();
-    for Call { webhook, answer, took } in calls {
-        let milliseconds = took.as_millis();
-        let outcome = match answer {
-            Ok(Answer::Allowed) => format!("answers in {milliseconds} ms, allows the Deployment"),
-            Ok(Answer::Patched) => format!("answers in {milliseconds} ms, completes the Deployment"),
-            Ok(Answer::Denied) => format!("answers in {milliseconds} ms, denies the Deployment"),
-            Ok(Answer::WantsCertificate) => {
-                "is there, and answers nobody without a client certificate".to_owned()
-            }
-            Err(error) => format!("FAILS: {error}"),
+    for Call { webhook, outcome } in calls {
+        let (word, text) = match outcome {
+            Outcome::Answers(text) => ("", text),
+            Outcome::Fails(why) => ("FAILS: ", why),
+            Outcome::NotAsked(why) => ("not asked: ", why),
         };
         // Writing to a String never fails.
-        let _ = writeln!(lines, "{webhook:width$}  {}", printable(&outcome));
+        let _ = writeln!(lines, "{webhook:width$}  {word}{}", printable(text));
     }
     lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_asked_is_neither_well_nor_wrong() {
+        let answers = || Outcome::Answers("answers".to_owned());
+        let fails = || Outcome::Fails("no\nbody".to_owned());
+        let not_asked = || Outcome::NotAsked("no namespace".to_owned());
+        for (outcomes, code) in [
+            (vec![answers(), not_asked()], ExitCode::SUCCESS),
+            (vec![answers(), fails(), not_asked()], ExitCode::from(1)),
+            (vec![not_asked(), not_asked()], ExitCode::from(2)),
+        ] {
+            let calls: Vec<Call> =
+                outcomes.into_iter().map(|outcome| Call { webhook: "a".to_owned(), outcome }).collect();
+            assert_eq!(exit_code(&calls), code, "{}", report(&calls));
+        }
+        let call = |webhook: &str, outcome| Call { webhook: webhook.to_owned(), outcome };
+        assert_eq!(
+            report(&[call("a.b", answers()), call("abcd", fails()), call("c", not_asked())]),
+            "a.b   answers\nabcd  FAILS: no body\nc     not asked: no namespace\n"
+        );
+    }
 }
