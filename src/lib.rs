@@ -32,7 +32,7 @@
 //! certificates → watched, observe, cluster
 //! watched      → observe
 //! observe      → admission, policy, rules, defaults, printable
-//! cluster      → printable
+//! cluster      → waiver, workload, ownership, printable
 //! audit        → report, admission, injection, policy, defaults, workload,
 //!                finding, printable, kubernetes
 //! report       → offline, admission, policy, rules, defaults, finding, printable,
