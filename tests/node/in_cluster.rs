@@ -34,7 +34,7 @@ fn gapless_in_the_cluster_from_installation_to_its_end() {
     the_end(&lab, "");
 }
 
-/// As README.md says, with all the chart's defaults: gapless makes its certificates.
+/// As the chart's page says, with all the chart's defaults: gapless makes its certificates.
 fn install(lab: &Lab) {
     helm(lab, "install").args(["--create-namespace", "--wait"]).ok();
     wait_for_webhooks(&lab.cluster);
@@ -56,7 +56,7 @@ fn helm_test_calls_every_webhook(lab: &Lab) {
     }
 }
 
-/// As README.md says for certificates of one's own; `gapless certs` makes them.
+/// As that page says for certificates of one's own; `gapless certs` makes them.
 fn certificates_of_ones_own(lab: &Lab) {
     let certificates = lab.cluster.file("certificates");
     let made = Command::new(env!("CARGO_BIN_EXE_gapless"))
