@@ -145,16 +145,13 @@ fn run_once(change: Change, terms: Terms) -> Result<Pass, InjectError> {
     // A PUT of the bare manifest drops what was injected. With that put back the
     // template may be as stored. If so, nothing else in it is touched, whatever
     // the defaults say today. If not, a rollout is on its way anyhow.
-    let mut draft = Draft::of(&owners);
-    draft.put_back(&owners)?;
-    let mut record = Record::default();
-    match keep_template(&mut draft, &owners, terms)? {
-        Some(filled) => record.extend(filled.into_entries()),
+    let (mut draft, mut record) = match keep_template(&owners, terms)? {
+        Some((draft, filled)) => (draft, filled),
         None => {
             owners.set_changes_template();
-            draft = Draft::of(&owners);
+            (Draft::of(&owners), Record::default())
         }
-    }
+    };
 
     recognize_second_call(&mut owners, terms)?;
     let kept = draft.release(&owners)?;
@@ -225,18 +222,26 @@ fn recognize_second_call(owners: &mut Owners, terms: Terms) -> Result<(), Inject
     Ok(())
 }
 
-/// Whether the template of the draft is as stored, or is so once what is
-/// nobody's is filled in: then with what was filled.
-fn keep_template(draft: &mut Draft, owners: &Owners, terms: Terms) -> Result<Option<Record>, InjectError> {
+/// The object with the stored template, if it has that once what was dropped is put back
+/// and what is nobody's is filled in: with the entries of what was filled.
+fn keep_template(owners: &Owners, terms: Terms) -> Result<Option<(Draft, Record)>, InjectError> {
     let Some(old_object) = owners.old_object() else { return Ok(None) };
-    draft.put_back_parts(owners)?;
-    if owners.is_stored_template(&draft.object) {
-        return Ok(Some(Record::default()));
-    }
-    if terms.mode == InjectionMode::Announce || !only_lacks(&draft.object, old_object) {
+    // Most rollouts change an image.
+    const WRITTEN: [&str; 4] = ["labels", "readinessProbe", "lifecycle", GRACE_PERIOD];
+    if !only_lacks(owners.object(), old_object, &WRITTEN) {
         return Ok(None);
     }
-    let mut filled_up = draft.clone();
+    let mut draft = Draft::of(owners);
+    draft.put_back(owners)?;
+    draft.put_back_parts(owners)?;
+    if owners.is_stored_template(&draft.object) {
+        return Ok(Some((draft, Record::default())));
+    }
+    // The API server fills in a grace period.
+    if terms.mode == InjectionMode::Announce || !only_lacks(&draft.object, old_object, &[GRACE_PERIOD]) {
+        return Ok(None);
+    }
+    let mut filled_up = draft;
     filled_up.take_remainders(owners);
     let is_in_template = |default: &DefaultRule| default.in_template;
     let is_nobodys = |field: &InjectedField| owners.owner(field) == Owner::Nobody;
@@ -246,32 +251,32 @@ fn keep_template(draft: &mut Draft, owners: &Owners, terms: Terms) -> Result<Opt
     if !owners.is_stored_template(&filled_up.object) {
         return Ok(None);
     }
-    *draft = filled_up;
-    Ok(Some(filled))
+    Ok(Some((filled_up, filled)))
 }
 
-/// Whether nothing in the template is another one than in the stored template, so
-/// that filling in what is missing may lead there: most rollouts change an image.
-fn only_lacks(object: &Value, old_object: &Value) -> bool {
-    fn lacks(value: &Value, stored: &Value) -> bool {
+const GRACE_PERIOD: &str = "terminationGracePeriodSeconds";
+
+/// Whether nothing in the template, but for these fields, is another one than in the
+/// stored template, so that filling in what is missing may lead there.
+fn only_lacks(object: &Value, old_object: &Value, but: &[&str]) -> bool {
+    fn lacks(value: &Value, stored: &Value, but: &[&str]) -> bool {
         match (value, stored) {
             (Value::Object(fields), Value::Object(stored)) => {
                 let mut written = fields.iter().filter(|(_, value)| !value.is_null());
                 written.all(|(name, value)| {
-                    // The API server fills this one in.
-                    name == "terminationGracePeriodSeconds"
-                        || stored.get(name).is_some_and(|stored| lacks(value, stored))
+                    but.contains(&name.as_str())
+                        || stored.get(name).is_some_and(|stored| lacks(value, stored, but))
                 })
             }
             (Value::Array(items), Value::Array(stored)) => {
                 items.len() == stored.len()
-                    && items.iter().zip(stored).all(|(item, stored)| lacks(item, stored))
+                    && items.iter().zip(stored).all(|(item, stored)| lacks(item, stored, but))
             }
             _ => value == stored,
         }
     }
     match (at(object, TEMPLATE), at(old_object, TEMPLATE)) {
-        (Some(template), Some(stored)) => lacks(template, stored),
+        (Some(template), Some(stored)) => lacks(template, stored, but),
         _ => false,
     }
 }
@@ -288,6 +293,9 @@ fn fill(draft: &mut Draft, owners: &Owners, terms: Terms) -> Result<(Record, Vec
         terms.mode == InjectionMode::Inject || released.contains(field) || goes_with_ours
     };
     let (mut filled, problems) = fill_in(draft, owners, terms, may_run, may_fill)?;
+    if !draft.is_released(&InjectedField::GracePeriod) {
+        return Ok((filled, problems));
+    }
     let users = Workload::read(&draft.object)?;
     let grace_period = filled.get(&InjectedField::GracePeriod).and_then(Value::as_i64);
     let seconds = grace_period.unwrap_or_else(|| users.grace_period_seconds());

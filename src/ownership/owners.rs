@@ -241,14 +241,14 @@ impl<'a> Owners<'a> {
     /// Whether the stored object holds a value of gapless that comes back where it was
     /// dropped.
     pub fn is_stored_as_ours(&self, field: &InjectedField) -> bool {
-        self.may_come_back(field) && !self.is_waived(field)
+        !self.is_waived(field) && self.may_come_back(field)
     }
 
     /// Whether the stored object holds a value of gapless that the request dropped, and
     /// that does not come back for a waiver.
     pub fn is_withdrawn(&self, field: &InjectedField) -> bool {
-        let is_dropped = self.find(field).is_none() || self.is_unproven_api_default(field);
-        self.may_come_back(field) && self.is_waived(field) && is_dropped
+        let is_dropped = || self.find(field).is_none() || self.is_unproven_api_default(field);
+        self.is_waived(field) && self.may_come_back(field) && is_dropped()
     }
 
     fn is_waived(&self, field: &InjectedField) -> bool {
