@@ -40,6 +40,9 @@ pub fn invalid(object: &Value, old_object: Option<&Value>) -> Option<String> {
     let pod = &spec["template"]["spec"];
     let grace_period = pod["terminationGracePeriodSeconds"].as_i64().unwrap_or(30);
     pod["containers"].as_array().into_iter().flatten().find_map(|container| {
+        if container["name"].as_str().is_none_or(str::is_empty) {
+            return Some("name: Required value".to_owned());
+        }
         if container["image"].as_str().is_none_or(str::is_empty) {
             return Some("image: Required value".to_owned());
         }
