@@ -21,12 +21,14 @@
 //! test `offline::house` reads the imports and holds them against this table.
 //!
 //! ```text
-//! commands     → fix, cli, server, config, certificates, watched, observe,
-//!                cluster, audit, report, offline, admission, injection, policy,
-//!                rules, defaults, workload, finding, printable, kubernetes, field
+//! commands     → clock, exit, fix, cli, server, config, certificates, watched,
+//!                observe, cluster, audit, report, offline, admission, injection,
+//!                policy, rules, defaults, workload, finding, printable,
+//!                kubernetes, field
 //! fix          → offline, admission, injection, policy, finding, field
 //! cli          → server, certificates, observe, audit, report
-//! server       → config, certificates, observe, admission, policy, printable
+//! server       → clock, config, certificates, observe, admission, policy,
+//!                printable
 //! config       → watched, offline, policy, rules, defaults, settings, finding,
 //!                printable, kubernetes
 //! certificates → watched, observe, cluster
@@ -54,16 +56,18 @@
 //! finding      → field
 //! ```
 //!
-//! [`printable`], [`kubernetes`] and [`field`] know none.
+//! [`exit`], [`clock`], [`printable`], [`kubernetes`] and [`field`] know none.
 
 pub mod admission;
 pub mod audit;
 pub mod certificates;
 pub mod cli;
+pub mod clock;
 pub mod cluster;
 pub mod commands;
 pub mod config;
 pub mod defaults;
+pub mod exit;
 pub mod field;
 pub mod finding;
 pub mod fix;

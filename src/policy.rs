@@ -121,6 +121,22 @@ impl Policy {
         self.profiles.get(&self.default_profile)
     }
 
+    /// The profile in force where this one is asked for, by a path or by the label of a
+    /// namespace. A name that does not exist is never a way out: after an upgrade of the
+    /// chart the API server asks for a new profile before every replica has read about it,
+    /// and no call may be lost to that.
+    pub fn resolve(&self, asked: Option<&str>) -> Resolved<'_> {
+        let default = Resolved { profile: self.default_profile(), is_unknown: false };
+        match asked {
+            None => default,
+            Some(Policy::OFF) => Resolved { profile: None, is_unknown: false },
+            Some(name) => match self.profile(name) {
+                Some(profile) => Resolved { profile: Some(profile), is_unknown: false },
+                None => Resolved { is_unknown: true, ..default },
+            },
+        }
+    }
+
     /// The profile of this name.
     pub fn profile(&self, name: &str) -> Option<&Profile> {
         self.profiles.get(name)
@@ -134,6 +150,22 @@ impl Policy {
     /// Whose requests pass unchanged and unjudged.
     pub fn exemptions(&self) -> &Exemptions {
         &self.exemptions
+    }
+}
+
+/// What became of a profile that was asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Resolved<'p> {
+    /// The profile in force; `None` for `off`.
+    pub profile: Option<&'p Profile>,
+    /// Whether there is none of that name, so that it is the default one.
+    pub is_unknown: bool,
+}
+
+impl<'p> Resolved<'p> {
+    /// The name of the profile in force.
+    pub fn name(self) -> &'p str {
+        self.profile.map_or(Policy::OFF, |profile| profile.name.as_str())
     }
 }
 
@@ -263,6 +295,20 @@ mod tests {
         for (mode, expected) in MODES.into_iter().zip([Mode::Off, Mode::Audit, Mode::Warn, Mode::Warn]) {
             let profile = Profile { mode, ..Profile::production() };
             assert_eq!(profile.into_advisory().mode, expected);
+        }
+    }
+
+    #[test]
+    fn a_name_that_does_not_exist_is_no_way_out() {
+        let policy = Policy::new("advisory").unwrap();
+        for (asked, name, is_unknown) in [
+            (None, "advisory", false),
+            (Some("production"), "production", false),
+            (Some("off"), "off", false),
+            (Some("prodution"), "advisory", true),
+        ] {
+            let resolved = policy.resolve(asked);
+            assert_eq!((resolved.name(), resolved.is_unknown), (name, is_unknown), "{asked:?}");
         }
     }
 

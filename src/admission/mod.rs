@@ -146,12 +146,12 @@ pub enum ReviewError {
 /// [`ReviewError`], for everything that is not a decision.
 pub fn review(terms: Terms, phase: Phase, body: &[u8]) -> Result<Review, ReviewError> {
     let request = envelope::parse(body)?;
-    let (profile, is_unknown_profile) = choose_profile(terms);
+    let resolved = terms.policy.resolve(terms.profile);
     let review = Review {
         response: ResponseBuilder::allow(&request.uid).build(),
         decision: Decision::Allow,
-        profile: profile.map_or(Policy::OFF, |profile| profile.name.as_str()).to_owned(),
-        is_unknown_profile,
+        profile: resolved.name().to_owned(),
+        is_unknown_profile: resolved.is_unknown,
         operation: request.operation,
         dry_run: request.dry_run.unwrap_or(false),
         namespace: request.namespace.clone().unwrap_or_default(),
@@ -163,7 +163,7 @@ pub fn review(terms: Terms, phase: Phase, body: &[u8]) -> Result<Review, ReviewE
         waived: Vec::new(),
     };
 
-    let Some(profile) = profile else { return Ok(review.skipped(&request, Skip::ProfileOff)) };
+    let Some(profile) = resolved.profile else { return Ok(review.skipped(&request, Skip::ProfileOff)) };
     let skip =
         gates::skip_request(&request).or_else(|| gates::skip_exempt(&request, terms.policy.exemptions()));
     if let Some(skip) = skip {
@@ -402,20 +402,6 @@ impl Review {
     fn skipped(self, request: &Request, skip: Skip) -> Self {
         let response = self.answer(request).audit("skipped", skip.as_str()).build();
         Review { response, skip: Some(skip), ..self }
-    }
-}
-
-/// The profile in force, and whether another one was asked for that does not
-/// exist. After an upgrade of the chart the API server asks for a new profile
-/// before every replica has read about it; no call may be lost to that.
-fn choose_profile(terms: Terms<'_>) -> (Option<&Profile>, bool) {
-    match terms.profile {
-        None => (terms.policy.default_profile(), false),
-        Some(Policy::OFF) => (None, false),
-        Some(name) => match terms.policy.profile(name) {
-            Some(profile) => (Some(profile), false),
-            None => (terms.policy.default_profile(), true),
-        },
     }
 }
 

@@ -152,10 +152,9 @@ impl<'p> Audit<'p> {
 
     /// What was found.
     pub fn report(self, scope: Scope) -> Report {
-        let default_profile = self.policy.default_profile();
         let mut report = Report {
             scope,
-            default_profile: default_profile.map_or(Policy::OFF, |profile| profile.name.as_str()).to_owned(),
+            default_profile: self.policy.resolve(None).name().to_owned(),
             judgements: Vec::new(),
             skipped: Vec::new(),
             failed: Vec::new(),

@@ -116,21 +116,15 @@ impl<'p> Namespaces<'p> {
         if self.policy.exemptions().is_namespace_exempt(namespace) {
             return Err(NotJudged::Gate(Skip::ExemptNamespace));
         }
-        let profile = match self.labels_of(namespace).get(PROFILE_LABEL).copied() {
-            Some(Policy::OFF) => None,
-            // A name that does not exist is never a way out.
-            Some(name) => self.policy.profile(name).or(self.policy.default_profile()),
-            None => self.policy.default_profile(),
-        };
-        profile.ok_or(NotJudged::Gate(Skip::ProfileOff))
+        let asked = self.labels_of(namespace).get(PROFILE_LABEL).copied();
+        self.policy.resolve(asked).profile.ok_or(NotJudged::Gate(Skip::ProfileOff))
     }
 
     /// The namespaces whose label names no profile, with what it says.
     pub fn unknown_profiles(&self) -> Vec<(String, String)> {
-        let is_unknown = |label: &str| label != Policy::OFF && self.policy.profile(label).is_none();
         let labelled =
             self.labels.iter().filter_map(|(name, labels)| Some((name, labels.get(PROFILE_LABEL)?)));
-        let unknown = labelled.filter(|(_, label)| is_unknown(label));
+        let unknown = labelled.filter(|(_, label)| self.policy.resolve(Some(label)).is_unknown);
         unknown.map(|(name, label)| (name.clone(), label.clone())).collect()
     }
 

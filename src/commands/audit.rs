@@ -3,8 +3,6 @@
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
-use jiff::Timestamp;
-use jiff::tz::TimeZone;
 use serde_json::Value;
 use tokio::runtime;
 
@@ -12,19 +10,16 @@ use super::output;
 use crate::audit::namespaces::{InstalledWebhooks, Namespaces};
 use crate::audit::{self, Audit, Report, Scope};
 use crate::cli::{AuditArguments, AuditFormat, namespace_name};
+use crate::clock;
 use crate::cluster::failure::RequestError;
 use crate::cluster::kubeconfig::{self, Choice, Connection};
 use crate::cluster::list::{self, List, Page};
 use crate::cluster::webhook::CONFIGURATIONS;
 use crate::config;
+use crate::exit;
 use crate::kubernetes::kind::DEPLOYMENT;
 use crate::policy::Policy;
 use crate::printable::printable;
-
-/// Something would be denied.
-const DENIED: u8 = 1;
-/// Something could not be read.
-const UNREADABLE: u8 = 2;
 
 /// Judges the Deployments, writes the report, and says by its exit code how it
 /// went.
@@ -41,9 +36,9 @@ pub fn run(arguments: &AuditArguments) -> anyhow::Result<ExitCode> {
         AuditFormat::Json => output::print_plain(&audit::json::write(&report)?)?,
     }
     Ok(match (report.failed.is_empty(), report.count().denied) {
-        (false, _) => ExitCode::from(UNREADABLE),
+        (false, _) => ExitCode::from(exit::UNUSABLE),
         (true, 0) => ExitCode::SUCCESS,
-        (true, _) => ExitCode::from(DENIED),
+        (true, _) => ExitCode::from(exit::FOUND),
     })
 }
 
@@ -63,7 +58,7 @@ async fn audit(arguments: &AuditArguments, policy: &Policy) -> anyhow::Result<Re
     };
     let webhooks = installed_webhooks(&connection, arguments.chunk_size, namespace.is_none()).await?;
     let namespaces = namespaces.with_webhooks(webhooks);
-    let today = Timestamp::now().to_zoned(TimeZone::UTC).date();
+    let today = clock::today();
     let deployments = List {
         resource: DEPLOYMENT.qualified_resource,
         root: DEPLOYMENT.root,
@@ -100,7 +95,7 @@ async fn one_namespace<'p>(
     match list::namespace(connection, name).await {
         Ok(namespace) => namespaces.add(&namespace),
         Err(error @ RequestError::Forbidden { .. }) => {
-            let profile = policy.default_profile().map_or(Policy::OFF, |profile| profile.name.as_str());
+            let profile = policy.resolve(None).name();
             note(&format!(
                 "the profile of namespace {name} is not known, the default {profile} is taken: {error}"
             ));

@@ -2,14 +2,14 @@
 
 use std::process::ExitCode;
 
-use jiff::Timestamp;
 use jiff::civil::Date;
-use jiff::tz::TimeZone;
 
 use super::output;
 use crate::admission::{self, Assessment, Judged, Skip};
 use crate::cli::{CheckArguments, CheckFormat};
+use crate::clock;
 use crate::config;
+use crate::exit;
 use crate::field::FieldPath;
 use crate::finding;
 use crate::injection::InjectError;
@@ -21,11 +21,6 @@ use crate::policy::{Policy, Profile};
 use crate::report::{self, Entry, Found, InputError, Judgement, Problem, Report, Skipped, Subject};
 use crate::workload::{Workload, WrongType};
 
-/// Findings that deny.
-const DENIED: u8 = 1;
-/// Something could not be read.
-const UNREADABLE: u8 = 2;
-
 /// Judges the files, writes the report, and says by its exit code how it went.
 ///
 /// # Errors
@@ -34,7 +29,7 @@ const UNREADABLE: u8 = 2;
 pub fn run(arguments: &CheckArguments) -> anyhow::Result<ExitCode> {
     let policy = config::load(arguments.config.as_deref())?;
     let profile = choose_profile(&policy, arguments.profile.as_deref())?;
-    let mut check = Check::new(profile, Timestamp::now().to_zoned(TimeZone::UTC).date());
+    let mut check = Check::new(profile, clock::today());
     for input in inputs::expand(&arguments.files) {
         match input.and_then(Source::read) {
             Ok(source) => check.source(&source),
@@ -52,8 +47,8 @@ pub fn run(arguments: &CheckArguments) -> anyhow::Result<ExitCode> {
     let summary = report.summary();
     Ok(match (summary.errors, summary.denied) {
         (0, 0) => ExitCode::SUCCESS,
-        (0, _) => ExitCode::from(DENIED),
-        _ => ExitCode::from(UNREADABLE),
+        (0, _) => ExitCode::from(exit::FOUND),
+        _ => ExitCode::from(exit::UNUSABLE),
     })
 }
 
@@ -62,15 +57,16 @@ pub(super) fn choose_profile<'p>(
     policy: &'p Policy,
     name: Option<&str>,
 ) -> anyhow::Result<Option<&'p Profile>> {
-    let Some(name) = name else { return Ok(policy.default_profile()) };
-    if name == Policy::OFF {
-        return Ok(None);
-    }
-    let Some(profile) = policy.profile(name) else {
+    let resolved = policy.resolve(name);
+    if resolved.is_unknown {
         let known: Vec<_> = policy.profile_names().chain([Policy::OFF]).collect();
-        anyhow::bail!("there is no profile {name:?}; write one of: {}", known.join(", "));
-    };
-    Ok(Some(profile))
+        anyhow::bail!(
+            "there is no profile {:?}; write one of: {}",
+            name.unwrap_or_default(),
+            known.join(", ")
+        );
+    }
+    Ok(resolved.profile)
 }
 
 /// The work under way.

@@ -7,15 +7,15 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anstyle::Style;
-use jiff::Timestamp;
 use jiff::civil::Date;
-use jiff::tz::TimeZone;
 use tempfile::NamedTempFile;
 
 use super::check::{choose_profile, in_plain_words};
 use super::output;
 use crate::cli::FixArguments;
+use crate::clock;
 use crate::config;
+use crate::exit;
 use crate::fix::{self, Deployment, FixError, Fixed};
 use crate::injection::InjectError;
 use crate::offline::inputs;
@@ -23,11 +23,6 @@ use crate::offline::source::{BYTE_ORDER_MARK, Name, Source, Unreadable};
 use crate::policy::Profile;
 use crate::printable::printable;
 use crate::report::{InputError, text};
-
-/// Something is left to do.
-const LEFT: u8 = 1;
-/// Something could not be read or written.
-const UNREADABLE: u8 = 2;
 
 /// The command that hints name, and the one that they should name here.
 const CHECK: &str = "gapless check";
@@ -44,7 +39,7 @@ const BOLD: Style = Style::new().bold();
 pub fn run(arguments: &FixArguments) -> anyhow::Result<ExitCode> {
     let policy = config::load(arguments.config.as_deref())?;
     let profile = choose_profile(&policy, arguments.profile.as_deref())?;
-    let today = Timestamp::now().to_zoned(TimeZone::UTC).date();
+    let today = clock::today();
     let mut run = Run { arguments, profile, today, count: Count::default() };
     for input in inputs::expand(&arguments.files) {
         if let Err(errors) = input.and_then(Source::read).map_err(one_error).and_then(|it| run.source(&it)) {
@@ -56,9 +51,9 @@ pub fn run(arguments: &FixArguments) -> anyhow::Result<ExitCode> {
     }
     output::print_error(&run.summary())?;
     Ok(match run.count {
-        Count { failed: 1.., .. } => ExitCode::from(UNREADABLE),
-        Count { left: 1.., .. } => ExitCode::from(LEFT),
-        Count { changed: 1.., .. } if arguments.check => ExitCode::from(LEFT),
+        Count { failed: 1.., .. } => ExitCode::from(exit::UNUSABLE),
+        Count { left: 1.., .. } => ExitCode::from(exit::FOUND),
+        Count { changed: 1.., .. } if arguments.check => ExitCode::from(exit::FOUND),
         _ => ExitCode::SUCCESS,
     })
 }

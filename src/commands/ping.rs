@@ -17,12 +17,8 @@ use crate::cluster::kubeconfig::{self, Choice, Connection};
 use crate::cluster::list::Page;
 use crate::cluster::reach::{self, Namespaces, Reach};
 use crate::cluster::webhook::{Answer, CONFIGURATIONS, Configurations, Webhook};
+use crate::exit;
 use crate::printable::printable;
-
-/// A webhook does not answer.
-const SILENT: u8 = 1;
-/// No webhook could be asked.
-const NONE_ASKED: u8 = 2;
 
 /// How long to wait before everything is tried again.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -57,9 +53,9 @@ pub fn run(arguments: &PingArguments) -> anyhow::Result<ExitCode> {
 
 fn exit_code(calls: &[Call]) -> ExitCode {
     if has_failed(calls) {
-        ExitCode::from(SILENT)
+        ExitCode::from(exit::FOUND)
     } else if calls.iter().all(|call| matches!(call.outcome, Outcome::NotAsked(_))) {
-        ExitCode::from(NONE_ASKED)
+        ExitCode::from(exit::UNUSABLE)
     } else {
         ExitCode::SUCCESS
     }

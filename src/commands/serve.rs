@@ -29,7 +29,6 @@ use crate::config;
 use crate::config::reload::{LiveConfig, WatchedConfig};
 use crate::observe::metrics::Metrics;
 use crate::observe::telemetry;
-use crate::policy::Policy;
 use crate::server::ops::{self, Ops};
 use crate::server::shutdown::{Signals, Termination};
 use crate::server::webhooks::{self, Webhooks};
@@ -127,7 +126,7 @@ fn follow_config(
             Ok(policy) => {
                 metrics.create_profiles(policy);
                 let profiles = policy.profile_names().collect::<Vec<_>>().join(",");
-                let default_profile = policy.default_profile().map_or(Policy::OFF, |it| it.name.as_str());
+                let default_profile = policy.resolve(None).name();
                 tracing::info!(
                     file = path,
                     default_profile,

@@ -17,8 +17,6 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Router, middleware};
 use futures_util::FutureExt;
-use jiff::Timestamp;
-use jiff::tz::TimeZone;
 use serde::Deserialize;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
@@ -30,6 +28,7 @@ use super::limits::{LARGE_BODY, REVIEW_TIME};
 use super::shutdown::Termination;
 use super::{connections, duration};
 use crate::admission::{self, Phase, Review, ReviewError, Terms};
+use crate::clock;
 use crate::config::reload::LiveConfig;
 use crate::config::scalars::is_dns_label;
 use crate::observe::metrics::Metrics;
@@ -159,7 +158,7 @@ impl Webhooks {
         profile: Option<&str>,
         body: ReceivedBody,
     ) -> Result<Review, Failure> {
-        let today = Timestamp::now().to_zoned(TimeZone::UTC).date();
+        let today = clock::today();
         let review = self.review;
         if body.as_ref().len() <= LARGE_BODY {
             return Ok(review(Terms { policy, profile, today }, phase, body.as_ref())?);
@@ -176,9 +175,7 @@ impl Webhooks {
 /// The profile that was asked for if it exists, else the default one: what
 /// metrics may be labelled with.
 fn existing_profile<'a>(policy: &'a Policy, asked: Option<&'a str>) -> &'a str {
-    let exists = |name: &&str| *name == Policy::OFF || policy.profile(name).is_some();
-    let default = || policy.default_profile().map_or(Policy::OFF, |profile| profile.name.as_str());
-    asked.filter(exists).unwrap_or_else(default)
+    policy.resolve(asked).name()
 }
 
 /// Whether the body may be JSON: the header says so, or there is none.
