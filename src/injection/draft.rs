@@ -177,6 +177,10 @@ impl Draft {
                     let entry = owners.entry_put_back(&field);
                     kept.extend(entry.map(|entry| (field, entry)));
                 }
+                Owner::User if self.is_needed_by_users_hooks(&field, owners) => {
+                    let entry = owners.entry(&field, live).cloned();
+                    kept.extend(entry.map(|entry| (field, entry)));
+                }
                 Owner::User if owners.changes_template() => self.hand_over(&field, owners)?,
                 Owner::User => {
                     let entry = self.entry_of_left_overs(&field, live, owners);
@@ -188,6 +192,18 @@ impl Draft {
         }
         self.drop_rolling_update(owners);
         Ok(kept)
+    }
+
+    /// Whether the field is a grace period of gapless' that the user's would take the place
+    /// of, and that would be too short for a hook of theirs.
+    fn is_needed_by_users_hooks(&self, field: &InjectedField, owners: &Owners) -> bool {
+        let longest = || {
+            let users = Workload::read(&self.object).ok()?;
+            let hooks = users.long_running().filter_map(|container| container.lifecycle.pre_stop.as_ref());
+            hooks.map(LifecycleHandler::sleeps).max()
+        };
+        owners.is_claimed_by_pair(field, owners.find(field))
+            && longest().is_some_and(|it| it.as_secs() >= api_default::GRACE_PERIOD_SECONDS.unsigned_abs())
     }
 
     /// Leaves a field to the user: without what merging left of gapless' value in

@@ -579,6 +579,22 @@ fn what_the_users_hook_needs_is_not_withdrawn() {
 }
 
 #[test]
+fn a_grace_period_that_waits_does_not_come_while_a_hook_of_the_users_needs_more() {
+    let manifest = json!({"spec": {"template": {"spec": {"terminationGracePeriodSeconds": 30}}}});
+    for (seconds, expected) in [(35, 40), (30, 40), (29, 30)] {
+        let old =
+            update(&stored(), &with(&stored(), &[(HOOK, json!({"sleep": {"seconds": seconds}}))])).object;
+        let old = with(&old, &[(GRACE, json!(40))]);
+        let record = json!({"spec.template.spec.terminationGracePeriodSeconds": [40, 30]});
+        let old = applied(&with_annotation(&old, ANNOTATION, &record.to_string()), manifest.clone());
+        let object = update(&old, &with(&old, &[(IMAGE, json!("app:v2"))])).object;
+        assert_eq!(at(&object, GRACE), expected, "{seconds}");
+        let entry = if expected == 40 { json!([40, 30]) } else { Value::Null };
+        assert_eq!(grace_entry(&object), entry, "{seconds}");
+    }
+}
+
+#[test]
 fn an_undo_brings_back_the_grace_period_of_its_time() {
     let hook = json!({"exec": {"command": ["sleep", "35"]}});
     let old = update(&stored(), &with(&stored(), &[(HOOK, hook.clone())])).object;
