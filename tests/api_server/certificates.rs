@@ -115,7 +115,8 @@ fn helm(cluster: &Cluster, verb: &str, service: &Service, arguments: &[&str]) {
     let url = format!("webhooks.url=https://{}", service.address);
     cluster
         .helm([verb, "gapless", &chart, "--namespace", RELEASE_NAMESPACE])
-        .args(["--set", "webhooks.failurePolicy=Fail", "--set", &url])
+        // More patience than usual: the machine is busy with other tests.
+        .args(["--set", "webhooks.failurePolicy=Fail,webhooks.timeoutSeconds=20", "--set", &url])
         .args(arguments)
         .ok();
 }
@@ -409,9 +410,9 @@ fn helm_keeps_the_bundles(cluster: &Cluster, service: &Service, replicas: &[Gapl
     let before = resource_version();
     nothing_is_lost_while(cluster, replicas, "Helm upgrades and rollback", || {
         for arguments in [
-            ["--set", "webhooks.timeoutSeconds=4", "--server-side=true"],
-            ["--set", "webhooks.timeoutSeconds=5", "--server-side=false"],
-            ["--set", "webhooks.timeoutSeconds=6", "--server-side=true"],
+            ["--set", "webhooks.timeoutSeconds=24", "--server-side=true"],
+            ["--set", "webhooks.timeoutSeconds=25", "--server-side=false"],
+            ["--set", "webhooks.timeoutSeconds=26", "--server-side=true"],
         ] {
             helm(cluster, "upgrade", service, &arguments);
         }

@@ -53,7 +53,9 @@ fn asks_the_right_profile_and_never_stands_in_the_way() {
     let names = excluded.each_ref().map(|namespace| namespace.name.as_str());
     let values = |configuration: &str, webhooks: &str| {
         let excluded = names.join(", ");
-        format!("config: {configuration}\nwebhooks: {{excludedNamespaces: [{excluded}], {webhooks}}}")
+        // More patience than usual: the machine is busy with other tests.
+        let webhooks = format!("excludedNamespaces: [{excluded}], timeoutSeconds: 20, {webhooks}");
+        format!("config: {configuration}\nwebhooks: {{{webhooks}}}")
     };
     install(cluster, &gapless, &values(CONFIGURATIONS[0], ""));
     // Not even then.
