@@ -224,7 +224,7 @@ impl Draft {
         for handler in parts::handlers(live).filter(is_gone) {
             parts::remove(&mut users, &[handler.to_owned()]);
         }
-        self.set(field, users)
+        self.set(field, completed(field, &users, owners))
     }
 
     /// The entry of the parts that are gapless' in a value of the user, which stay

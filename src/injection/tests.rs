@@ -579,6 +579,34 @@ fn what_the_users_hook_needs_is_not_withdrawn() {
 }
 
 #[test]
+fn an_undo_that_leads_to_the_stored_template_is_one_request_like_any_other() {
+    let container = json!({"name": "app", "readinessProbe": {"tcpSocket": {"port": 80}}});
+    let manifest = json!({"spec": {"template": {
+        "metadata": {"labels": {"version": "v1"}}, "spec": {"containers": [container]},
+    }}});
+    let (label, probe) =
+        ("spec.template.metadata.labels[version]", "spec.template.spec.containers[app].readinessProbe");
+    let record_of = |changes: &[(&str, Value)]| {
+        let text = stored()["metadata"]["annotations"][ANNOTATION].as_str().unwrap().to_owned();
+        let mut record: Value = serde_json::from_str(&text).unwrap();
+        for (path, value) in changes {
+            match value {
+                Value::Null => drop(record.as_object_mut().unwrap().remove(*path)),
+                value => record[*path] = value.clone(),
+            }
+        }
+        record.to_string()
+    };
+    let base = applied(&stored(), manifest);
+    let old = with_annotation(&base, ANNOTATION, &record_of(&[(label, Value::Null), (probe, Value::Null)]));
+    let old = with(&old, &[(PROBE, json!({"tcpSocket": {"port": 80}, "periodSeconds": 10}))]);
+    let undone = with_annotation(&base, ANNOTATION, &record_of(&[(probe, json!({"periodSeconds": 5}))]));
+    let undone = with(&undone, &[(PROBE, json!({"tcpSocket": {"port": 80}, "periodSeconds": 5}))]);
+    let object = injected(&undone, Some(&old), true, &Profile::production()).object;
+    assert!(same_at(&object, &old, TEMPLATE), "{object}");
+}
+
+#[test]
 fn a_grace_period_that_waits_does_not_come_while_a_hook_of_the_users_needs_more() {
     let manifest = json!({"spec": {"template": {"spec": {"terminationGracePeriodSeconds": 30}}}});
     for (seconds, expected) in [(35, 40), (30, 40), (29, 30)] {

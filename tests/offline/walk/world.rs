@@ -663,8 +663,10 @@ fn remove(object: &mut Value, path: &str) {
 
 fn set(object: &mut Value, change: &Change) {
     // An editor leaves an image where a container is.
-    if change.value().is_some() || !change.path().ends_with("image") {
-        path::put(object, change.path(), change.value());
+    match change.value() {
+        None if change.path().ends_with("image") => {}
+        None => remove(object, change.path()),
+        value => path::put(object, change.path(), value),
     }
 }
 
