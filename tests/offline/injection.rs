@@ -123,6 +123,31 @@ fn an_old_deployment_is_left_alone_until_its_template_changes() {
     assert_eq!(answer.object["spec"]["minReadySeconds"], Value::Null);
 }
 
+/// Most of a container is only compared: its environment, for example.
+#[test]
+fn a_template_changes_in_whatever_field() {
+    let old = simulated::with_api_defaults(&chatbot());
+    for (field, value) in [
+        ("/spec/template/spec/containers/0/env", json!([{"name": "A", "value": "1"}])),
+        ("/spec/template/spec/containers/0/resources", json!({"limits": {"cpu": "1"}})),
+        ("/spec/template/spec/nodeSelector", json!({"disk": "ssd"})),
+        ("/spec/template/spec/volumes", json!([{"name": "tmp", "emptyDir": {}}])),
+        ("/spec/template/metadata/annotations", json!({"restarted": "now"})),
+    ] {
+        let mut changed = old.clone();
+        let (parent, name) = field.rsplit_once('/').unwrap();
+        changed.pointer_mut(parent).unwrap()[name] = value.clone();
+        let object = production().update(&old, &changed).object;
+        assert_eq!(paths(&object), paths(&injected()), "{field}");
+        assert_eq!(object.pointer(field), Some(&value));
+        // With nothing but that dropped again, what is injected stays.
+        let mut again = object.clone();
+        again.pointer_mut(parent).unwrap().as_object_mut().unwrap().remove(name);
+        let again = simulated::with_api_defaults(&again);
+        assert_eq!(production().update(&object, &again).object, again, "{field}");
+    }
+}
+
 #[test]
 fn a_new_image_moves_the_version_labels_and_nothing_else() {
     let stored = injected();
