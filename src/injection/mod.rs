@@ -79,13 +79,14 @@ pub struct Terms<'t> {
 /// See [`InjectError`].
 pub fn inject(change: Change, terms: Terms) -> Result<Injection, InjectError> {
     let mut pass = run_once(change, terms)?;
-    // An undo mixes the records and proofs of two times, and a template that is as
-    // stored once all of it is recomputed was not known to be so before. What a second
-    // call in the same request would still change is changed at once.
+    // An undo mixes the records and proofs of two times; a template that is as stored
+    // once all of it is recomputed was not known to be so before; and parts that waited
+    // for this rollout may be all that is left of it. What a second call in the same
+    // request would still change is changed at once.
     for _ in 0..MAX_PASSES {
         let becomes_stored =
             change.is_stored_template(&pass.object) && !change.is_stored_template(change.object.tree);
-        if !(change.is_undo || becomes_stored) || pass.object == *change.object.tree {
+        if !(change.is_undo || becomes_stored || pass.has_left_overs) || pass.object == *change.object.tree {
             break;
         }
         let object = View { tree: &pass.object, ..change.object };
@@ -113,12 +114,19 @@ struct Pass {
     touched: BTreeSet<InjectedField>,
     announcements: Vec<(&'static str, String)>,
     problems: Vec<Problem>,
+    /// Whether parts of gapless' stood beside the user's.
+    has_left_overs: bool,
 }
 
 impl Pass {
     fn untouched(object: &Value) -> Self {
-        let object = object.clone();
-        Pass { object, touched: BTreeSet::new(), announcements: Vec::new(), problems: Vec::new() }
+        Pass {
+            object: object.clone(),
+            touched: BTreeSet::new(),
+            announcements: Vec::new(),
+            problems: Vec::new(),
+            has_left_overs: false,
+        }
     }
 
     fn then(mut self, next: Pass) -> Self {
@@ -166,7 +174,8 @@ fn run_once(change: Change, terms: Terms) -> Result<Pass, InjectError> {
     touched.extend([InjectedField::MaxUnavailable, InjectedField::MaxSurge]);
     let announcements = announce::announce(&owners, &draft, &touched, terms);
     draft.record(&owners, &record)?;
-    Ok(Pass { object: draft.object, touched, announcements, problems })
+    let has_left_overs = owners.has_left_overs();
+    Ok(Pass { object: draft.object, touched, announcements, problems, has_left_overs })
 }
 
 /// Whether an update is about neither spec nor labels, annotations or owners, as

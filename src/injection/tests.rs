@@ -607,6 +607,22 @@ fn an_undo_that_leads_to_the_stored_template_is_one_request_like_any_other() {
 }
 
 #[test]
+fn parts_that_waited_stay_if_nothing_else_of_the_rollout_is_left() {
+    let manifest = json!({"spec": {"template": {"spec": {"containers": [
+        {"name": "app", "readinessProbe": {"tcpSocket": {"port": 80}}},
+    ]}}}});
+    let mut old = applied(&stored(), manifest);
+    let text = old["metadata"]["annotations"][ANNOTATION].as_str().unwrap().to_owned();
+    let mut record: Value = serde_json::from_str(&text).unwrap();
+    record["spec.template.spec.containers[app].readinessProbe"] = json!({"periodSeconds": 5});
+    // The user took the grace period over, and a server-side apply drops it.
+    record.as_object_mut().unwrap().remove("spec.template.spec.terminationGracePeriodSeconds");
+    old = with_annotation(&old, ANNOTATION, &record.to_string());
+    let object = update(&old, &with(&old, &[(GRACE, json!(30))])).object;
+    assert_eq!(object["spec"]["template"], old["spec"]["template"]);
+}
+
+#[test]
 fn a_grace_period_that_waits_does_not_come_while_a_hook_of_the_users_needs_more() {
     let manifest = json!({"spec": {"template": {"spec": {"terminationGracePeriodSeconds": 30}}}});
     for (seconds, expected) in [(35, 40), (30, 40), (29, 30)] {

@@ -456,6 +456,13 @@ impl<'a> Owners<'a> {
         recorded.map(|(path, _)| path).filter(is_dropped).collect()
     }
 
+    /// Whether the stored record speaks of parts of gapless' beside values of the user.
+    pub fn has_left_overs(&self) -> bool {
+        let record = self.old.as_ref().and_then(|old| old.record.as_ref());
+        let mut entries = record.into_iter().flat_map(Record::entries);
+        entries.any(|(field, entry)| field.has_parts() && parts::handlers(entry).next().is_none())
+    }
+
     /// The parts of gapless' value that merging left in the user's value `live`.
     ///
     /// They are known where the proof covers the user's parts but not these, where
