@@ -38,7 +38,7 @@ pub struct World {
     /// Whether the record ever lost an entry by hand: then an older revision
     /// may claim what has become the user's.
     is_record_edited: bool,
-    /// The fields that the user ever wrote.
+    /// The fields that the user ever wrote, or took over.
     written: BTreeSet<&'static str>,
     pub requests: usize,
 }
@@ -288,7 +288,8 @@ impl World {
                 sent.is_none_or(|value| is_api_default(path, value) || is_without_handler(value));
             // Or it is gone there since its manager let go of it.
             let in_control = path::get(control, path);
-            let is_users = in_control.is_none() && self.written.contains(*path);
+            let is_gone = in_control.is_none_or(|value| is_api_default(path, value));
+            let is_users = is_gone && self.written.contains(*path);
             (is_dropped && stored.is_some() && (stored == in_control || is_users))
                 || drops_what_is_applied(exchange, old, path)
         })
@@ -382,6 +383,7 @@ impl World {
             Some(index) => entries.keys().nth(index % entries.len()).cloned().into_iter().collect(),
         };
         forgotten.iter().for_each(|path| drop(entries.remove(path)));
+        self.written.extend(FIELDS.iter().filter(|path| forgotten.iter().any(|it| it == *path)));
         let left = (!entries.is_empty()).then(|| json!(Value::Object(entries.clone()).to_string()));
         let annotation = format!("metadata.annotations[{RECORD}]");
         let taken_over: Vec<(&String, Value)> =
