@@ -623,6 +623,26 @@ fn parts_that_waited_stay_if_nothing_else_of_the_rollout_is_left() {
 }
 
 #[test]
+fn an_undo_overwrites_no_zero_that_is_proven() {
+    let manifest = json!({"spec": {"minReadySeconds": 0}});
+    let bare = with_annotation(&naive(), "gapless.dev/waive.readiness-probe", "we keep our own");
+    let new = injected(&bare, None, false, &Profile::production()).object;
+    assert_eq!(entry(&new, "spec.minReadySeconds"), 10, "where nothing probes");
+    let mut old = applied(&new, manifest.clone());
+    old["spec"].as_object_mut().unwrap().remove("minReadySeconds");
+    let text = old["metadata"]["annotations"][ANNOTATION].as_str().unwrap().to_owned();
+    let mut record: Value = serde_json::from_str(&text).unwrap();
+    record.as_object_mut().unwrap().remove("spec.minReadySeconds");
+    old = with_annotation(&with(&old, &[(IMAGE, json!("app:v2"))]), ANNOTATION, &record.to_string());
+    // The record of the older revision speaks of another time.
+    let mut undone = applied(&new, manifest);
+    undone["spec"].as_object_mut().unwrap().remove("minReadySeconds");
+    let object = injected(&undone, Some(&old), true, &Profile::production()).object;
+    assert_eq!(at(&object, "/spec/minReadySeconds"), &Value::Null);
+    assert_eq!(entry(&object, "spec.minReadySeconds"), Value::Null);
+}
+
+#[test]
 fn a_grace_period_that_waits_does_not_come_while_a_hook_of_the_users_needs_more() {
     let manifest = json!({"spec": {"template": {"spec": {"terminationGracePeriodSeconds": 30}}}});
     for (seconds, expected) in [(35, 40), (30, 40), (29, 30)] {

@@ -269,7 +269,9 @@ impl<'a> Owners<'a> {
         let (new_entry, old_entry) = (self.new.entry(field), old.entry(field));
         let is_as_stored = match (live, old.find(field)) {
             (Some(live), Some(stored)) => same_value(live, stored),
-            (live, stored) => live.is_none() == stored.is_none(),
+            // The API server leaves 0 seconds out of the JSON.
+            (Some(value), None) | (None, Some(value)) => field.api_default().as_ref() == Some(value),
+            (None, None) => true,
         };
         if field.is_in_template() {
             return match (new_entry, old_entry) {

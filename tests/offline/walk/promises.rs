@@ -228,11 +228,16 @@ fn lets_go_of_rolling_parameters(exchange: &Exchange, profile: &str) -> Result<(
     }
     // An entry that the request takes away hands the field over.
     let (stored, sent_record) = (record(&old.object), record(sent));
+    let manifest = last_applied(sent).unwrap_or_default();
     let is_nobodys = |path: &&str| {
+        // Over what no record speaks of, a manifest proves whatever it says.
+        let is_in_manifest = path::get(&manifest, path).is_some() && !stored.contains_key(*path);
         path::get(sent, path).is_none_or(|value| {
             let is_recorded =
                 stored.get(*path) == Some(value) && (exchange.is_undo || sent_record.contains_key(*path));
-            !is_proven(exchange, path, value) && (is_recorded || is_api_default(path, value))
+            !is_in_manifest
+                && !is_proven(exchange, path, value)
+                && (is_recorded || is_api_default(path, value))
         })
     };
     match [MAX_UNAVAILABLE, MAX_SURGE].iter().all(is_nobodys) {
