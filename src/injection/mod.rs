@@ -83,10 +83,13 @@ pub fn inject(change: Change, terms: Terms) -> Result<Injection, InjectError> {
     // once all of it is recomputed was not known to be so before; and parts that waited
     // for this rollout may be all that is left of it. What a second call in the same
     // request would still change is changed at once.
-    for _ in 0..MAX_PASSES {
+    let may_change_again = |pass: &Pass| {
         let becomes_stored =
-            change.is_stored_template(&pass.object) && !change.is_stored_template(change.object.tree);
-        if !(change.is_undo || becomes_stored || pass.has_left_overs) || pass.object == *change.object.tree {
+            || change.is_stored_template(&pass.object) && !change.is_stored_template(change.object.tree);
+        change.is_undo || pass.has_left_overs || becomes_stored()
+    };
+    for _ in 0..MAX_PASSES {
+        if pass.object == *change.object.tree || !may_change_again(&pass) {
             break;
         }
         let object = View { tree: &pass.object, ..change.object };
