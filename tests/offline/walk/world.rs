@@ -40,6 +40,8 @@ pub struct World {
     is_record_edited: bool,
     /// The fields that the user ever wrote, or took over.
     written: BTreeSet<&'static str>,
+    /// Those that the user took over by the record.
+    taken_over: BTreeSet<&'static str>,
     pub requests: usize,
 }
 
@@ -74,6 +76,7 @@ impl World {
             manifest: Manifest::default(),
             is_record_edited: false,
             written: BTreeSet::new(),
+            taken_over: BTreeSet::new(),
             requests: 0,
         }
     }
@@ -206,7 +209,11 @@ impl World {
         }
         let was_denied_half_way =
             done.exchanges.first().is_some_and(Exchange::is_stored) && !done.is_stored();
-        if (done.is_stored() && !is_control_stored) || was_denied_half_way || is_dropped {
+        if (done.is_stored() && !is_control_stored)
+            || was_denied_half_way
+            || is_dropped
+            || self.differs_in_what_was_taken_over()
+        {
             self.begin_control_again();
         }
         self.keep_revisions();
@@ -293,6 +300,15 @@ impl World {
             (is_dropped && stored.is_some() && (stored == in_control || is_users))
                 || drops_what_is_applied(exchange, old, path)
         })
+    }
+
+    /// Whether a value that the user took over is another one in the control, where it has
+    /// no owner in `managedFields` either, but stands over another one that has.
+    fn differs_in_what_was_taken_over(&self) -> bool {
+        let (Some(live), Some(control)) = (self.live.object(), self.control.object()) else { return false };
+        let record = record(live);
+        let mut users = self.taken_over.iter().filter(|path| !record.contains_key(**path));
+        users.any(|path| path::get(live, path) != path::get(control, path))
     }
 
     /// The control becomes what the live object is without what is recorded.
@@ -383,7 +399,8 @@ impl World {
             Some(index) => entries.keys().nth(index % entries.len()).cloned().into_iter().collect(),
         };
         forgotten.iter().for_each(|path| drop(entries.remove(path)));
-        self.written.extend(FIELDS.iter().filter(|path| forgotten.iter().any(|it| it == *path)));
+        self.taken_over.extend(FIELDS.iter().filter(|path| forgotten.iter().any(|it| it == *path)));
+        self.written.extend(&self.taken_over);
         let left = (!entries.is_empty()).then(|| json!(Value::Object(entries.clone()).to_string()));
         let annotation = format!("metadata.annotations[{RECORD}]");
         let taken_over: Vec<(&String, Value)> =
