@@ -13,7 +13,7 @@ use crate::support::program::Program;
 /// How often a wave comes back at least.
 const WAVES: usize = 4;
 
-/// After so many waves memory has to have stopped growing. It is chance how many calls
+/// After so many waves memory has to have stopped growing, for two waves. It is chance how many calls
 /// of a wave meet and which threads do the work, so that any one wave may leave the heap
 /// larger than all before it; only a leak makes every one of them do so.
 const MOST_WAVES: usize = 24;
@@ -69,10 +69,9 @@ fn survives(arguments: &[&str], clients: usize, size: usize, bound: Memory) -> A
     let mut all = Answers::new();
     let mut after: Vec<Memory> = Vec::new();
     let has_settled = |after: &[Memory]| {
-        let last_and_before = after.split_last().filter(|_| after.len() >= WAVES);
-        last_and_before.is_some_and(|(last, before)| {
-            before.iter().max().is_some_and(|most_before| *last < most_before.plus(NOISE))
-        })
+        let (before, last) = after.split_at(after.len().saturating_sub(2));
+        let most_before = before.iter().max().filter(|_| after.len() >= WAVES);
+        most_before.is_some_and(|most| last.iter().all(|it| *it < most.plus(NOISE)))
     };
     while !has_settled(&after) && after.len() < MOST_WAVES {
         for (status, count) in wave(&program, clients, &call) {
