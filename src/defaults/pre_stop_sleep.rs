@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::phrases::{part, plain};
+use super::phrases::{part, plain, plain_or_default};
 use super::{DefaultRule, Filled};
 use crate::finding::Problem;
 use crate::kubernetes::api_default;
@@ -111,10 +111,7 @@ fn phrase(field: &InjectedField, from: Option<&Value>, to: Option<&Value>) -> St
     if let Some(container) = field.container() {
         return part("preStop sleep", container, from, to, seconds);
     }
-    // Where it is absent, the API server's default counts.
-    let api_default = field.api_default();
-    let text = |value: Option<&Value>| value.or(api_default.as_ref()).map(plain).unwrap_or_default();
-    format!("grace period {}s -> {}s", text(from), text(to))
+    format!("grace period {}s -> {}s", plain_or_default(field, from), plain_or_default(field, to))
 }
 
 /// The seconds of a native sleep, such as ` 10s`.

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::phrases::plain;
+use super::phrases::{plain, plain_or_default};
 use super::{DefaultRule, Filled};
 use crate::kubernetes::api_default;
 use crate::kubernetes::int_or_string::Amount;
@@ -112,10 +112,7 @@ fn name(field: &InjectedField, value: &Value) -> String {
 }
 
 fn phrase(field: &InjectedField, from: Option<&Value>, to: Option<&Value>) -> String {
-    // Where a field is absent, the API server's default counts.
-    let api_default = field.api_default();
-    let text = |value: Option<&Value>| value.or(api_default.as_ref()).map(plain).unwrap_or_default();
-    format!("{} {} -> {}", word(field), text(from), text(to))
+    format!("{} {} -> {}", word(field), plain_or_default(field, from), plain_or_default(field, to))
 }
 
 fn word(field: &InjectedField) -> &'static str {

@@ -197,13 +197,9 @@ impl Draft {
     /// Whether the field is a grace period of gapless' that the user's would take the place
     /// of, and that would be too short for a hook of theirs.
     fn is_needed_by_users_hooks(&self, field: &InjectedField, owners: &Owners) -> bool {
-        let longest = || {
-            let users = Workload::read(&self.object).ok()?;
-            let hooks = users.long_running().filter_map(|container| container.lifecycle.pre_stop.as_ref());
-            hooks.map(LifecycleHandler::sleeps).max()
-        };
+        let longest = || longest_hook_seconds(&Workload::read(&self.object).ok()?);
         owners.is_claimed_by_pair(field, owners.find(field))
-            && longest().is_some_and(|it| it.as_secs() >= api_default::GRACE_PERIOD_SECONDS.unsigned_abs())
+            && longest().is_some_and(|seconds| seconds >= api_default::GRACE_PERIOD_SECONDS.unsigned_abs())
     }
 
     /// Leaves a field to the user: without what merging left of gapless' value in
@@ -304,8 +300,7 @@ impl Draft {
         min_drain_seconds: i64,
     ) -> Option<i64> {
         let ours = self.released.get(&InjectedField::GracePeriod)?.as_ref()?.as_i64()?;
-        let hooks = users.long_running().filter_map(|container| container.lifecycle.pre_stop.as_ref());
-        let longest = hooks.map(LifecycleHandler::sleeps).max()?.as_secs();
+        let longest = longest_hook_seconds(users)?;
         let needed = i64::try_from(longest).unwrap_or(i64::MAX).saturating_add(min_drain_seconds);
         (longest > 0 && needed > seconds && ours > seconds).then_some(ours)
     }
@@ -383,6 +378,12 @@ impl Draft {
         }
         Ok(())
     }
+}
+
+/// How many seconds the preStop hook sleeps that sleeps longest.
+fn longest_hook_seconds(users: &Workload) -> Option<u64> {
+    let hooks = users.long_running().filter_map(|container| container.lifecycle.pre_stop.as_ref());
+    Some(hooks.map(LifecycleHandler::sleeps).max()?.as_secs())
 }
 
 /// A value as the API server completed it, if that is all the difference to what the
