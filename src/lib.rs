@@ -21,36 +21,37 @@
 //! test `offline::house` reads the imports and holds them against this table.
 //!
 //! ```text
-//! commands     → clock, exit, fix, cli, server, config, certificates, watched,
+//! commands     → exit, clock, fix, cli, server, config, certificates, watched,
 //!                observe, cluster, audit, report, offline, admission, injection,
 //!                policy, rules, defaults, workload, finding, printable,
 //!                kubernetes, field
 //! fix          → offline, admission, injection, policy, finding, field
 //! cli          → server, certificates, observe, audit, report
 //! server       → clock, config, certificates, observe, admission, policy,
-//!                printable
+//!                surroundings, printable
 //! config       → watched, offline, policy, rules, defaults, settings, finding,
 //!                printable, kubernetes
 //! certificates → watched, observe, cluster
 //! watched      → observe
 //! observe      → admission, policy, rules, defaults, printable
-//! cluster      → waiver, workload, ownership, printable
-//! audit        → report, admission, injection, policy, defaults, workload,
+//! cluster      → waiver, ownership, printable, kubernetes
+//! audit        → report, admission, injection, policy, defaults, surroundings,
 //!                finding, printable, kubernetes
 //! report       → offline, admission, policy, rules, defaults, finding, printable,
 //!                kubernetes
-//! offline      → printable, kubernetes, field
+//! offline      → surroundings, printable, kubernetes, field
 //! admission    → injection, waiver, policy, rules, patch, defaults, workload,
-//!                ownership, finding, printable, kubernetes, field
-//! injection    → waiver, policy, patch, defaults, workload, ownership, finding,
-//!                kubernetes
+//!                surroundings, ownership, finding, printable, kubernetes, field
+//! injection    → waiver, policy, patch, defaults, workload, surroundings,
+//!                ownership, finding, kubernetes
 //! waiver       → policy, workload, finding
 //! policy       → rules, settings, finding
-//! rules        → defaults, workload, settings, ownership, finding, kubernetes,
-//!                field
+//! rules        → defaults, workload, surroundings, settings, ownership, finding,
+//!                printable, kubernetes, field
 //! patch        → field
 //! defaults     → workload, settings, ownership, finding, kubernetes, field
-//! workload     → ownership, kubernetes, field
+//! workload     → surroundings, ownership, kubernetes, field
+//! surroundings → kubernetes
 //! settings     → kubernetes
 //! ownership    → kubernetes, field
 //! finding      → field
@@ -83,6 +84,7 @@ pub mod report;
 pub mod rules;
 pub mod server;
 pub mod settings;
+pub mod surroundings;
 pub mod waiver;
 pub mod watched;
 pub mod workload;

@@ -12,6 +12,9 @@ pub struct Settings {
     pub min_drain_seconds: i64,
     /// Names of ports that are there for operations only.
     pub operational_port_names: Vec<String>,
+    /// Names of images that carry the traffic of the container beside them, without registry
+    /// and tag.
+    pub proxy_images: Vec<String>,
     /// Tags that are moved from one image to the next.
     pub mutable_tags: Vec<String>,
     /// The default `readiness-probe`.
@@ -74,12 +77,44 @@ pub struct VersionLabelSettings {
 /// The settings of the profile `production`.
 impl Default for Settings {
     fn default() -> Self {
-        let operational =
-            ["metrics", "http-metrics", "prometheus", "health", "healthz", "probes", "debug", "pprof"];
+        let operational = [
+            "metrics",
+            "prom",
+            "prometheus",
+            "monitoring",
+            "telemetry",
+            "health",
+            "healthz",
+            "healthcheck",
+            "ready",
+            "readyz",
+            "live",
+            "livez",
+            "probe",
+            "probes",
+            "debug",
+            "pprof",
+            "profiling",
+        ];
+        let proxies = [
+            "alloydb-auth-proxy",
+            "cloud-sql-proxy",
+            "cloud_sql_proxy",
+            "envoy",
+            "gce-proxy",
+            "haproxy",
+            "odyssey",
+            "pgbouncer",
+            "pgcat",
+            "pgpool",
+            "proxysql",
+            "twemproxy",
+        ];
         Settings {
             max_capacity_loss_percent: 25,
             min_drain_seconds: 5,
             operational_port_names: operational.map(String::from).to_vec(),
+            proxy_images: proxies.map(String::from).to_vec(),
             mutable_tags: vec!["latest".to_owned()],
             readiness_probe: ReadinessProbeSettings {
                 enabled: true,

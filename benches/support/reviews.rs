@@ -14,7 +14,12 @@ pub fn policy() -> Policy {
 
 /// Both webhooks decide by this.
 pub fn terms(policy: &Policy) -> Terms<'_> {
-    Terms { policy, profile: None, today: jiff::civil::date(2026, 11, 23) }
+    Terms {
+        policy,
+        profile: None,
+        today: jiff::civil::date(2026, 11, 23),
+        surroundings: &gapless::surroundings::NONE,
+    }
 }
 
 /// A body of a call.

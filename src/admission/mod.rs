@@ -24,8 +24,9 @@ use crate::ownership::intent::Origin;
 use crate::ownership::owners::Change;
 use crate::policy::{InjectionMode, Policy, Profile};
 use crate::rules::RULES;
+use crate::surroundings::Surroundings;
 use crate::waiver::ActiveWaivers;
-use crate::workload::{Workload, WrongType};
+use crate::workload::{Context, Workload, WrongType};
 
 pub use envelope::{Operation, ResponseReview};
 pub use gates::Skip;
@@ -63,6 +64,8 @@ pub struct Terms<'a> {
     pub profile: Option<&'a str>,
     /// The day (UTC), on which the expiry of a waiver hangs.
     pub today: Date,
+    /// What is around the object.
+    pub surroundings: &'a Surroundings,
 }
 
 /// The answer to one review, and what logs and metrics say of it.
@@ -174,10 +177,12 @@ pub fn review(terms: Terms, phase: Phase, body: &[u8]) -> Result<Review, ReviewE
         _ => None,
     };
     let object = required(&request, request.object, "object")?;
-    let workload = read(&request, object.view(), "object")?;
+    let around = Context { surroundings: terms.surroundings, ..Context::new(Origin::ApiServer) };
+    let context = Context { old_object: old_object.as_ref().map(Object::view), ..around };
+    let workload = read(&request, object.view(), context, "object")?;
     // A finding is old also if it was about what gapless wrote: where that has to go,
     // as after a scale, what is left is not the request's doing.
-    let old = old_object.as_ref().map(|old| read(&request, old.view(), "oldObject")).transpose()?;
+    let old = old_object.as_ref().map(|old| read(&request, old.view(), around, "oldObject")).transpose()?;
     let old = old.map(Workload::without_record);
     if let Some(skip) = gates::skip_object(&workload) {
         return Ok(review.skipped(&request, skip));
@@ -262,12 +267,7 @@ fn validate(review: Review, subject: &Subject) -> Result<Review, ReviewError> {
         // Judged as it would be with everything injected.
         InjectionMode::Announce => {
             let injected = subject.inject(&waivers, InjectionMode::Inject)?.object;
-            judge(
-                &read(subject.request, View { tree: &injected, ..subject.change.object }, "object")?,
-                circumstances,
-                profile,
-                &waivers,
-            )
+            judge(&subject.workload_of(&injected)?, circumstances, profile, &waivers)
         }
     };
 
@@ -312,19 +312,26 @@ pub struct Assessment {
 ///
 /// # Errors
 /// If a field has the wrong type, or the injection fails.
-pub fn assess(object: &Value, profile: &Profile, today: Date) -> Result<Assessment, InjectError> {
-    let workload = Workload::read(object)?;
+pub fn assess(
+    object: &Value,
+    surroundings: &Surroundings,
+    profile: &Profile,
+    today: Date,
+) -> Result<Assessment, InjectError> {
+    let context = Context { surroundings, ..Context::new(Origin::of_document(object)) };
+    let workload = Workload::read_view(View::of(object), context)?;
     let waivers = read_waivers(&workload, profile, today);
-    let change = Change::create(View::of(object), Origin::of_document(object));
+    let change = Change::create(workload.view(), context.origin);
     let skip = gates::skip_object(&workload);
     if skip.is_some() {
         let injection = Injection::none(object);
         return Ok(Assessment { skip, injection, judged: Vec::new(), problems: Vec::new() });
     }
-    let terms = injection::Terms { profile, waivers: &waivers, mode: InjectionMode::Inject };
+    let terms = injection::Terms { profile, waivers: &waivers, surroundings, mode: InjectionMode::Inject };
     let injection = inject(change, terms)?;
     let circumstances = Circumstances { old: None, is_excused: &|_| false };
-    let judged = judge(&Workload::read(&injection.object)?, circumstances, profile, &waivers);
+    let injected = Workload::read_view(View::of(&injection.object), context)?;
+    let judged = judge(&injected, circumstances, profile, &waivers);
     let problems = injection.problems.iter().chain(waivers.problems()).cloned().collect();
     Ok(Assessment { skip, injection, judged, problems })
 }
@@ -368,7 +375,15 @@ impl<'r> Subject<'r> {
                 ReviewError::Internal { uid: self.request.uid.clone(), message: error.to_string() }
             }
         };
-        inject(change, injection::Terms { profile: self.profile, waivers, mode }).map_err(failed)
+        let surroundings = self.workload.surroundings();
+        let terms = injection::Terms { profile: self.profile, waivers, surroundings, mode };
+        inject(change, terms).map_err(failed)
+    }
+
+    /// The workload that `tree`, made of the request's object, is.
+    fn workload_of<'t>(&'t self, tree: &'t Value) -> Result<Workload<'t>, ReviewError> {
+        let view = View { tree, ..self.change.object };
+        read(self.request, view, self.workload.context(), "object")
     }
 
     /// Which findings the request brings back rather than in.
@@ -418,8 +433,13 @@ fn required<'r>(
     }
 }
 
-fn read<'r>(request: &Request, object: View<'r>, field: &str) -> Result<Workload<'r>, ReviewError> {
-    Workload::read_view(object)
+fn read<'r>(
+    request: &Request,
+    object: View<'r>,
+    context: Context<'r>,
+    field: &str,
+) -> Result<Workload<'r>, ReviewError> {
+    Workload::read_view(object, context)
         .map_err(|error: WrongType| malformed(request, format!("request.{field}.{error}")))
 }
 

@@ -19,6 +19,7 @@ use crate::defaults::DEFAULTS;
 use crate::finding::Problem;
 use crate::injection::InjectError;
 use crate::policy::{InjectionMode, Policy, Profile};
+use crate::surroundings;
 use namespaces::{Namespaces, NotJudged};
 
 /// What was asked: where, and by which policy.
@@ -175,7 +176,7 @@ impl<'p> Audit<'p> {
 }
 
 fn judge(subject: Subject, object: &Value, profile: &Profile, today: Date) -> Entry {
-    let assessment = match admission::assess(object, profile, today) {
+    let assessment = match admission::assess(object, &surroundings::NONE, profile, today) {
         Ok(assessment) => assessment,
         Err(InjectError::Patch(error)) => {
             let message = format!("gapless failed, please report this: {error}");
@@ -394,7 +395,10 @@ mod tests {
         let policy = crate::config::load(None).expect("the default policy");
         let profile = policy.default_profile().expect("production");
         let today = jiff::civil::date(2026, 11, 23);
-        object = admission::assess(&object, profile, today).expect("an assessment").injection.object;
+        object = admission::assess(&object, &surroundings::NONE, profile, today)
+            .expect("an assessment")
+            .injection
+            .object;
         // The API server fills the probe in.
         let probe = &mut object["spec"]["template"]["spec"]["containers"][0]["readinessProbe"];
         probe["timeoutSeconds"] = json!(1);

@@ -9,8 +9,8 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::admission::Skip;
+use crate::kubernetes::label_selector::{LabelSelector, StringMap};
 use crate::policy::{Policy, Profile};
-use crate::workload::object::{LabelSelector, StringMap};
 
 /// The label of a namespace that names its profile.
 pub const PROFILE_LABEL: &str = "gapless.dev/profile";

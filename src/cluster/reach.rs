@@ -328,8 +328,12 @@ mod tests {
         std::fs::write(file.path(), text).expect("a configuration");
         let policy = config::load(Some(file.path())).expect("a policy");
         for profile in ["production", "advisory", "development", "silent"] {
-            let terms =
-                Terms { policy: &policy, profile: Some(profile), today: jiff::civil::date(2026, 11, 23) };
+            let terms = Terms {
+                policy: &policy,
+                profile: Some(profile),
+                today: jiff::civil::date(2026, 11, 23),
+                surroundings: &crate::surroundings::NONE,
+            };
             let response = |phase, object: &Value| {
                 let body = json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": {
                     "uid": "1", "operation": "CREATE", "kind": {"group": "apps", "version": "v1", "kind": "Deployment"},

@@ -18,7 +18,7 @@ use super::failure::{self, RequestError};
 use super::kubeconfig::Connection;
 use super::list::List;
 use super::object::Place;
-use crate::workload::object::LabelSelector;
+use crate::kubernetes::label_selector::LabelSelector;
 
 /// A kind of webhook configuration.
 #[derive(Clone, Copy, Debug)]

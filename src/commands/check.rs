@@ -17,6 +17,7 @@ use crate::offline::documents::{self, Document, Unparsable};
 use crate::offline::inputs;
 use crate::offline::objects::{self, Object};
 use crate::offline::source::{Name, Source, Unreadable};
+use crate::offline::surroundings;
 use crate::policy::{Policy, Profile};
 use crate::report::{self, Entry, Found, InputError, Judgement, Problem, Report, Skipped, Subject};
 use crate::workload::{Workload, WrongType};
@@ -29,9 +30,13 @@ use crate::workload::{Workload, WrongType};
 pub fn run(arguments: &CheckArguments) -> anyhow::Result<ExitCode> {
     let policy = config::load(arguments.config.as_deref())?;
     let profile = choose_profile(&policy, arguments.profile.as_deref())?;
-    let mut check = Check::new(profile, clock::today());
-    for input in inputs::expand(&arguments.files) {
-        match input.and_then(Source::read) {
+    let inputs: Vec<_> =
+        inputs::expand(&arguments.files).into_iter().map(|input| input.and_then(Source::read)).collect();
+    let mut objects = surroundings::Objects::default();
+    inputs.iter().flatten().for_each(|source| objects.add(source));
+    let mut check = Check::new(profile, objects.neighbours(), clock::today());
+    for input in inputs {
+        match input {
             Ok(source) => check.source(&source),
             Err(unreadable) => check.report.entries.push(Entry::Error(unreadable.into())),
         }
@@ -72,15 +77,16 @@ pub(super) fn choose_profile<'p>(
 /// The work under way.
 struct Check<'p> {
     profile: Option<&'p Profile>,
+    neighbours: surroundings::Neighbours<'p>,
     today: Date,
     report: Report,
 }
 
 impl<'p> Check<'p> {
-    fn new(profile: Option<&'p Profile>, today: Date) -> Self {
+    fn new(profile: Option<&'p Profile>, neighbours: surroundings::Neighbours<'p>, today: Date) -> Self {
         let name = profile.map_or(Policy::OFF, |profile| profile.name.as_str()).to_owned();
         let report = Report { profile: name, files: 0, entries: Vec::new(), other_objects: 0 };
-        Check { profile, today, report }
+        Check { profile, neighbours, today, report }
     }
 
     /// Judges all Deployments of one file.
@@ -125,8 +131,9 @@ impl<'p> Check<'p> {
             return Ok(Entry::Skipped(Skipped { subject, skip: Skip::ProfileOff, message }));
         };
 
-        let value = object.node.to_value();
-        let assessment = match admission::assess(&value, profile, self.today) {
+        let value = object.to_value();
+        let around = self.neighbours.around(&value, document.source());
+        let assessment = match admission::assess(&value, &around, profile, self.today) {
             Ok(assessment) => assessment,
             Err(InjectError::WrongType(error)) => return Err(wrong_type(document, object, &error)),
             Err(InjectError::Patch(error)) => {

@@ -20,6 +20,7 @@ use crate::fix::{self, Deployment, FixError, Fixed};
 use crate::injection::InjectError;
 use crate::offline::inputs;
 use crate::offline::source::{BYTE_ORDER_MARK, Name, Source, Unreadable};
+use crate::offline::surroundings;
 use crate::policy::Profile;
 use crate::printable::printable;
 use crate::report::{InputError, text};
@@ -39,10 +40,15 @@ const BOLD: Style = Style::new().bold();
 pub fn run(arguments: &FixArguments) -> anyhow::Result<ExitCode> {
     let policy = config::load(arguments.config.as_deref())?;
     let profile = choose_profile(&policy, arguments.profile.as_deref())?;
-    let today = clock::today();
-    let mut run = Run { arguments, profile, today, count: Count::default() };
-    for input in inputs::expand(&arguments.files) {
-        if let Err(errors) = input.and_then(Source::read).map_err(one_error).and_then(|it| run.source(&it)) {
+    let inputs: Vec<_> =
+        inputs::expand(&arguments.files).into_iter().map(|input| input.and_then(Source::read)).collect();
+    let mut objects = surroundings::Objects::default();
+    inputs.iter().flatten().for_each(|source| objects.add(source));
+    let neighbours = objects.neighbours();
+    let mut run =
+        Run { arguments, profile, neighbours: &neighbours, today: clock::today(), count: Count::default() };
+    for input in inputs {
+        if let Err(errors) = input.map_err(one_error).and_then(|source| run.source(&source)) {
             run.count.failed += 1;
             let mut message = String::new();
             errors.iter().for_each(|error| text::error(error, &mut message));
@@ -62,6 +68,7 @@ pub fn run(arguments: &FixArguments) -> anyhow::Result<ExitCode> {
 struct Run<'a> {
     arguments: &'a FixArguments,
     profile: Option<&'a Profile>,
+    neighbours: &'a surroundings::Neighbours<'a>,
     today: Date,
     count: Count,
 }
@@ -87,7 +94,7 @@ impl Run<'_> {
             return Err(one_error(Unreadable::new(Name::Stdin, message)));
         }
         let fixed = match self.profile {
-            Some(profile) => fix::fix(source, profile, self.today)
+            Some(profile) => fix::fix(source, self.neighbours, profile, self.today)
                 .map_err(|errors| errors.into_iter().map(InputError::from).collect::<Vec<_>>())?,
             None => Fixed::unchanged(source),
         };

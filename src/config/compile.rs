@@ -247,6 +247,7 @@ fn adjust_thresholds(settings: &mut Settings, written: &written::Settings) {
     set(&mut settings.max_capacity_loss_percent, written.max_capacity_loss.map(|it| it.get().into()));
     set(&mut settings.min_drain_seconds, written.min_drain_seconds.map(|it| it.get().into()));
     set(&mut settings.operational_port_names, written.operational_port_names.as_deref().map(texts));
+    set(&mut settings.proxy_images, written.proxy_images.as_deref().map(texts));
     set(&mut settings.mutable_tags, written.mutable_tags.as_deref().map(texts));
 }
 
@@ -419,6 +420,7 @@ profiles:
       max-capacity-loss: 10%
       min-drain-seconds: 7
       operational-port-names: [admin, metrics]
+      proxy-images: [pgbouncer, my-proxy]
       mutable-tags: [latest, edge]
     defaults:
       readiness-probe: {enabled: false, periodSeconds: 6, failureThreshold: 4}
@@ -439,6 +441,7 @@ exemptions:
             max_capacity_loss_percent: 10,
             min_drain_seconds: 7,
             operational_port_names: vec!["admin".into(), "metrics".into()],
+            proxy_images: vec!["pgbouncer".into(), "my-proxy".into()],
             mutable_tags: vec!["latest".into(), "edge".into()],
             readiness_probe: ReadinessProbeSettings {
                 enabled: false,

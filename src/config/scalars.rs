@@ -289,6 +289,24 @@ impl Form for PortName {
     }
 }
 
+/// The last part of an image's name (distribution, reference grammar).
+#[derive(Debug)]
+pub struct ImageName;
+
+impl Form for ImageName {
+    const EXPECTED: &str = "the last part of an image's name, such as pgbouncer: at most 255 of a-z, 0-9, '_', \
+                            '.' and '-', with a letter or digit at both ends";
+    const PATTERN: &str = "^[a-z0-9]([a-z0-9_.-]{0,253}[a-z0-9])?$";
+
+    fn accepts(text: &str) -> bool {
+        let is_edge = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+        let edges = [text.bytes().next(), text.bytes().last()];
+        text.len() <= 255
+            && edges.iter().all(|edge| edge.is_some_and(is_edge))
+            && text.bytes().all(|byte| is_edge(byte) || b"_.-".contains(&byte))
+    }
+}
+
 /// The tag of an image (distribution, reference grammar).
 #[derive(Debug)]
 pub struct ImageTag;
@@ -375,6 +393,10 @@ mod tests {
         accepts::<PortName>(
             &["a", "http", "http-metrics", "8080-tcp", "a23456789012345"],
             &["", "80", "A", "a--b", "-a", "a-", "a_b", "a234567890123456"],
+        );
+        accepts::<ImageName>(
+            &["pgbouncer", "cloud_sql_proxy", "a", "0.9-x"],
+            &["", "a/b", "a:1", "-a", "a_", "A", "a b", &"x".repeat(256)],
         );
         accepts::<ImageTag>(
             &["latest", "1.0", "_x", "v1.0-rc.1", "A", &long_tag],

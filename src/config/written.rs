@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::scalars::{
-    Amount, ImageTag, LabelKey, NamespaceName, NonEmpty, Percentage, PortName, Text, Whole,
+    Amount, ImageName, ImageTag, LabelKey, NamespaceName, NonEmpty, Percentage, PortName, Text, Whole,
 };
 use super::schema;
 use crate::defaults::{DefaultRule, pre_stop_sleep, readiness_probe, rolling_update, version_label};
@@ -140,9 +140,13 @@ pub struct Settings {
     pub max_capacity_loss: Option<Percentage>,
     /// Seconds that an application needs between SIGTERM and SIGKILL.
     pub min_drain_seconds: Option<Whole<0, HOUR>>,
-    /// Names of ports that serve nobody but operators. A container with such
-    /// ports only is not a serving one. The list replaces the inherited one.
+    /// Words, as in http-metrics, in the names of ports that serve nobody but
+    /// operators. A container with such ports only is not a serving one. The list
+    /// replaces the inherited one.
     pub operational_port_names: Option<Vec<Text<PortName>>>,
+    /// Names of images, without registry and tag, that carry the traffic of the
+    /// container beside them. The list replaces the inherited one.
+    pub proxy_images: Option<Vec<Text<ImageName>>>,
     /// Image tags that are moved from one image to the next. The list replaces
     /// the inherited one.
     pub mutable_tags: Option<Vec<Text<ImageTag>>>,

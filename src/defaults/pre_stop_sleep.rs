@@ -11,7 +11,8 @@ use crate::ownership::owner::Owner;
 use crate::ownership::owners::Owners;
 use crate::ownership::record::{InjectedField, Record};
 use crate::settings::Settings;
-use crate::workload::Workload;
+use crate::workload::object::Container;
+use crate::workload::{Strategy, Workload};
 
 /// The id.
 pub const ID: &str = "pre-stop-sleep";
@@ -56,6 +57,12 @@ pub fn choose(
     is_grace_period_unset: bool,
     settings: &Settings,
 ) -> Result<Sleep, Problem> {
+    let wanted = wanted_seconds(workload, settings)?;
+    Ok(fit(workload, wanted, is_grace_period_unset, settings))
+}
+
+/// The seconds that the annotation asks for, else the profile.
+fn wanted_seconds(workload: &Workload, settings: &Settings) -> Result<i64, Problem> {
     let wanted = match workload.annotation(SECONDS_ANNOTATION) {
         None => settings.pre_stop_sleep.seconds,
         Some(text) => text.trim().parse().map_err(|_| Problem {
@@ -64,40 +71,74 @@ pub fn choose(
             text: format!("has no effect: {text:?} is no number of seconds"),
         })?,
     };
-    let wanted = i64::from(wanted);
+    Ok(i64::from(wanted))
+}
+
+/// As much of the wanted sleep as the grace period leaves room for.
+fn fit(workload: &Workload, wanted: i64, is_grace_period_unset: bool, settings: &Settings) -> Sleep {
     if wanted == 0 {
-        return Ok(Sleep { seconds: 0, grace_period: None });
+        return Sleep { seconds: 0, grace_period: None };
     }
     if settings.pre_stop_sleep.raise_grace_period && is_grace_period_unset {
-        return Ok(Sleep { seconds: wanted, grace_period: Some(api_default::GRACE_PERIOD_SECONDS + wanted) });
+        return Sleep { seconds: wanted, grace_period: Some(api_default::GRACE_PERIOD_SECONDS + wanted) };
     }
     // A sleep as long as the grace period would leave no SIGTERM in time.
     let budget = workload.grace_period_seconds() - settings.min_drain_seconds.max(1);
-    Ok(Sleep { seconds: wanted.min(budget).max(0), grace_period: None })
+    Sleep { seconds: wanted.min(budget).max(0), grace_period: None }
 }
 
 fn fill(workload: &Workload, owners: &Owners, settings: &Settings, _: &Record) -> Filled {
-    let containers: Vec<_> = workload
-        .serving(&settings.operational_port_names)
-        .filter(|container| container.lifecycle.pre_stop.is_none())
-        .map(|container| container.name.to_owned())
-        .collect();
-    if containers.is_empty() {
+    if workload.strategy() == Strategy::Recreate {
         return Filled::default();
     }
+    let unhooked = |container: &&Container| container.lifecycle.pre_stop.is_none();
+    let serving: Vec<_> = workload.serving(&settings.operational_port_names).filter(unhooked).collect();
+    // What carries their traffic has to be there as long as they are. Where one of them
+    // sleeps by a hook of the user, for as long as that.
+    let is_serving = |container: &&Container| serving.iter().any(|it| it.name == container.name);
+    let proxies: Vec<_> = workload
+        .containers()
+        .iter()
+        .filter(|container| container.carries_traffic(&settings.proxy_images))
+        .filter(|container| unhooked(container) && !is_serving(container))
+        .collect();
     let is_grace_period_unset = owners.owner(&InjectedField::GracePeriod) != Owner::User;
-    let sleep = match choose(workload, is_grace_period_unset, settings) {
-        Ok(sleep) => sleep,
+    let longest = longest_sleep_beside_proxies(workload, settings);
+    let is_needed = !serving.is_empty() || (!proxies.is_empty() && longest > 0);
+    if !is_needed {
+        return Filled::default();
+    }
+    let wanted = match wanted_seconds(workload, settings) {
+        Ok(wanted) => wanted,
         Err(problem) => return Filled { fields: Vec::new(), problem: Some(problem) },
     };
-    if sleep.seconds == 0 {
+    let ours = if serving.is_empty() { 0 } else { wanted };
+    let sleep = fit(workload, ours, is_grace_period_unset, settings);
+    let of_proxies = fit(workload, longest.max(sleep.seconds), is_grace_period_unset, settings);
+
+    let hook = |container: &Container, seconds: i64| {
+        let hook = json!({"sleep": {"seconds": seconds}});
+        (seconds > 0).then(|| (InjectedField::PreStop(container.name.to_owned()), hook))
+    };
+    let mut fields: Vec<_> = serving.iter().filter_map(|container| hook(container, sleep.seconds)).collect();
+    let hooked_proxies = proxies.iter().filter_map(|container| hook(container, of_proxies.seconds));
+    let count = fields.len();
+    fields.extend(hooked_proxies);
+    let last = if fields.len() > count { of_proxies } else { sleep };
+    if fields.is_empty() {
         return Filled::default();
     }
-    let hook = json!({"sleep": {"seconds": sleep.seconds}});
-    let mut fields: Vec<_> =
-        containers.into_iter().map(|container| (InjectedField::PreStop(container), hook.clone())).collect();
-    fields.extend(sleep.grace_period.map(|seconds| (InjectedField::GracePeriod, json!(seconds))));
+    fields.extend(last.grace_period.map(|seconds| (InjectedField::GracePeriod, json!(seconds))));
     Filled { fields, problem: None }
+}
+
+/// How long the containers whose traffic proxies carry certainly sleep by hooks of the
+/// user, in seconds.
+fn longest_sleep_beside_proxies(workload: &Workload, settings: &Settings) -> i64 {
+    let others = workload.containers().iter().filter(|it| !it.carries_traffic(&settings.proxy_images));
+    let sleeps =
+        others.filter_map(|container| container.lifecycle.pre_stop.as_ref()).map(|hook| hook.sleeps());
+    sleeps.max().map_or(0, |longest| i64::try_from(longest.as_secs()).unwrap_or(i64::MAX))
 }
 
 fn name(field: &InjectedField, value: &Value) -> String {

@@ -26,10 +26,6 @@ pub const PORT_ANNOTATION: &str = "gapless.dev/readiness-port";
 /// See [`PATH_ANNOTATION`].
 pub const SCHEME_ANNOTATION: &str = "gapless.dev/readiness-scheme";
 
-/// MySQL counts a connection that is closed before its handshake as an error
-/// and blocks the client's address after 100 of them (`max_connect_errors`).
-const MYSQL_PORTS: [i32; 2] = [3306, 33060];
-
 /// The record of this default.
 pub const DEFAULT: DefaultRule = DefaultRule {
     id: ID,
@@ -57,11 +53,21 @@ pub enum NoProbe {
     ReadinessGates,
     /// With Recreate a probe that never passes is an outage.
     Recreate,
+    /// Pods that are not the leader may not listen.
+    LeaderElection,
     /// These containers serve, and nothing says which one counts.
     SeveralServing(Vec<String>),
     /// This container has several ports, and nothing says which one counts.
     SeveralPorts(String),
-    /// The only port speaks MySQL.
+    /// This container has ports for operations, and the names of the others do not say
+    /// what they are.
+    BesideOperational(String),
+    /// Services select the pods, and nothing says to which port of this container they
+    /// send requests.
+    NoTarget(String),
+    /// The only port speaks MySQL, whose server counts a connection that is closed before
+    /// its handshake as an error and blocks the client's address after 100 of them
+    /// (`max_connect_errors`).
     MySql(i32),
     /// This annotation cannot be used, for this reason.
     Annotation(&'static str, String),
@@ -76,6 +82,9 @@ pub fn choose(workload: &Workload, settings: &Settings) -> Result<(String, Value
         return Err(NoProbe::Present);
     }
     let container = choose_container(workload, settings)?;
+    if workload.asks_for_leader_election() {
+        return Err(NoProbe::LeaderElection);
+    }
     if workload.strategy() == Strategy::Recreate {
         return Err(NoProbe::Recreate);
     }
@@ -112,17 +121,11 @@ fn choose_container<'w, 'a>(
     workload: &'w Workload<'a>,
     settings: &'w Settings,
 ) -> Result<&'w Container<'a>, NoProbe> {
-    let serving: Vec<_> = workload.serving(&settings.operational_port_names).collect();
-    match serving[..] {
-        [] => Err(NoProbe::NothingServes),
-        [only] => Ok(only),
-        _ => {
-            let default = workload.default_container();
-            let chosen = serving.iter().find(|container| Some(container.name) == default);
-            let names = || serving.iter().map(|container| container.name.to_owned()).collect();
-            chosen.copied().ok_or_else(|| NoProbe::SeveralServing(names()))
-        }
-    }
+    let chosen = workload.probed_container(&settings.operational_port_names);
+    chosen.map_err(|serving| match serving[..] {
+        [] => NoProbe::NothingServes,
+        _ => NoProbe::SeveralServing(serving.into_iter().map(str::to_owned).collect()),
+    })
 }
 
 /// The handler: what the annotations say, else what the container is known to
@@ -139,12 +142,23 @@ fn handler(
     if let Some(handler) = copied_handler(workload, container) {
         return Ok(handler);
     }
-    let port = container.unambiguous_port(&settings.operational_port_names);
-    let port = port.ok_or_else(|| NoProbe::SeveralPorts(container.name.to_owned()))?;
-    if MYSQL_PORTS.contains(&port) {
+    let port = workload.probe_port(container, &settings.operational_port_names);
+    let port = port.ok_or_else(|| no_port(workload, container, settings))?;
+    if container.is_mysql_port(port) {
         return Err(NoProbe::MySql(port));
     }
     Ok(Map::from_iter([("tcpSocket".to_owned(), json!({ "port": port }))]))
+}
+
+/// Why no port of `container` can be told from the others.
+fn no_port(workload: &Workload, container: &Container, settings: &Settings) -> NoProbe {
+    let name = container.name.to_owned();
+    let serving = container.application_ports(&settings.operational_port_names).count();
+    match () {
+        () if !workload.surroundings().services.is_empty() => NoProbe::NoTarget(name),
+        () if serving < container.tcp_ports().count() => NoProbe::BesideOperational(name),
+        () => NoProbe::SeveralPorts(name),
+    }
 }
 
 fn annotated_handler(
@@ -172,11 +186,17 @@ fn annotated_handler(
     let port = match port {
         Some(port) => parse_port(port, container)
             .ok_or_else(|| NoProbe::Annotation(PORT_ANNOTATION, unusable_port(port, container)))?,
-        None => container.unambiguous_port(&settings.operational_port_names).ok_or_else(|| {
-            let why =
-                format!("container {} has several ports, name one with {PORT_ANNOTATION}", container.name);
-            NoProbe::Annotation(PATH_ANNOTATION, why)
-        })?,
+        None => {
+            let operational = &settings.operational_port_names;
+            let port = workload.probe_port(container, operational);
+            port.or_else(|| container.unambiguous_port(operational)).ok_or_else(|| {
+                let why = format!(
+                    "which port of container {} it is for is not known, name one with {PORT_ANNOTATION}",
+                    container.name
+                );
+                NoProbe::Annotation(PATH_ANNOTATION, why)
+            })?
+        }
     };
     let http_get = match scheme {
         None | Some("HTTP") => json!({"path": path, "port": port}),
@@ -220,7 +240,7 @@ fn copied_handler(workload: &Workload, container: &Container) -> Option<Map<Stri
     let mut handler = handler.clone();
     if let Some(port) = named_port(probe) {
         let number = container.port_number(port)?;
-        if name == "tcpSocket" && MYSQL_PORTS.contains(&number) {
+        if name == "tcpSocket" && container.is_mysql_port(number) {
             return None;
         }
         handler.as_object_mut()?.insert("port".to_owned(), json!(number));
@@ -247,6 +267,9 @@ impl fmt::Display for NoProbe {
             NoProbe::HostNetwork => f.write_str("none is injected with hostNetwork"),
             NoProbe::ReadinessGates => f.write_str("none is injected beside readinessGates"),
             NoProbe::Recreate => f.write_str("none is injected with strategy Recreate"),
+            NoProbe::LeaderElection => {
+                f.write_str("none is injected with leader election, where pods in waiting may not listen")
+            }
             NoProbe::SeveralServing(names) => {
                 write!(
                     f,
@@ -257,6 +280,16 @@ impl fmt::Display for NoProbe {
             NoProbe::SeveralPorts(name) => write!(
                 f,
                 "container {name} has several ports, annotate {PATH_ANNOTATION} and {PORT_ANNOTATION}"
+            ),
+            NoProbe::BesideOperational(name) => write!(
+                f,
+                "what the other ports of container {name} are for is not known, \
+                 annotate {PATH_ANNOTATION} and {PORT_ANNOTATION}"
+            ),
+            NoProbe::NoTarget(name) => write!(
+                f,
+                "to which port of container {name} its Services send requests is not certain, \
+                 annotate {PATH_ANNOTATION} and {PORT_ANNOTATION}"
             ),
             NoProbe::MySql(port) => {
                 write!(
@@ -385,7 +418,7 @@ mod tests {
         assert_eq!(chosen(&recreate), Err(NoProbe::Recreate));
         let elsewhere = json!([serving("app"), {"name": "side", "readinessProbe": {"exec": {}}}]);
         assert_eq!(chosen(&deployment(json!({"containers": elsewhere}))), Err(NoProbe::Present));
-        for port in MYSQL_PORTS {
+        for port in [3306, 33060, 6033, 6446, 6447, 6448, 6449] {
             assert_eq!(chosen(&app(json!({"ports": [{"containerPort": port}]}))), Err(NoProbe::MySql(port)));
         }
         let ports = json!({"ports": [{"containerPort": 1}, {"containerPort": 2}]});

@@ -21,6 +21,7 @@ use crate::offline::documents::{self, Document, Unparsable};
 use crate::offline::node::Span;
 use crate::offline::objects::{self, Object};
 use crate::offline::source::{Place, Source};
+use crate::offline::surroundings::Neighbours;
 use crate::policy::Profile;
 use edit::{Edit, Unfixable};
 use syntax::Syntax;
@@ -100,14 +101,19 @@ pub enum FixError {
 /// # Errors
 /// [`FixError`], one for each document that has one. No text is returned that
 /// means anything else than the old one and what was added to it.
-pub fn fix(source: &Source, profile: &Profile, today: Date) -> Result<Fixed, Vec<FixError>> {
+pub fn fix(
+    source: &Source,
+    neighbours: &Neighbours,
+    profile: &Profile,
+    today: Date,
+) -> Result<Fixed, Vec<FixError>> {
     let (documents, rest) = documents::split(source);
     let mut errors = Vec::new();
     let mut deployments = Vec::new();
     let mut edits = Vec::new();
     let mut expected = Vec::new();
     for document in &documents {
-        match fix_document(document, profile, today) {
+        match fix_document(document, neighbours, profile, today) {
             Ok(fixed) => {
                 deployments.extend(fixed.deployments);
                 edits.extend(fixed.edits.into_iter().map(|edit| edit.moved(document.start())));
@@ -164,13 +170,19 @@ struct FixedDocument {
     value: Value,
 }
 
-fn fix_document(document: &Document, profile: &Profile, today: Date) -> Result<FixedDocument, FixError> {
+fn fix_document(
+    document: &Document,
+    neighbours: &Neighbours,
+    profile: &Profile,
+    today: Date,
+) -> Result<FixedDocument, FixError> {
     let root = document.parse().map_err(FixError::Unparsable)?;
     let mut fixed = FixedDocument { edits: Vec::new(), deployments: Vec::new(), value: root.to_value() };
     let mut syntax = None;
     for object in objects::objects(&root).iter().filter(|object| object.is_deployment()) {
         let from = object.node.to_value();
-        let assessment = admission::assess(&from, profile, today)
+        let around = neighbours.around(&object.to_value(), document.source());
+        let assessment = admission::assess(&from, &around, profile, today)
             .map_err(|error| not_injected(document, object, error))?;
         let Assessment { injection, problems, .. } = assessment;
         let to = without_record(&from, injection.object);

@@ -23,8 +23,9 @@ use crate::ownership::owners::{Change, Owners};
 use crate::ownership::record::{ANNOTATION, InjectedField, Record};
 use crate::patch::PatchError;
 use crate::policy::{InjectionMode, Profile};
+use crate::surroundings::Surroundings;
 use crate::waiver::ActiveWaivers;
-use crate::workload::{Workload, WrongType};
+use crate::workload::{Context, Workload, WrongType};
 use draft::Draft;
 
 /// What is injected into one object.
@@ -67,6 +68,8 @@ pub struct Terms<'t> {
     pub profile: &'t Profile,
     /// The waivers of the object.
     pub waivers: &'t ActiveWaivers<'t>,
+    /// What is around the object.
+    pub surroundings: &'t Surroundings,
     /// Whether what nobody wrote is filled. Where it is only announced, what was
     /// dropped is put back all the same, and what is gapless' own follows the
     /// template.
@@ -223,7 +226,7 @@ fn recognize_second_call(owners: &mut Owners, terms: Terms) -> Result<(), Inject
             draft.take(&field);
         }
     }
-    let users = Workload::read(&draft.object)?;
+    let users = users(&draft.object, owners, terms)?;
     // With a template that stays as it is, or was filled up to the stored one.
     let of_this_call = |default: &&DefaultRule| owners.changes_template() || !default.in_template;
     let defaults = || DEFAULTS.iter().filter(|default| applies(default, terms));
@@ -308,7 +311,7 @@ fn fill(draft: &mut Draft, owners: &Owners, terms: Terms) -> Result<(Record, Vec
     if !draft.is_released(&InjectedField::GracePeriod) {
         return Ok((filled, problems));
     }
-    let users = Workload::read(&draft.object)?;
+    let users = users(&draft.object, owners, terms)?;
     let grace_period = filled.get(&InjectedField::GracePeriod).and_then(Value::as_i64);
     let seconds = grace_period.unwrap_or_else(|| users.grace_period_seconds());
     let min_drain_seconds = terms.profile.settings.min_drain_seconds;
@@ -331,7 +334,7 @@ fn fill_in(
 ) -> Result<(Record, Vec<Problem>), InjectError> {
     loop {
         let defaults = DEFAULTS.iter().filter(|default| applies(default, terms) && may_run(default));
-        let users = Workload::read(&draft.object)?;
+        let users = users(&draft.object, owners, terms)?;
         let may_fill = |field: &InjectedField| may_fill(field) && !draft.is_handed_back(field);
         let (filled, problems) = run(defaults, &users, owners, terms, may_fill);
         let of_manifest: Vec<(InjectedField, Value)> = filled
@@ -346,6 +349,12 @@ fn fill_in(
             draft.hand_back(field, &value, owners)?;
         }
     }
+}
+
+/// The workload without what is gapless' own, for the defaults to look at.
+fn users<'d>(object: &'d Value, owners: &Owners, terms: Terms<'d>) -> Result<Workload<'d>, WrongType> {
+    let context = Context { surroundings: terms.surroundings, ..Context::new(owners.origin()) };
+    Workload::read_view(View::of(object), context)
 }
 
 /// Runs defaults one after the other; each sees what the earlier ones filled.

@@ -43,7 +43,12 @@ fn injected(object: &Value, old_object: Option<&Value>, is_undo: bool, profile: 
         is_undo,
         origin: Origin::ApiServer,
     };
-    let terms = Terms { profile, waivers: &waivers, mode: profile.injection };
+    let terms = Terms {
+        profile,
+        waivers: &waivers,
+        surroundings: &crate::surroundings::NONE,
+        mode: profile.injection,
+    };
     let injection = inject(change, terms).unwrap();
     let again = inject(Change { object: View::of(&injection.object), ..change }, terms).unwrap();
     assert_eq!(again.operations, [], "a second call in the same request has nothing to do");

@@ -1,7 +1,9 @@
 //! Objects of the Kubernetes API, as the API server sends them.
 
 pub mod api_default;
+pub mod from_json;
 pub mod int_or_string;
 pub mod kind;
+pub mod label_selector;
 pub mod managed_fields;
 pub mod object;

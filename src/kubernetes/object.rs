@@ -152,6 +152,9 @@ enum Shape {
     Items(&'static Shape),
     /// As the text of `managedFields`.
     ManagedFields,
+    /// As a tree if this stands anywhere in its text, else as text. Most containers ask
+    /// for no device and for no leader election, and then nothing hangs on the rest.
+    WholeIfIn(&'static str),
 }
 
 /// How the fields of an object are read.
@@ -211,6 +214,7 @@ const POD: Fields = Fields {
         ("volumes", Shape::Items(&Shape::Fields(&VOLUME))),
         ("readinessGates", Shape::Whole),
         ("affinity", Shape::Whole),
+        ("resourceClaims", Shape::Whole),
     ],
     rest: Rest::Text,
 };
@@ -226,11 +230,26 @@ const CONTAINER_FIELDS: &[(&str, Shape)] = &[
     ("livenessProbe", Shape::Whole),
     ("startupProbe", Shape::Whole),
     ("lifecycle", Shape::Whole),
+    ("command", Shape::WholeIfIn("leader")),
+    ("args", Shape::WholeIfIn("leader")),
+    ("resources", Shape::WholeIfIn("/")),
 ];
 
 const VOLUME: Fields = Fields {
     name: "volume",
-    read: &[("persistentVolumeClaim", Shape::Whole), ("ephemeral", Shape::Whole)],
+    read: &[
+        ("name", Shape::Whole),
+        ("persistentVolumeClaim", Shape::Whole),
+        ("ephemeral", Shape::Whole),
+        ("awsElasticBlockStore", Shape::Whole),
+        ("azureDisk", Shape::Whole),
+        ("cinder", Shape::Whole),
+        ("fc", Shape::Whole),
+        ("gcePersistentDisk", Shape::Whole),
+        ("iscsi", Shape::Whole),
+        ("rbd", Shape::Whole),
+        ("vsphereVolume", Shape::Whole),
+    ],
     rest: Rest::Text,
 };
 
@@ -246,7 +265,7 @@ impl<'a> DeserializeSeed<'a> for Reader<'_, 'a> {
 
     fn deserialize<D: Deserializer<'a>>(self, deserializer: D) -> Result<Value, D::Error> {
         match self.shape {
-            Shape::Whole => Value::deserialize(deserializer),
+            Shape::Whole | Shape::WholeIfIn(_) => Value::deserialize(deserializer),
             Shape::Fields(_) | Shape::Items(_) => deserializer.deserialize_any(self),
             Shape::ManagedFields => {
                 self.object.managed_fields = Some(Deserialize::deserialize(deserializer)?);
@@ -254,6 +273,10 @@ impl<'a> DeserializeSeed<'a> for Reader<'_, 'a> {
             }
         }
     }
+}
+
+fn parse<E: Error>(text: &RawValue) -> Result<Value, E> {
+    serde_json::from_str(text.get()).map_err(E::custom)
 }
 
 /// The name of a field, borrowed unless it holds escapes.
@@ -275,7 +298,16 @@ impl<'a> Visitor<'a> for Reader<'_, 'a> {
         };
         let mut tree = Map::new();
         while let Some(Key(key)) = entries.next_key()? {
+            let place = Place { object: fields.name, index: self.index };
             if let Some((_, shape)) = fields.read.iter().find(|(name, _)| *name == key) {
+                if let Shape::WholeIfIn(part) = shape {
+                    let text: &RawValue = entries.next_value()?;
+                    match text.get().contains(part) {
+                        true => drop(tree.insert(key.into_owned(), parse(text)?)),
+                        false => self.object.unread.push(Unread { place, key, text }),
+                    }
+                    continue;
+                }
                 let reader = Reader { shape, index: self.index, object: &mut *self.object };
                 let value = entries.next_value_seed(reader)?;
                 if !matches!(shape, Shape::ManagedFields) {
@@ -286,7 +318,6 @@ impl<'a> Visitor<'a> for Reader<'_, 'a> {
             match fields.rest {
                 Rest::Whole => drop(tree.insert(key.into_owned(), entries.next_value()?)),
                 Rest::Text => {
-                    let place = Place { object: fields.name, index: self.index };
                     self.object.unread.push(Unread { place, key, text: entries.next_value()? });
                 }
                 Rest::Skipped => drop(entries.next_value::<IgnoredAny>()?),
@@ -388,7 +419,7 @@ mod tests {
                                 {"name": "side", "image": "side:v1"},
                             ],
                             "initContainers": [{"name": "init", "image": "init:v1"}],
-                            "volumes": [{}],
+                            "volumes": [{"name": "data"}],
                             "terminationGracePeriodSeconds": 30,
                         },
                     },
@@ -397,6 +428,18 @@ mod tests {
         );
         let entries = object.view().managed_fields.entries();
         assert_eq!(entries.iter().map(|entry| entry.manager.as_deref()).collect::<Vec<_>>(), [Some("a\"b")]);
+    }
+
+    #[test]
+    fn arguments_and_resources_are_read_only_where_something_hangs_on_them() {
+        let read = |container: Value| {
+            let text = text(&json!({"spec": {"template": {"spec": {"containers": [container]}}}}));
+            Object::read(&text).unwrap().tree["spec"]["template"]["spec"]["containers"][0].clone()
+        };
+        let plain = json!({"args": ["--port=80"], "command": ["run"], "resources": {"limits": {"cpu": 1}}});
+        assert_eq!(read(plain), json!({}));
+        let special = json!({"args": ["--leader-elect"], "resources": {"limits": {"amd.com/gpu": 1}}});
+        assert_eq!(read(special.clone()), special);
     }
 
     #[test]

@@ -150,6 +150,11 @@ impl<'s> Document<'s> {
         serde_saphyr::from_str_with_options(self.text, options).map_err(|error| self.unparsable(&error))
     }
 
+    /// The file that it is in.
+    pub fn source(&self) -> &'s Source {
+        self.source
+    }
+
     /// Its text.
     pub fn text(&self) -> &'s str {
         self.text

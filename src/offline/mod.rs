@@ -2,6 +2,7 @@
 //!
 //! [`inputs`] finds the files, [`source`] reads one, [`documents`] splits it and
 //! parses each document into a tree of [`node`]s, and [`objects`] opens Lists.
+//! [`surroundings`] says what of the other objects concerns a workload.
 //! All of it takes time in proportion to the size of the files.
 
 pub mod documents;
@@ -9,3 +10,4 @@ pub mod inputs;
 pub mod node;
 pub mod objects;
 pub mod source;
+pub mod surroundings;

@@ -1,5 +1,7 @@
 //! The Kubernetes objects of one document.
 
+use serde_json::Value;
+
 use super::node::Node;
 
 use crate::kubernetes::kind::DEPLOYMENT;
@@ -50,6 +52,19 @@ impl<'n> Object<'n> {
     /// Whether it is a Deployment as gapless judges them.
     pub fn is_deployment(&self) -> bool {
         self.api_version == Some(DEPLOYMENT.api_version) && self.kind == Some(DEPLOYMENT.name)
+    }
+
+    /// The object as plain JSON, with what a typed List leaves out of its items.
+    pub fn to_value(&self) -> Value {
+        let mut value = self.node.to_value();
+        if let Value::Object(fields) = &mut value {
+            for (key, text) in [("apiVersion", self.api_version), ("kind", self.kind)] {
+                if let Some(text) = text {
+                    fields.entry(key).or_insert_with(|| Value::from(text));
+                }
+            }
+        }
+        value
     }
 
     /// `metadata.namespace`

@@ -111,6 +111,15 @@ impl<'a> Intent<'a> {
         proofs
     }
 
+    /// Whether somebody wrote `spec.replicas`.
+    pub fn proves_replicas(&self) -> bool {
+        const REPLICAS: &[&str] = &["spec", "replicas"];
+        let is_applied = |applied: &Applied| at(&applied.fields, &["f:spec", "f:replicas"]).is_some();
+        self.origin == Origin::File
+            || self.applied().any(is_applied)
+            || self.last_applied().is_some_and(|it| at(&it.manifest, REPLICAS).is_some())
+    }
+
     /// Whether the object carries proofs of this kind at all.
     pub fn carries(&self, proof: Proof) -> bool {
         match proof {

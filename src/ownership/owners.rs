@@ -143,6 +143,11 @@ impl<'a> Owners<'a> {
         self.change.is_undo
     }
 
+    /// Where the object comes from.
+    pub fn origin(&self) -> Origin {
+        self.change.origin
+    }
+
     /// Whether the API server has filled in its defaults, and will do so again.
     pub fn is_from_api_server(&self) -> bool {
         self.new.intent.origin() == Origin::ApiServer

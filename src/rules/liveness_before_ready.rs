@@ -1,6 +1,6 @@
 //! The rule `liveness-before-ready`.
 
-use super::Rule;
+use super::{Needs, Rule};
 use crate::finding::{Action, Finding};
 use crate::settings::Settings;
 use crate::workload::Workload;
@@ -14,6 +14,7 @@ pub const RULE: Rule = Rule {
     production: Action::Warn,
     development: Action::Warn,
     judges_scaled_to_zero: false,
+    needs: Needs::Nothing,
     check,
 };
 

@@ -1,15 +1,14 @@
 //! The rule `missing-pre-stop`.
 
-use super::Rule;
+use super::{Needs, Rule};
 use crate::defaults::pre_stop_sleep;
 use crate::field::FieldPath;
 use crate::finding::{Action, Finding};
-use crate::ownership::intent::Origin;
 use crate::ownership::owner::Owner;
 use crate::ownership::owners::{Change, Owners};
 use crate::ownership::record::InjectedField;
 use crate::settings::Settings;
-use crate::workload::Workload;
+use crate::workload::{Strategy, Workload};
 
 /// The record of this rule.
 pub const RULE: Rule = Rule {
@@ -19,10 +18,14 @@ pub const RULE: Rule = Rule {
     production: Action::Warn,
     development: Action::Off,
     judges_scaled_to_zero: false,
+    needs: Needs::Nothing,
     check,
 };
 
 fn check(workload: &Workload, settings: &Settings) -> Vec<Finding> {
+    if workload.strategy() == Strategy::Recreate {
+        return Vec::new();
+    }
     let unhooked: Vec<_> = workload
         .serving(&settings.operational_port_names)
         .filter(|container| container.lifecycle.pre_stop.is_none())
@@ -43,7 +46,7 @@ fn check(workload: &Workload, settings: &Settings) -> Vec<Finding> {
 /// Why no sleep could be injected, if that is the reason.
 fn why_none(workload: &Workload, settings: &Settings) -> Option<String> {
     let grace = workload.grace_period_seconds();
-    let change = Change::create(workload.view(), Origin::ApiServer);
+    let change = Change::create(workload.view(), workload.context().origin);
     let owners = Owners::read(change, settings.rolling_update.replace_api_defaults, Vec::new());
     let is_grace_period_unset = owners.owner(&InjectedField::GracePeriod) != Owner::User;
     match pre_stop_sleep::choose(workload, is_grace_period_unset, settings) {

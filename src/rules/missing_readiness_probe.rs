@@ -1,6 +1,6 @@
 //! The rule `missing-readiness-probe`.
 
-use super::Rule;
+use super::{Needs, Rule};
 use crate::defaults::readiness_probe::{self, NoProbe};
 use crate::field::FieldPath;
 use crate::finding::{Action, Finding};
@@ -15,6 +15,7 @@ pub const RULE: Rule = Rule {
     production: Action::Warn,
     development: Action::Off,
     judges_scaled_to_zero: false,
+    needs: Needs::Nothing,
     check,
 };
 

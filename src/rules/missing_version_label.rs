@@ -1,6 +1,6 @@
 //! The rule `missing-version-label`.
 
-use super::Rule;
+use super::{Needs, Rule};
 use crate::defaults::version_label::{WELL_KNOWN_KEY, version_of_image};
 use crate::field::FieldPath;
 use crate::finding::{Action, Finding};
@@ -17,6 +17,7 @@ pub const RULE: Rule = Rule {
     production: Action::Audit,
     development: Action::Off,
     judges_scaled_to_zero: false,
+    needs: Needs::Nothing,
     check,
 };
 

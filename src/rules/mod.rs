@@ -2,6 +2,8 @@
 //!
 //! One file and one page for each; [`RULES`] lists them.
 
+mod blocking_disruption_budget;
+mod dangling_target_port;
 mod liveness_before_ready;
 mod liveness_equals_readiness;
 mod missing_pre_stop;
@@ -12,10 +14,13 @@ mod no_rollback_history;
 mod pre_stop_exceeds_grace;
 mod probe_timeout_exceeds_period;
 mod recreate_strategy;
+mod replicas_fall_to_default;
 mod rollout_capacity_loss;
 mod rollout_outage;
+mod selector_overlap;
 mod shell_sleep;
 mod short_drain;
+mod sidecar_stops_first;
 mod single_replica;
 mod slow_readiness;
 mod surge_deadlock;
@@ -48,8 +53,21 @@ pub struct Rule {
     pub development: Action,
     /// Whether it also judges workloads that are scaled to zero.
     pub judges_scaled_to_zero: bool,
+    /// What it needs to know besides the object.
+    pub needs: Needs,
     /// The check itself. It never blames the user for what gapless injected.
     pub check: fn(&Workload, &Settings) -> Vec<Finding>,
+}
+
+/// What a rule needs to know besides the object that it judges. Without it, it is silent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Needs {
+    /// Nothing.
+    Nothing,
+    /// What is around the object.
+    Surroundings,
+    /// The object as it was before.
+    OldObject,
 }
 
 /// All rules, in the order in which they are documented.
@@ -58,6 +76,7 @@ pub static RULES: &[Rule] = &[
     rollout_outage::RULE,
     rollout_capacity_loss::RULE,
     single_replica::RULE,
+    replicas_fall_to_default::RULE,
     surge_deadlock::RULE,
     no_rollback_history::RULE,
     unreachable_progress_deadline::RULE,
@@ -73,10 +92,14 @@ pub static RULES: &[Rule] = &[
     pre_stop_exceeds_grace::RULE,
     short_drain::RULE,
     shell_sleep::RULE,
+    sidecar_stops_first::RULE,
     zero_grace_period::RULE,
     mutable_image_tag::RULE,
     version_label_mismatch::RULE,
     missing_version_label::RULE,
+    selector_overlap::RULE,
+    dangling_target_port::RULE,
+    blocking_disruption_budget::RULE,
 ];
 
 /// The findings of all rules in one workload, with the rule that found each. None is

@@ -1,6 +1,6 @@
 //! The rule `mutable-image-tag`.
 
-use super::Rule;
+use super::{Needs, Rule};
 use crate::field::FieldPath;
 use crate::finding::{Action, Finding};
 use crate::settings::Settings;
@@ -16,6 +16,7 @@ pub const RULE: Rule = Rule {
     production: Action::Deny,
     development: Action::Off,
     judges_scaled_to_zero: true,
+    needs: Needs::Nothing,
     check,
 };
 

@@ -1,6 +1,6 @@
 //! The rule `no-rollback-history`.
 
-use super::Rule;
+use super::{Needs, Rule};
 use crate::field::FieldPath;
 use crate::finding::{Action, Finding};
 use crate::settings::Settings;
@@ -14,6 +14,7 @@ pub const RULE: Rule = Rule {
     production: Action::Deny,
     development: Action::Warn,
     judges_scaled_to_zero: true,
+    needs: Needs::Nothing,
     check,
 };
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Rule;
+use super::{Needs, Rule};
 use crate::field::FieldPath;
 use crate::finding::{Action, Finding};
 use crate::ownership::record::InjectedField;
@@ -17,6 +17,7 @@ pub const RULE: Rule = Rule {
     production: Action::Deny,
     development: Action::Warn,
     judges_scaled_to_zero: true,
+    needs: Needs::Nothing,
     check,
 };
 

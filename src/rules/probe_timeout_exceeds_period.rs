@@ -1,6 +1,6 @@
 //! The rule `probe-timeout-exceeds-period`.
 
-use super::Rule;
+use super::{Needs, Rule};
 use crate::finding::{Action, Finding};
 use crate::settings::Settings;
 use crate::workload::Workload;
@@ -14,6 +14,7 @@ pub const RULE: Rule = Rule {
     production: Action::Warn,
     development: Action::Off,
     judges_scaled_to_zero: false,
+    needs: Needs::Nothing,
     check,
 };
 

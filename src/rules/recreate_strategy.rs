@@ -1,9 +1,10 @@
 //! The rule `recreate-strategy`.
 
-use super::Rule;
+use super::{Needs, Rule};
 use crate::field::FieldPath;
 use crate::finding::{Action, Finding};
 use crate::settings::Settings;
+use crate::workload::scheduling::SurgeBlocker;
 use crate::workload::{Strategy, Workload};
 
 /// The record of this rule.
@@ -14,6 +15,7 @@ pub const RULE: Rule = Rule {
     production: Action::Deny,
     development: Action::Off,
     judges_scaled_to_zero: true,
+    needs: Needs::Nothing,
     check,
 };
 
@@ -21,21 +23,34 @@ fn check(workload: &Workload, settings: &Settings) -> Vec<Finding> {
     if workload.strategy() != Strategy::Recreate || !workload.serves(&settings.operational_port_names) {
         return Vec::new();
     }
-    let finding = Finding::invalid(
-        RULE.id,
-        FieldPath::new("spec.strategy.type"),
-        "Recreate stops every pod before a new one starts, so each rollout is an outage",
-        "set strategy.type: RollingUpdate with maxUnavailable: 0 and maxSurge: 1",
-    );
-    // Two generations cannot run at once here, so Recreate is the honest choice.
-    let needs_recreate = workload.volume_blocker().or_else(|| workload.host_port_blocker()).is_some();
-    vec![if needs_recreate { finding.at_most(Action::Audit) } else { finding }]
+    let field = FieldPath::new("spec.strategy.type");
+    let message = "Recreate stops every pod before a new one starts, so each rollout is an outage";
+    let finding = |fix: String| Finding::invalid(RULE.id, field, message, fix);
+    // Where two generations cannot run at once, or are not meant to, it is the honest choice.
+    if let Some(blocker) = workload.surge_blocker() {
+        let fix = format!(
+            "keep it as long as {blocker} lets no second pod run beside the first{}",
+            remedy(&blocker)
+        );
+        return vec![finding(fix).at_most(Action::Audit)];
+    }
+    let to_roll = "set strategy.type: RollingUpdate with maxUnavailable: 0 and maxSurge: 1";
+    if workload.asks_for_leader_election() {
+        let fix = format!("keep it if only one pod may work at a time; else {to_roll}");
+        return vec![finding(fix).at_most(Action::Audit)];
+    }
+    vec![finding(to_roll.to_owned())]
+}
+
+/// What would let both run, if that is in the workload's hands.
+fn remedy(blocker: &SurgeBlocker) -> String {
+    blocker.remedy().map(|remedy| format!("; or {remedy} and let it roll")).unwrap_or_default()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rules::testing::{found, web};
+    use crate::rules::testing::{found, serve_nobody, web};
     use serde_json::{Value, json};
 
     fn recreate(change: impl Fn(&mut Value)) -> Vec<(String, Action)> {
@@ -54,10 +69,7 @@ mod tests {
     #[test]
     fn a_rolling_update_and_a_worker_are_fine() {
         assert!(found(&RULE, &web()).is_empty());
-        assert!(
-            recreate(|object| object["spec"]["template"]["spec"]["containers"][0]["ports"] = json!([]))
-                .is_empty()
-        );
+        assert!(recreate(serve_nobody).is_empty());
     }
 
     #[test]
@@ -66,5 +78,27 @@ mod tests {
         let claim = json!([{"name": "data", "persistentVolumeClaim": {"claimName": "data"}}]);
         assert_eq!(recreate(|object| object["spec"]["template"]["spec"]["volumes"] = claim.clone()), audit);
         assert_eq!(recreate(|object| object["spec"]["template"]["spec"]["hostNetwork"] = json!(true)), audit);
+        let limits = json!({"limits": {"amd.com/gpu": 1}});
+        let device = |object: &mut Value| {
+            object["spec"]["template"]["spec"]["containers"][0]["resources"] = limits.clone();
+        };
+        assert_eq!(recreate(device), audit);
+    }
+
+    #[test]
+    fn where_only_the_leader_works_it_is_only_noted() {
+        for (arguments, action) in [
+            (json!(["--leader-elect"]), Action::Audit),
+            (json!(["--enable-leader-election=true"]), Action::Audit),
+            (json!(["-leader-elect-lease-duration=15s"]), Action::Audit),
+            (json!(["--leader-elect=false", "--leader-elect-lease-duration=15s"]), Action::Deny),
+            (json!(["--enable-leader-election=False"]), Action::Deny),
+            (json!(["--namespace=leaders"]), Action::Deny),
+        ] {
+            let found = recreate(|object| {
+                object["spec"]["template"]["spec"]["containers"][0]["args"] = arguments.clone();
+            });
+            assert_eq!(found, [("spec.strategy.type".to_owned(), action)], "{arguments}");
+        }
     }
 }

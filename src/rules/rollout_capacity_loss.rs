@@ -1,6 +1,6 @@
 //! The rule `rollout-capacity-loss`.
 
-use super::{Rule, rollout_outage};
+use super::{Needs, Rule, rollout_outage};
 use crate::field::FieldPath;
 use crate::finding::{Action, Finding};
 use crate::kubernetes::api_default;
@@ -18,6 +18,7 @@ pub const RULE: Rule = Rule {
     production: Action::Warn,
     development: Action::Off,
     judges_scaled_to_zero: false,
+    needs: Needs::Nothing,
     check,
 };
 
@@ -49,7 +50,18 @@ fn check(workload: &Workload, settings: &Settings) -> Vec<Finding> {
         fenceposts.unavailable,
     );
     let field = FieldPath::new("spec.strategy.rollingUpdate.maxUnavailable");
-    vec![Finding::invalid(RULE.id, field, message, "set maxUnavailable: 0, or a smaller share")]
+    let fix = match workload.surge_blocker() {
+        None => "set maxUnavailable: 0, or a smaller share".to_owned(),
+        // With 0 the rollout would wait for a pod that finds no room.
+        Some(_) if fenceposts.unavailable > 1 => "set maxUnavailable: 1 and maxSurge: 0".to_owned(),
+        Some(blocker) => {
+            let remedy = blocker.remedy().map(|remedy| format!("; or {remedy}, and set maxUnavailable: 0"));
+            let more =
+                format!("run more replicas, since {blocker} lets no new pod come before an old one goes");
+            more + &remedy.unwrap_or_default()
+        }
+    };
+    vec![Finding::invalid(RULE.id, field, message, fix)]
 }
 
 #[cfg(test)]

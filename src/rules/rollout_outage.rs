@@ -1,11 +1,13 @@
 //! The rule `rollout-outage`.
 
-use super::Rule;
+use super::{Needs, Rule};
 use crate::field::FieldPath;
 use crate::finding::{Action, Finding};
 use crate::ownership::record::InjectedField;
 use crate::settings::Settings;
 use crate::workload::Workload;
+use crate::workload::availability::ReplicasFrom;
+use crate::workload::scheduling::SurgeBlocker;
 
 /// The record of this rule.
 pub const RULE: Rule = Rule {
@@ -15,6 +17,7 @@ pub const RULE: Rule = Rule {
     production: Action::Deny,
     development: Action::Warn,
     judges_scaled_to_zero: false,
+    needs: Needs::Nothing,
     check,
 };
 
@@ -24,13 +27,40 @@ fn check(workload: &Workload, settings: &Settings) -> Vec<Finding> {
     if fenceposts.available > 0 || is_ours || !workload.serves(&settings.operational_port_names) {
         return Vec::new();
     }
-    let message = format!(
+    let arithmetic = format!(
         "{} -> 0 of {} pods may be available during a rollout",
         amounts(workload),
         workload.replicas()
     );
     let field = FieldPath::new("spec.strategy.rollingUpdate");
-    vec![Finding::invalid(RULE.id, field, message, "set maxUnavailable: 0 and maxSurge: 1")]
+    let finding = |message: String, fix: String| Finding::invalid(RULE.id, field, message, fix);
+    let is_one = workload.replicas() == 1;
+    let finding = match workload.surge_blocker() {
+        // No pod may go, and none can come.
+        Some(blocker) if is_one => {
+            let message = format!("{arithmetic}, and {blocker} lets no second pod run beside the first");
+            return vec![finding(message, ways_out(&blocker)).at_most(Action::Warn)];
+        }
+        Some(_) => finding(arithmetic, "set maxUnavailable: 1, so that one pod goes at a time".to_owned()),
+        None => finding(arithmetic, "set maxUnavailable: 0 and maxSurge: 1".to_owned()),
+    };
+    // The one replica may be another number in a moment; all pods are all pods.
+    let may_be_more = match workload.replicas_from() {
+        ReplicasFrom::Manifest => false,
+        ReplicasFrom::Autoscaler => !workload.takes_all_down(),
+        ReplicasFrom::Nobody => is_one && workload.context().old_object.is_none(),
+    };
+    vec![if may_be_more { finding.at_most(Action::Warn) } else { finding }]
+}
+
+/// What is left to do where no second pod can run beside the only one.
+fn ways_out(blocker: &SurgeBlocker) -> String {
+    let recreate = "set strategy.type: Recreate, which says openly that each rollout is an outage";
+    let more = match blocker.allows_one_pod_per_node() {
+        true => "run 2 replicas or more, of which one at a time is down during a rollout",
+        false => "share the data between 2 replicas (access mode ReadWriteMany)",
+    };
+    format!("{more}; or {recreate}")
 }
 
 /// The numbers that the arithmetic starts from. `maxSurge` is only named where
@@ -48,7 +78,8 @@ pub(super) fn amounts(workload: &Workload) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rules::testing::{messages, rolling, web};
+    use crate::rules::testing::{found, found_in, messages, rolling, serve_nobody, web};
+    use crate::surroundings::{Autoscaler, Surroundings};
     use serde_json::json;
 
     #[test]
@@ -63,6 +94,46 @@ mod tests {
             let expected = format!("{message} pods may be available during a rollout");
             assert_eq!(messages(&RULE, &rolling(replicas, max_unavailable, max_surge)), [expected]);
         }
+    }
+
+    #[test]
+    fn where_no_second_pod_fits_the_ways_out_are_named() {
+        let with = |replicas: i32, pod: serde_json::Value| {
+            let mut object = rolling(replicas, json!("100%"), json!(1));
+            object["spec"]["template"]["spec"]
+                .as_object_mut()
+                .unwrap()
+                .extend(pod.as_object().unwrap().clone());
+            found(&RULE, &object).remove(0)
+        };
+        let one = with(1, json!({"hostNetwork": true}));
+        assert_eq!(one.at_most, Action::Warn);
+        assert!(one.message.contains("hostNetwork with ports lets no second pod run"), "{one:?}");
+        assert!(one.fix.contains("run 2 replicas") && one.fix.contains("Recreate"), "{one:?}");
+        let disk = with(1, json!({"volumes": [{"name": "data", "fc": {}}]}));
+        assert!(disk.fix.contains("ReadWriteMany") && disk.fix.contains("Recreate"), "{disk:?}");
+        let two = with(2, json!({"hostNetwork": true}));
+        assert_eq!(
+            (two.at_most, two.fix.as_str()),
+            (Action::Deny, "set maxUnavailable: 1, so that one pod goes at a time")
+        );
+    }
+
+    #[test]
+    fn a_number_that_may_be_another_one_in_a_moment_is_not_denied() {
+        let at_most = |replicas: serde_json::Value, amount: serde_json::Value, min_replicas: Option<i32>| {
+            let mut object = rolling(1, amount, json!(0));
+            object["spec"]["replicas"] = replicas;
+            let autoscaler = min_replicas.map(|min_replicas| Autoscaler { name: "web".into(), min_replicas });
+            let surroundings = Surroundings { autoscaler, ..Surroundings::default() };
+            found_in(&RULE, &object, &surroundings).first().map(|finding| finding.at_most)
+        };
+        assert_eq!(at_most(json!(1), json!(1), None), Some(Action::Deny));
+        assert_eq!(at_most(json!(null), json!(1), None), Some(Action::Warn), "nobody says how many");
+        assert_eq!(at_most(json!(1), json!(1), Some(1)), Some(Action::Warn));
+        assert_eq!(at_most(json!(1), json!(1), Some(5)), None);
+        assert_eq!(at_most(json!(3), json!(2), Some(2)), Some(Action::Warn));
+        assert_eq!(at_most(json!(null), json!("100%"), Some(3)), Some(Action::Deny), "however many");
     }
 
     #[test]
@@ -84,7 +155,7 @@ mod tests {
             assert!(messages(&RULE, &rolling(replicas, max_unavailable, max_surge)).is_empty());
         }
         let mut worker = rolling(1, json!(1), json!(1));
-        worker["spec"]["template"]["spec"]["containers"][0]["ports"] = json!([]);
+        serve_nobody(&mut worker);
         assert!(messages(&RULE, &worker).is_empty());
         let mut recreate = web();
         recreate["spec"]["strategy"] = json!({"type": "Recreate"});

@@ -1,6 +1,6 @@
 //! The rule `shell-sleep`.
 
-use super::Rule;
+use super::{Needs, Rule};
 use crate::field::FieldPath;
 use crate::finding::{Action, Finding};
 use crate::settings::Settings;
@@ -15,6 +15,7 @@ pub const RULE: Rule = Rule {
     production: Action::Audit,
     development: Action::Off,
     judges_scaled_to_zero: false,
+    needs: Needs::Nothing,
     check,
 };
 

@@ -1,6 +1,6 @@
 //! The rule `single-replica`.
 
-use super::Rule;
+use super::{Needs, Rule};
 use crate::field::FieldPath;
 use crate::finding::{Action, Finding};
 use crate::settings::Settings;
@@ -14,6 +14,7 @@ pub const RULE: Rule = Rule {
     production: Action::Warn,
     development: Action::Off,
     judges_scaled_to_zero: false,
+    needs: Needs::Nothing,
     check,
 };
 
@@ -21,18 +22,25 @@ fn check(workload: &Workload, settings: &Settings) -> Vec<Finding> {
     if workload.replicas() != 1 || !workload.serves(&settings.operational_port_names) {
         return Vec::new();
     }
+    let fix = match workload.surge_blocker() {
+        None => "set replicas: 2 or more, or let a HorizontalPodAutoscaler keep minReplicas: 2",
+        Some(blocker) if blocker.allows_one_pod_per_node() => {
+            "set replicas: 2 or more with maxUnavailable: 1, so that one at a time is down during a rollout"
+        }
+        Some(_) => "share the data (a volume with access mode ReadWriteMany), and set replicas: 2 or more",
+    };
     vec![Finding::invalid(
         RULE.id,
         FieldPath::new("spec.replicas"),
         "1 replica: a node drain, eviction or crash stops all requests until a new pod is ready",
-        "set replicas: 2 or more, or let a HorizontalPodAutoscaler keep minReplicas: 2",
+        fix,
     )]
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rules::testing::{found, web};
+    use crate::rules::testing::{found, serve_nobody, web};
     use serde_json::json;
 
     #[test]
@@ -49,7 +57,7 @@ mod tests {
         let mut object = web();
         assert!(found(&RULE, &object).is_empty());
         object["spec"]["replicas"] = json!(1);
-        object["spec"]["template"]["spec"]["containers"][0]["ports"] = json!([]);
+        serve_nobody(&mut object);
         assert!(found(&RULE, &object).is_empty());
     }
 }

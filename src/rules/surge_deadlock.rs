@@ -1,6 +1,6 @@
 //! The rule `surge-deadlock`.
 
-use super::Rule;
+use super::{Needs, Rule};
 use crate::field::FieldPath;
 use crate::finding::{Action, Finding};
 use crate::ownership::record::InjectedField;
@@ -16,6 +16,7 @@ pub const RULE: Rule = Rule {
     production: Action::Warn,
     development: Action::Warn,
     judges_scaled_to_zero: false,
+    needs: Needs::Nothing,
     check,
 };
 
@@ -24,42 +25,39 @@ fn check(workload: &Workload, _: &Settings) -> Vec<Finding> {
     if !needs_surge || workload.is_injected(&InjectedField::MaxUnavailable) {
         return Vec::new();
     }
-    let blockers =
-        [workload.host_port_blocker(), workload.anti_affinity_blocker(), workload.volume_blocker()];
-    blockers.into_iter().flatten().map(|blocker| describe(&blocker, workload)).collect()
+    workload.surge_blockers().map(|blocker| describe(&blocker, workload)).collect()
 }
 
 fn describe(blocker: &SurgeBlocker, workload: &Workload) -> Finding {
     let field = field(blocker, workload);
     let message = match blocker {
-        SurgeBlocker::Volume(name) => {
-            format!(
-                "if one node only can mount {name}, a new pod waits for the old one, and that one for the new"
-            )
+        SurgeBlocker::Volume { name, is_certain } => {
+            let whether = if *is_certain { "one node mounts" } else { "if only one node can mount" };
+            let then = if *is_certain { ": a new pod" } else { ", a new pod" };
+            format!("{whether} {name}{then} waits for the old one, and that one for the new")
         }
+        SurgeBlocker::Device(_) | SurgeBlocker::ResourceClaims => format!(
+            "{blocker} is one pod's own, and no old pod may go first: with no spare device the rollout hangs"
+        ),
         blocker => format!(
             "{blocker} allows one pod per node, and no old pod may go first: with no free node the rollout hangs"
         ),
     };
     // One pod that goes first is an outage whatever the strategy is called.
     let go_first = match workload.replicas() {
-        1 => "set strategy.type: Recreate",
-        _ => "set maxUnavailable: 1",
+        1 => "set strategy.type: Recreate, with an outage at each rollout",
+        _ => "set maxSurge: 0 and maxUnavailable: 1, with one pod less during a rollout",
     };
-    let fix = match blocker {
-        SurgeBlocker::HostPort(_) => {
-            format!("serve through a Service instead of the hostPort, or {go_first}")
-        }
-        SurgeBlocker::HostNetwork => format!("remove hostNetwork, or {go_first}"),
-        SurgeBlocker::Volume(_) => format!("use a volume with access mode ReadWriteMany, or {go_first}"),
-        SurgeBlocker::AntiAffinity => {
-            "add matchLabelKeys: [pod-template-hash] to the term, or use preferred anti-affinity".to_owned()
-        }
+    let fix = match (blocker, blocker.remedy()) {
+        // It costs nothing.
+        (SurgeBlocker::AntiAffinity, Some(remedy)) => remedy.to_owned(),
+        (_, Some(remedy)) => format!("{remedy}, or {go_first}"),
+        (_, None) => format!("keep a device free for the rollout, or {go_first}"),
     };
     let finding = Finding::invalid(RULE.id, field, message, fix);
     // How many nodes can mount a claim is not in the Deployment.
     match blocker {
-        SurgeBlocker::Volume(_) => finding.at_most(Action::Audit),
+        SurgeBlocker::Volume { is_certain: false, .. } => finding.at_most(Action::Audit),
         _ => finding,
     }
 }
@@ -70,11 +68,22 @@ fn field(blocker: &SurgeBlocker, workload: &Workload) -> FieldPath {
     match blocker {
         SurgeBlocker::HostPort(number) => host_port_field(*number, workload).unwrap_or(pod),
         SurgeBlocker::HostNetwork => pod.field("hostNetwork"),
-        SurgeBlocker::Volume(name) => pod.field("volumes").item(name),
+        SurgeBlocker::Device(resource) => device_field(resource, workload).unwrap_or(pod),
+        SurgeBlocker::ResourceClaims => pod.field("resourceClaims"),
+        SurgeBlocker::Volume { name, .. } => pod.field("volumes").item(name),
         SurgeBlocker::AntiAffinity => {
             pod.field("affinity.podAntiAffinity.requiredDuringSchedulingIgnoredDuringExecution")
         }
     }
+}
+
+fn device_field(resource: &str, workload: &Workload) -> Option<FieldPath> {
+    let mut containers = workload.long_running_with_path();
+    let (_, path) = containers.find(|(container, _)| {
+        let resources = &container.resources;
+        resources.limits.contains_key(resource) || resources.requests.contains_key(resource)
+    })?;
+    Some(path.field("resources.limits"))
 }
 
 fn host_port_field(number: i32, workload: &Workload) -> Option<FieldPath> {

@@ -4,8 +4,11 @@ use serde_json::{Value, json};
 
 use super::Rule;
 use crate::finding::Finding;
+use crate::kubernetes::object::View;
+use crate::ownership::intent::Origin;
 use crate::settings::Settings;
-use crate::workload::Workload;
+use crate::surroundings::Surroundings;
+use crate::workload::{Context, Workload};
 
 /// A Deployment that no rule has anything to say about.
 pub fn web() -> Value {
@@ -31,6 +34,13 @@ pub fn web() -> Value {
     })
 }
 
+/// The same of a worker, which nobody sends requests.
+pub fn serve_nobody(object: &mut Value) {
+    let container = &mut object["spec"]["template"]["spec"]["containers"][0];
+    container["ports"] = json!([]);
+    container["readinessProbe"] = json!(null);
+}
+
 /// [`web`] with these replicas and rolling parameters.
 pub fn rolling(replicas: i32, max_unavailable: Value, max_surge: Value) -> Value {
     let mut object = web();
@@ -43,6 +53,13 @@ pub fn rolling(replicas: i32, max_unavailable: Value, max_surge: Value) -> Value
 /// What `rule` finds in `object` with the settings of `production`.
 pub fn found(rule: &Rule, object: &Value) -> Vec<Finding> {
     (rule.check)(&Workload::read(object).unwrap(), &Settings::default())
+}
+
+/// The same where this is around the object.
+pub fn found_in(rule: &Rule, object: &Value, surroundings: &Surroundings) -> Vec<Finding> {
+    let context = Context { surroundings, ..Context::new(Origin::of_document(object)) };
+    let workload = Workload::read_view(View::of(object), context).unwrap();
+    (rule.check)(&workload, &Settings::default())
 }
 
 /// The messages of what `rule` finds.

@@ -1,6 +1,6 @@
 //! The rule `tight-progress-deadline`.
 
-use super::{Rule, unreachable_progress_deadline};
+use super::{Needs, Rule, unreachable_progress_deadline};
 use crate::field::FieldPath;
 use crate::finding::{Action, Finding};
 use crate::ownership::record::InjectedField;
@@ -17,6 +17,7 @@ pub const RULE: Rule = Rule {
     production: Action::Warn,
     development: Action::Off,
     judges_scaled_to_zero: true,
+    needs: Needs::Nothing,
     check,
 };
 

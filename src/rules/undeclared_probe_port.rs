@@ -1,6 +1,6 @@
 //! The rule `undeclared-probe-port`.
 
-use super::Rule;
+use super::{Needs, Rule};
 use crate::finding::{Action, Finding};
 use crate::kubernetes::int_or_string::IntOrString;
 use crate::settings::Settings;
@@ -16,6 +16,7 @@ pub const RULE: Rule = Rule {
     production: Action::Warn,
     development: Action::Off,
     judges_scaled_to_zero: false,
+    needs: Needs::Nothing,
     check,
 };
 

@@ -1,6 +1,6 @@
 //! The rule `unreachable-progress-deadline`.
 
-use super::Rule;
+use super::{Needs, Rule};
 use crate::field::FieldPath;
 use crate::finding::{Action, Finding};
 use crate::ownership::record::InjectedField;
@@ -16,6 +16,7 @@ pub const RULE: Rule = Rule {
     production: Action::Deny,
     development: Action::Warn,
     judges_scaled_to_zero: true,
+    needs: Needs::Nothing,
     check,
 };
 

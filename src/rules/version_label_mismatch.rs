@@ -1,6 +1,6 @@
 //! The rule `version-label-mismatch`.
 
-use super::Rule;
+use super::{Needs, Rule};
 use crate::defaults::version_label::WELL_KNOWN_KEY;
 use crate::finding::{Action, Finding};
 use crate::ownership::record::InjectedField;
@@ -16,6 +16,7 @@ pub const RULE: Rule = Rule {
     production: Action::Warn,
     development: Action::Off,
     judges_scaled_to_zero: false,
+    needs: Needs::Nothing,
     check,
 };
 

@@ -34,6 +34,7 @@ use crate::config::scalars::is_dns_label;
 use crate::observe::metrics::Metrics;
 use crate::observe::telemetry;
 use crate::policy::Policy;
+use crate::surroundings;
 
 type ReviewFunction = fn(Terms, Phase, &[u8]) -> Result<Review, ReviewError>;
 
@@ -161,12 +162,25 @@ impl Webhooks {
         let today = clock::today();
         let review = self.review;
         if body.as_ref().len() <= LARGE_BODY {
-            return Ok(review(Terms { policy, profile, today }, phase, body.as_ref())?);
+            return Ok(review(
+                Terms { policy, profile, today, surroundings: &surroundings::NONE },
+                phase,
+                body.as_ref(),
+            )?);
         }
         let policy = policy.clone();
         let profile = profile.map(str::to_owned);
         let review = move |body: &[u8]| {
-            review(Terms { policy: &policy, profile: profile.as_deref(), today }, phase, body)
+            review(
+                Terms {
+                    policy: &policy,
+                    profile: profile.as_deref(),
+                    today,
+                    surroundings: &surroundings::NONE,
+                },
+                phase,
+                body,
+            )
         };
         Ok(self.large.review(body, review).await??)
     }

@@ -3,7 +3,9 @@
 //! pkg/controller/deployment/util/deployment_util.go).
 
 use super::Workload;
+use crate::kubernetes::api_default;
 use crate::kubernetes::int_or_string::Amount;
+use crate::ownership::intent::Intent;
 
 /// The limits of one rolling update, in pods.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +34,35 @@ impl Fenceposts {
     }
 }
 
+/// Who says how many replicas there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReplicasFrom {
+    /// The user, provably.
+    Manifest,
+    /// The autoscaler, which keeps at least so many.
+    Autoscaler,
+    /// Perhaps nobody: the API server fills in 1.
+    Nobody,
+}
+
 impl Workload<'_> {
+    /// How many pods there are at least: `minReplicas` of the autoscaler, else
+    /// `spec.replicas`, else 1.
+    pub fn replicas(&self) -> i32 {
+        let written = self.spec().replicas.unwrap_or(api_default::REPLICAS);
+        self.surroundings().autoscaler.as_ref().map_or(written, |autoscaler| autoscaler.min_replicas)
+    }
+
+    /// Who says so.
+    pub fn replicas_from(&self) -> ReplicasFrom {
+        if self.surroundings().autoscaler.is_some() {
+            return ReplicasFrom::Autoscaler;
+        }
+        let intent = Intent::new(self.view(), self.context().origin);
+        let is_written = self.spec().replicas.is_some() && intent.proves_replicas();
+        if is_written { ReplicasFrom::Manifest } else { ReplicasFrom::Nobody }
+    }
+
     /// The limits of this workload's rolling updates. `None` if its strategy
     /// is another one, or its amounts are invalid.
     pub fn fenceposts(&self) -> Option<Fenceposts> {
@@ -42,6 +72,12 @@ impl Workload<'_> {
         let max_unavailable = Amount::parse(self.max_unavailable())?;
         let max_surge = Amount::parse(self.max_surge())?;
         Some(Fenceposts::resolve(self.replicas(), max_unavailable, max_surge))
+    }
+
+    /// Whether a rolling update takes all pods down however many there are.
+    pub fn takes_all_down(&self) -> bool {
+        let all = |amount| matches!(amount, Amount::Percent(100..));
+        self.rolls() && Amount::parse(self.max_unavailable()).is_some_and(all)
     }
 }
 

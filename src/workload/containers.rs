@@ -5,10 +5,15 @@ use super::Workload;
 use super::object::{Container, ContainerPort};
 use crate::field::FieldPath;
 use crate::kubernetes::int_or_string::IntOrString;
+use crate::surroundings::{Service, ServicePort, Target};
 
 /// Proxies that a service mesh puts beside the application. Their ports are
 /// not the application's.
 const MESH_PROXIES: [&str; 2] = ["istio-proxy", "linkerd-proxy"];
+
+/// It stands before the metrics of a controller and asks who wants them; behind it
+/// nobody is served (kubebuilder, plugins of go/v3 and go/v4).
+const METRICS_PROXY: &str = "kube-rbac-proxy";
 
 /// The annotation of a pod that names its main container (kubernetes docs,
 /// reference/labels-annotations-taints).
@@ -17,6 +22,35 @@ pub const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
 /// Names of ports on which the application itself is first looked for, where
 /// a container has several.
 const APPLICATION_PORT_NAMES: [&str; 5] = ["http", "https", "web", "api", "grpc"];
+
+/// Ports of MySQL, MySQL Router and ProxySQL.
+const MYSQL_PORTS: [i32; 7] = [3306, 33060, 6033, 6446, 6447, 6448, 6449];
+
+/// Flags of controllers of which one only works at a time (controller-runtime, client-go).
+const LEADER_ELECTION: [&str; 2] = ["leader-elect", "enable-leader-election"];
+
+/// Whether one of the words of a port's name says that it is there for operations.
+pub fn is_operational(name: &str, operational_port_names: &[String]) -> bool {
+    let is_listed = |word: &str| operational_port_names.iter().any(|operational| operational == word);
+    is_listed(name) || name.split('-').any(is_listed)
+}
+
+/// A port of a container to which a Service sends requests.
+#[derive(Clone, Copy, Debug)]
+pub struct Targeted<'w, 'a> {
+    /// The container.
+    pub container: &'w Container<'a>,
+    /// The number of its port.
+    pub port: i32,
+    /// What the container and what the Service calls it.
+    names: [&'w str; 2],
+}
+
+/// The first of some ports with a name that applications have.
+fn usual_port<'n>(ports: &[(i32, [&'n str; 2])]) -> Option<i32> {
+    let named = |usual: &&str| ports.iter().find(|(_, names)| names.contains(usual));
+    APPLICATION_PORT_NAMES.iter().find_map(named).map(|(number, _)| *number)
+}
 
 impl<'a> Container<'a> {
     /// The ports that speak TCP, which is what a port without a protocol does.
@@ -29,26 +63,67 @@ impl<'a> Container<'a> {
         &self,
         operational_port_names: &[String],
     ) -> impl Iterator<Item = &ContainerPort<'a>> {
-        self.tcp_ports().filter(move |port| {
-            let name = port.name.unwrap_or_default();
-            !operational_port_names.iter().any(|operational| operational == name)
-        })
+        self.tcp_ports()
+            .filter(move |port| !is_operational(port.name.unwrap_or_default(), operational_port_names))
     }
 
-    /// The one port on which the application can be told to serve: the only
-    /// one that is not operational, else the first with a usual name.
+    /// The one port on which the application can be told to serve, if somebody says what
+    /// it answers there: the only one that is not operational, else the first with a usual name.
     pub fn unambiguous_port(&self, operational_port_names: &[String]) -> Option<i32> {
-        let numbers: Vec<(i32, &str)> = self
-            .application_ports(operational_port_names)
-            .map(|port| (port.container_port, port.name.unwrap_or_default()))
-            .collect();
-        let (first, _) = *numbers.first()?;
-        if numbers.iter().all(|(number, _)| *number == first) {
+        let ports: Vec<_> = self.application_ports(operational_port_names).map(numbered).collect();
+        let (first, _) = *ports.first()?;
+        if ports.iter().all(|(number, _)| *number == first) {
             return Some(first);
         }
-        APPLICATION_PORT_NAMES
-            .iter()
-            .find_map(|usual| numbers.iter().find(|(_, name)| name == usual).map(|(number, _)| *number))
+        usual_port(&ports)
+    }
+
+    /// The one port that may be connected to without asking anybody: the only one, if
+    /// none is there for operations, else the first with a usual name. What is left
+    /// beside a port for metrics is often one that only peers may speak to.
+    pub fn certain_port(&self, operational_port_names: &[String]) -> Option<i32> {
+        let is_alone = self.tcp_ports().count() == self.application_ports(operational_port_names).count();
+        let ports: Vec<_> = self.application_ports(operational_port_names).map(numbered).collect();
+        match ports.first() {
+            Some((first, _)) if is_alone && ports.iter().all(|(number, _)| number == first) => Some(*first),
+            _ => usual_port(&ports),
+        }
+    }
+
+    /// Whether MySQL, or a proxy of it, is known or said to speak on this port.
+    pub fn is_mysql_port(&self, number: i32) -> bool {
+        let mut names = self.ports.iter().filter(|port| port.container_port == number).map(|port| port.name);
+        MYSQL_PORTS.contains(&number) || names.any(|name| name.is_some_and(|name| name.starts_with("mysql")))
+    }
+
+    /// Whether this container is known to carry the traffic of another one.
+    pub fn carries_traffic(&self, proxy_images: &[String]) -> bool {
+        proxy_images.iter().any(|proxy| proxy == self.image_name())
+    }
+
+    /// The last part of its image's name, such as `pgbouncer`.
+    pub fn image_name(&self) -> &'a str {
+        let image = self.image.unwrap_or_default();
+        let name = image.split_once('@').map_or(image, |(name, _)| name);
+        let last = name.rsplit('/').next().unwrap_or_default();
+        last.split_once(':').map_or(last, |(last, _)| last)
+    }
+
+    /// Whether it is told to take part in the election of a leader, so that perhaps one
+    /// pod works and the others wait.
+    pub fn asks_for_leader_election(&self) -> bool {
+        let words = || self.command.iter().chain(&self.args).flat_map(|text| text.split_whitespace());
+        let flags =
+            || words().filter_map(|word| word.strip_prefix('-').map(|flag| flag.trim_start_matches('-')));
+        let value_of = |flag: &str| -> Option<bool> {
+            let (name, value) = flag.split_once('=').unwrap_or((flag, "true"));
+            let is_switch = LEADER_ELECTION.contains(&name) || name == "leader-election";
+            is_switch.then(|| !["false", "f", "0"].contains(&value.to_ascii_lowercase().as_str()))
+        };
+        match flags().filter_map(value_of).last() {
+            Some(is_on) => is_on,
+            None => flags().any(|flag| LEADER_ELECTION.iter().any(|known| flag.starts_with(known))),
+        }
     }
 
     /// The number of a port given by number or name. A name has to be one of
@@ -67,6 +142,31 @@ impl<'a> Container<'a> {
         MESH_PROXIES.contains(&self.name)
     }
 
+    /// Whether what asks it asks for something behind it or nobody's requests: a service
+    /// mesh's proxy, or one before metrics.
+    pub fn is_infrastructure(&self) -> bool {
+        self.is_mesh_proxy() || self.image_name().contains(METRICS_PROXY)
+    }
+
+    /// Whether its readiness is asked for over the network, on a port that is not there
+    /// for operations.
+    fn is_probed_by_network(&self, operational_port_names: &[String]) -> bool {
+        let Some(probe) = &self.readiness_probe else { return false };
+        let Some((_, port)) = probe.port() else { return false };
+        let names = match port {
+            IntOrString::String(name) => vec![name],
+            IntOrString::Int(number) => {
+                let declared = self.ports.iter().filter(|port| port.container_port == number);
+                declared.filter_map(|port| port.name).collect()
+            }
+        };
+        !probe.asks_another_host() && !names.iter().any(|name| is_operational(name, operational_port_names))
+    }
+
+    fn has_port_named(&self, name: &str) -> bool {
+        self.ports.iter().any(|port| port.name == Some(name))
+    }
+
     /// Whether this is an init container that keeps running beside the regular
     /// ones (KEP-753).
     pub fn is_native_sidecar(&self) -> bool {
@@ -74,15 +174,25 @@ impl<'a> Container<'a> {
     }
 }
 
+/// A port's number and name.
+fn numbered<'n>(port: &ContainerPort<'n>) -> (i32, [&'n str; 2]) {
+    (port.container_port, [port.name.unwrap_or_default(); 2])
+}
+
 impl<'a> Workload<'a> {
-    /// The regular containers that serve requests: they declare a TCP port
-    /// that is not for operations only.
+    /// The regular containers that serve requests: a Service sends them some, their
+    /// readiness is asked for over the network, or they declare a TCP port; each on a
+    /// port that is not there for operations only.
     pub fn serving<'w>(
         &'w self,
         operational_port_names: &'w [String],
     ) -> impl Iterator<Item = &'w Container<'a>> {
+        let targeted = self.targeted(operational_port_names);
         self.containers().iter().filter(move |container| {
-            !container.is_mesh_proxy() && container.application_ports(operational_port_names).next().is_some()
+            let is_targeted = || targeted.iter().any(|it| it.container.name == container.name);
+            let declares = || container.application_ports(operational_port_names).next().is_some();
+            !container.is_infrastructure()
+                && (declares() || container.is_probed_by_network(operational_port_names) || is_targeted())
         })
     }
 
@@ -91,17 +201,121 @@ impl<'a> Workload<'a> {
         self.serving(operational_port_names).next().is_some()
     }
 
+    /// The ports of regular containers to which Services send requests, but those that
+    /// are there for operations. One that nobody declares is the only container's; of
+    /// several it is nobody's.
+    pub fn targeted<'w>(&'w self, operational_port_names: &[String]) -> Vec<Targeted<'w, 'a>> {
+        let ports = self.surroundings().services.iter().flat_map(|service| &service.ports);
+        let found = ports.flat_map(|port| self.targets_of(port));
+        found.filter(|it| !it.names.iter().any(|name| is_operational(name, operational_port_names))).collect()
+    }
+
+    fn targets_of<'w>(&'w self, port: &'w ServicePort) -> Vec<Targeted<'w, 'a>> {
+        let is_meant = |declared: &ContainerPort| match &port.target {
+            Target::Number(number) => declared.container_port == *number,
+            Target::Name(name) => declared.name == Some(name.as_str()),
+        };
+        let declared: Vec<_> = self
+            .long_running()
+            .flat_map(|container| container.tcp_ports().map(move |declared| (container, declared)))
+            .filter(|(_, declared)| is_meant(declared))
+            .collect();
+        let is_regular = |container: &Container| self.containers().iter().any(|it| it.name == container.name);
+        match (&port.target, self.containers()) {
+            (Target::Number(number), [only]) if declared.is_empty() => {
+                vec![Targeted { container: only, port: *number, names: [&port.name, ""] }]
+            }
+            _ => declared
+                .into_iter()
+                .filter(|(container, _)| is_regular(container) && !container.is_infrastructure())
+                .map(|(container, declared)| Targeted {
+                    container,
+                    port: declared.container_port,
+                    names: [&port.name, declared.name.unwrap_or_default()],
+                })
+                .collect(),
+        }
+    }
+
+    /// The names of ports to which Services send requests and that no container has,
+    /// each with the Service's name.
+    pub fn dangling_targets(&self) -> impl Iterator<Item = (&str, &str)> {
+        let services = self.surroundings().services.iter();
+        let ports = services.flat_map(|service| service.ports.iter().map(move |port| (service, port)));
+        ports.filter_map(|(service, port)| match &port.target {
+            Target::Name(name) if !self.long_running().any(|it| it.has_port_named(name)) => {
+                Some((service.name.as_str(), name.as_str()))
+            }
+            _ => None,
+        })
+    }
+
+    /// The one container to which Services send requests.
+    fn targeted_container<'w>(&'w self, operational_port_names: &[String]) -> Option<&'w Container<'a>> {
+        let targeted = self.targeted(operational_port_names);
+        let first = targeted.first()?.container;
+        targeted.iter().all(|it| it.container.name == first.name).then_some(first)
+    }
+
+    /// The port of `container` that may be asked whether it listens: the one to which
+    /// Services send requests, of several the first with a usual name; where no Service
+    /// is known, [`Container::certain_port`].
+    pub fn probe_port(&self, container: &Container, operational_port_names: &[String]) -> Option<i32> {
+        let services = &self.surroundings().services;
+        if services.is_empty() {
+            return container.certain_port(operational_port_names);
+        }
+        let disagree = |one: &Service, other: &Service| one.name == other.name && one.ports != other.ports;
+        if services.iter().any(|one| services.iter().any(|other| disagree(one, other))) {
+            return None;
+        }
+        let targeted = self.targeted(operational_port_names).into_iter();
+        let of_container = targeted.filter(|it| it.container.name == container.name);
+        let ports: Vec<_> = of_container.map(|it| (it.port, it.names)).collect();
+        let (first, _) = *ports.first()?;
+        if ports.iter().all(|(number, _)| *number == first) { Some(first) } else { usual_port(&ports) }
+    }
+
+    /// Whether a container asks for leader election.
+    pub fn asks_for_leader_election(&self) -> bool {
+        self.containers().iter().any(Container::asks_for_leader_election)
+    }
+
+    /// The container that a readiness probe should ask: the only regular one, else the one
+    /// that Services send requests to, else the one annotated as default, else the only
+    /// one that serves.
+    ///
+    /// # Errors
+    /// The names of those that serve, if none of them can be told from the others.
+    pub fn probed_container<'w>(
+        &'w self,
+        operational_port_names: &'w [String],
+    ) -> Result<&'w Container<'a>, Vec<&'a str>> {
+        let serving: Vec<_> = self.serving(operational_port_names).collect();
+        if let [only] = serving[..] {
+            return Ok(only);
+        }
+        let default = self.default_container();
+        let annotated = || serving.iter().find(|container| Some(container.name) == default).copied();
+        let chosen = self.targeted_container(operational_port_names).or_else(annotated);
+        chosen.ok_or_else(|| serving.iter().map(|container| container.name).collect())
+    }
+
     /// The container that the pod's `default-container` annotation names.
     pub fn default_container(&self) -> Option<&'a str> {
         self.template().metadata.annotations.get(DEFAULT_CONTAINER).copied()
     }
 
-    /// The container whose image is the application's: the only one, else the
-    /// one annotated as default, else the one named like the workload or its
-    /// `app` label, else the only serving one.
+    /// The container whose image is the application's: the only one, else the one that
+    /// Services send requests to, else the one annotated as default, else the one named
+    /// like the workload or its `app` label, else the only one that serves, unless one
+    /// without any port stands beside it, which may be meant as well.
     pub fn main_container<'w>(&'w self, operational_port_names: &'w [String]) -> Option<&'w Container<'a>> {
         if let [only] = self.containers() {
             return Some(only);
+        }
+        if let Some(container) = self.targeted_container(operational_port_names) {
+            return Some(container);
         }
         let labels = &self.metadata().labels;
         let names = [
@@ -115,8 +329,10 @@ impl<'a> Workload<'a> {
             return Some(container);
         }
         let mut serving = self.serving(operational_port_names);
-        let first = serving.next();
-        first.filter(|_| serving.next().is_none())
+        let first = serving.next()?;
+        let may_be_meant = |it: &Container| it.ports.is_empty() && !it.is_infrastructure();
+        let mut others = self.containers().iter().filter(|it| it.name != first.name);
+        (serving.next().is_none() && !others.any(may_be_meant)).then_some(first)
     }
 
     /// Containers that run for the pod's whole life: the regular ones and the
@@ -141,6 +357,10 @@ impl<'a> Workload<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kubernetes::object::View;
+    use crate::ownership::intent::Origin;
+    use crate::surroundings::Surroundings;
+    use crate::workload::Context;
     use serde_json::{Value, json};
 
     fn pod(containers: Value) -> Value {
@@ -179,6 +399,138 @@ mod tests {
         assert_eq!(paths, ["spec.template.spec.containers[app]", "spec.template.spec.initContainers[proxy]"]);
     }
 
+    fn around(ports: &[(&str, Target)]) -> Surroundings {
+        let port =
+            |(name, target): &(&str, Target)| ServicePort { name: (*name).into(), target: target.clone() };
+        let service = Service { name: "web".into(), ports: ports.iter().map(port).collect() };
+        Surroundings { services: vec![service], ..Surroundings::default() }
+    }
+
+    /// Which containers serve, and the port of the probed one that may be asked.
+    fn asked(containers: Value, surroundings: &Surroundings) -> (Vec<String>, Option<i32>) {
+        let raw = pod(containers);
+        let context = Context { surroundings, ..Context::new(Origin::File) };
+        let workload = Workload::read_view(View::of(&raw), context).unwrap();
+        let operational = operational();
+        let serving = workload.serving(&operational).map(|it| it.name.to_owned()).collect();
+        let probed = workload.probed_container(&operational).ok();
+        (serving, probed.and_then(|it| workload.probe_port(it, &operational)))
+    }
+
+    #[test]
+    fn a_service_knows_better_than_declared_ports() {
+        let http = || json!([{"name": "app", "ports": [{"name": "http", "containerPort": 8080}]}]);
+        let undeclared = || json!([{"name": "app"}]);
+        let (number, name) =
+            (|port| ("", Target::Number(port)), |name: &str| ("", Target::Name(name.into())));
+        let app = || vec!["app".to_owned()];
+        assert_eq!(asked(undeclared(), &around(&[number(7070)])), (app(), Some(7070)));
+        assert_eq!(asked(undeclared(), &around(&[("metrics", Target::Number(7070))])), (vec![], None));
+        assert_eq!(asked(http(), &around(&[number(9000)])), (app(), Some(9000)), "not the declared one");
+        assert_eq!(asked(http(), &around(&[name("http")])), (app(), Some(8080)));
+        assert_eq!(asked(http(), &around(&[name("web")])), (app(), None), "a name that nobody has");
+        assert_eq!(asked(http(), &around(&[])), (app(), None), "no port that is sent requests");
+        assert_eq!(
+            asked(http(), &around(&[number(9000), name("http")])),
+            (app(), Some(8080)),
+            "a usual name"
+        );
+        assert_eq!(asked(http(), &around(&[number(9000), number(9001)])), (app(), None));
+        assert_eq!(
+            asked(http(), &around(&[number(9000), ("grpc", Target::Number(9001))])),
+            (app(), Some(9001))
+        );
+        let mut copies = around(&[number(9000)]);
+        copies.services.extend(around(&[number(9001)]).services);
+        assert_eq!(asked(http(), &copies), (app(), None), "copies that disagree");
+    }
+
+    #[test]
+    fn an_undeclared_target_is_nobodys_in_a_pod_of_several() {
+        let several = || json!([{"name": "app"}, {"name": "side"}]);
+        assert_eq!(asked(several(), &around(&[("", Target::Number(7070))])), (vec![], None));
+        let declared = json!([{"name": "app"}, {"name": "side", "ports": [{"containerPort": 7070}]}]);
+        assert_eq!(
+            asked(declared, &around(&[("", Target::Number(7070))])),
+            (vec!["side".to_owned()], Some(7070))
+        );
+    }
+
+    #[test]
+    fn a_port_of_a_native_sidecar_is_its_own() {
+        let raw = json!({"spec": {"template": {"spec": {
+            "containers": [{"name": "app"}],
+            "initContainers": [{"name": "proxy", "restartPolicy": "Always", "ports": [{"containerPort": 443}]}],
+        }}}});
+        let surroundings = around(&[("", Target::Number(443))]);
+        let context = Context { surroundings: &surroundings, ..Context::new(Origin::File) };
+        let workload = Workload::read_view(View::of(&raw), context).unwrap();
+        assert!(!workload.serves(&operational()));
+    }
+
+    #[test]
+    fn a_network_probe_shows_that_a_container_serves() {
+        let serves = |probe: Value, ports: Value| {
+            let containers = json!([{"name": "app", "ports": ports, "readinessProbe": probe}]);
+            !asked(containers, &Surroundings::default()).0.is_empty()
+        };
+        assert!(serves(json!({"grpc": {"port": 50051}}), json!([])));
+        assert!(serves(json!({"httpGet": {"port": 80, "path": "/"}}), json!([])));
+        assert!(serves(json!({"tcpSocket": {"port": 80}}), json!([])));
+        assert!(!serves(json!({"exec": {"command": ["true"]}}), json!([])));
+        assert!(!serves(json!({"httpGet": {"port": "health"}}), json!([])));
+        let health = json!([{"name": "http-health", "containerPort": 8081}]);
+        assert!(!serves(json!({"httpGet": {"port": 8081}}), health));
+        assert!(!serves(json!({"httpGet": {"port": 80, "host": "example.com"}}), json!([])));
+    }
+
+    #[test]
+    fn words_of_a_port_name_say_that_it_is_for_operations() {
+        for (name, expected) in [
+            ("metrics", true),
+            ("http-metrics", true),
+            ("metrics-internal", true),
+            ("health", true),
+            ("depot-admin", false),
+            ("metricsd", false),
+            ("", false),
+        ] {
+            assert_eq!(is_operational(name, &operational()), expected, "{name}");
+        }
+        let listed_whole = ["http-admin".to_owned()];
+        assert!(is_operational("http-admin", &listed_whole) && !is_operational("admin", &listed_whole));
+    }
+
+    #[test]
+    fn what_stands_before_metrics_serves_nobody() {
+        for image in
+            ["gcr.io/kubebuilder/kube-rbac-proxy:v0.15.0", "r.example/ose-kube-rbac-proxy-rhel9@sha256:0"]
+        {
+            let containers = json!([{"name": "proxy", "image": image, "ports": [{"containerPort": 8443, "name": "https"}]}]);
+            assert_eq!(asked(containers, &Surroundings::default()).0, Vec::<String>::new());
+        }
+    }
+
+    #[test]
+    fn beside_a_port_for_operations_only_a_usual_name_is_certain() {
+        let metrics = json!({"name": "metrics", "containerPort": 9090});
+        let table = [
+            (json!([{"containerPort": 5000}]), Some(5000)),
+            (json!([{"containerPort": 5000}, metrics]), None),
+            (json!([{"containerPort": 5000, "name": "peer"}, metrics]), None),
+            (
+                json!([{"containerPort": 5000, "name": "peer"}, {"containerPort": 81, "name": "api"}, metrics]),
+                Some(81),
+            ),
+            (json!([metrics]), None),
+        ];
+        for (ports, expected) in table {
+            let raw = pod(json!([{"name": "app", "ports": ports}]));
+            let workload = Workload::read(&raw).unwrap();
+            assert_eq!(workload.containers()[0].certain_port(&operational()), expected, "{raw}");
+        }
+    }
+
     #[test]
     fn the_unambiguous_port() {
         let table = [
@@ -205,7 +557,16 @@ mod tests {
             (json!([{"name": "any"}]), Some("any")),
             (json!([{"name": "other"}, {"name": "web"}]), Some("web")),
             (json!([{"name": "other"}, {"name": "shop"}]), Some("shop")),
-            (json!([{"name": "other"}, {"name": "server", "ports": port}]), Some("server")),
+            // One without a port may be meant as well.
+            (json!([{"name": "other"}, {"name": "server", "ports": port}]), None),
+            (
+                json!([
+                    {"name": "exporter", "ports": [{"containerPort": 9090, "name": "metrics"}]},
+                    {"name": "server", "ports": port},
+                    {"name": "istio-proxy"},
+                ]),
+                Some("server"),
+            ),
             (json!([{"name": "a", "ports": port}, {"name": "b", "ports": port}]), None),
             (json!([{"name": "a"}, {"name": "b"}]), None),
         ];

@@ -7,6 +7,7 @@
 pub mod availability;
 pub mod containers;
 pub mod image;
+pub mod mesh;
 pub mod object;
 pub mod probes;
 pub mod scheduling;
@@ -19,10 +20,13 @@ use serde_json::Value;
 use crate::field::FieldPath;
 use crate::kubernetes::api_default;
 use crate::kubernetes::int_or_string::{Amount, IntOrString};
+use crate::kubernetes::label_selector::StringMap;
 use crate::kubernetes::object::View;
 use crate::ownership::containers::Containers;
+use crate::ownership::intent::Origin;
 use crate::ownership::record::{InjectedField, Record};
-use object::{Container, Object, ObjectMeta, PodSpec, PodTemplate, Spec, StringMap};
+use crate::surroundings::{self, Surroundings};
+use object::{Container, Object, ObjectMeta, PodSpec, PodTemplate, Spec};
 
 /// How a rollout replaces the old pods.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,10 +39,29 @@ pub enum Strategy {
     Unknown,
 }
 
+/// What is known of an object besides what it says itself.
+#[derive(Clone, Copy, Debug)]
+pub struct Context<'a> {
+    /// Where it comes from.
+    pub origin: Origin,
+    /// The object as it is stored, for an update.
+    pub old_object: Option<View<'a>>,
+    /// What is around it.
+    pub surroundings: &'a Surroundings,
+}
+
+impl Context<'_> {
+    /// A new object, around which nothing is known.
+    pub fn new(origin: Origin) -> Self {
+        Context { origin, old_object: None, surroundings: &surroundings::NONE }
+    }
+}
+
 /// A Deployment, as a view on its raw JSON.
 #[derive(Debug)]
 pub struct Workload<'a> {
     view: View<'a>,
+    context: Context<'a>,
     object: Object<'a>,
     record: OnceCell<Record>,
     positions: OnceCell<Containers>,
@@ -55,19 +78,19 @@ pub struct WrongType {
 }
 
 impl<'a> Workload<'a> {
-    /// A view on `raw`.
+    /// A view on `raw`, a new object from a file of which nothing else is known.
     ///
     /// # Errors
     /// If a field that gapless reads has a type that the API does not allow.
     pub fn read(raw: &'a Value) -> Result<Self, WrongType> {
-        Workload::read_view(View::of(raw))
+        Workload::read_view(View::of(raw), Context::new(Origin::of_document(raw)))
     }
 
-    /// The same of an object that was not read whole.
+    /// A view on an object that was perhaps not read whole.
     ///
     /// # Errors
     /// As [`Workload::read`].
-    pub fn read_view(view: View<'a>) -> Result<Self, WrongType> {
+    pub fn read_view(view: View<'a>, context: Context<'a>) -> Result<Self, WrongType> {
         // The second, slower pass only runs to find out where the mistake is.
         let object: Object = serde::Deserialize::deserialize(view.tree).or_else(|_| {
             serde_path_to_error::deserialize(view.tree).map_err(|error| WrongType {
@@ -75,7 +98,7 @@ impl<'a> Workload<'a> {
                 message: error.inner().to_string(),
             })
         })?;
-        Ok(Workload { view, object, record: OnceCell::new(), positions: OnceCell::new() })
+        Ok(Workload { view, context, object, record: OnceCell::new(), positions: OnceCell::new() })
     }
 
     /// The same, as if users had written all of it.
@@ -91,6 +114,16 @@ impl<'a> Workload<'a> {
     /// The raw JSON, and who wrote what of it.
     pub fn view(&self) -> View<'a> {
         self.view
+    }
+
+    /// What is known besides.
+    pub fn context(&self) -> Context<'a> {
+        self.context
+    }
+
+    /// What is around it.
+    pub fn surroundings(&self) -> &'a Surroundings {
+        self.context.surroundings
     }
 
     /// `metadata`
@@ -147,11 +180,6 @@ impl<'a> Workload<'a> {
     fn live(&self, field: &InjectedField) -> Option<&'a Value> {
         let positions = self.positions.get_or_init(|| Containers::of(self.raw()));
         positions.find(self.raw(), field)
-    }
-
-    /// `spec.replicas`, 1 if absent.
-    pub fn replicas(&self) -> i32 {
-        self.spec().replicas.unwrap_or(api_default::REPLICAS)
     }
 
     /// `strategy.type`, RollingUpdate if absent.
@@ -224,7 +252,7 @@ impl<'a> Workload<'a> {
         {
             return Some("a container has no name of its own");
         }
-        if self.replicas() < 0 {
+        if self.spec().replicas.is_some_and(|replicas| replicas < 0) {
             return Some("spec.replicas is negative");
         }
         if self.rolls() && Amount::parse(self.max_unavailable()).is_none() {

@@ -9,16 +9,10 @@
 #![allow(missing_docs)]
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::marker::PhantomData;
 
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
-
+use crate::kubernetes::from_json::{objects, or_default};
 use crate::kubernetes::int_or_string::IntOrString;
-
-/// A map of strings, such as labels.
-pub type StringMap<'a> = BTreeMap<&'a str, &'a str>;
+use crate::kubernetes::label_selector::{LabelSelector, StringMap};
 
 /// A Deployment.
 #[derive(Debug, serde::Deserialize)]
@@ -72,26 +66,6 @@ pub struct Spec<'a> {
 
 #[derive(Debug, Default, serde::Deserialize)]
 #[serde(rename_all = "camelCase", default, remote = "Self")]
-pub struct LabelSelector<'a> {
-    #[serde(borrow, deserialize_with = "or_default")]
-    pub match_labels: StringMap<'a>,
-    #[serde(borrow, deserialize_with = "or_default")]
-    pub match_expressions: Vec<LabelSelectorRequirement<'a>>,
-}
-
-#[derive(Debug, Default, serde::Deserialize)]
-#[serde(default, remote = "Self")]
-pub struct LabelSelectorRequirement<'a> {
-    #[serde(borrow)]
-    pub key: &'a str,
-    #[serde(borrow)]
-    pub operator: &'a str,
-    #[serde(borrow, deserialize_with = "or_default")]
-    pub values: Vec<&'a str>,
-}
-
-#[derive(Debug, Default, serde::Deserialize)]
-#[serde(rename_all = "camelCase", default, remote = "Self")]
 pub struct Strategy<'a> {
     #[serde(borrow, rename = "type")]
     pub kind: Option<&'a str>,
@@ -132,6 +106,8 @@ pub struct PodSpec<'a> {
     pub readiness_gates: Vec<AnyObject>,
     #[serde(borrow, deserialize_with = "or_default")]
     pub affinity: Affinity<'a>,
+    #[serde(deserialize_with = "or_default")]
+    pub resource_claims: Vec<AnyObject>,
 }
 
 #[derive(Debug, Default, serde::Deserialize)]
@@ -141,6 +117,15 @@ pub struct Container<'a> {
     pub name: &'a str,
     #[serde(borrow)]
     pub image: Option<&'a str>,
+    /// Only there if the word `leader` occurs in it.
+    #[serde(borrow, deserialize_with = "or_default")]
+    pub command: Vec<&'a str>,
+    /// The same.
+    #[serde(borrow, deserialize_with = "or_default")]
+    pub args: Vec<&'a str>,
+    /// Only there if a `/` occurs in it, as in the names of devices.
+    #[serde(borrow, deserialize_with = "or_default")]
+    pub resources: ResourceRequirements<'a>,
     #[serde(borrow, deserialize_with = "or_default")]
     pub ports: Vec<ContainerPort<'a>>,
     #[serde(borrow)]
@@ -153,6 +138,32 @@ pub struct Container<'a> {
     pub startup_probe: Option<Probe<'a>>,
     #[serde(borrow, deserialize_with = "or_default")]
     pub lifecycle: Lifecycle<'a>,
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default, remote = "Self")]
+pub struct ResourceRequirements<'a> {
+    #[serde(borrow, deserialize_with = "or_default")]
+    pub limits: ResourceList<'a>,
+    #[serde(borrow, deserialize_with = "or_default")]
+    pub requests: ResourceList<'a>,
+}
+
+/// Quantities by the name of the resource.
+pub type ResourceList<'a> = BTreeMap<&'a str, Quantity>;
+
+/// A quantity, of which only matters whether it is one. The API takes numbers and texts.
+#[derive(Debug)]
+pub struct Quantity {
+    pub is_zero: bool,
+}
+
+impl<'de> serde::Deserialize<'de> for Quantity {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = serde_json::Value::deserialize(deserializer)?;
+        let is_zero = value.is_null() || value.as_f64() == Some(0.0) || value.as_str() == Some("0");
+        Ok(Quantity { is_zero })
+    }
 }
 
 #[derive(Debug, Default, serde::Deserialize)]
@@ -251,8 +262,24 @@ pub struct SleepAction {
 pub struct Volume<'a> {
     #[serde(borrow)]
     pub name: Option<&'a str>,
-    pub persistent_volume_claim: Option<AnyObject>,
+    #[serde(borrow)]
+    pub persistent_volume_claim: Option<PersistentVolumeClaimVolumeSource<'a>>,
     pub ephemeral: Option<AnyObject>,
+    pub aws_elastic_block_store: Option<AnyObject>,
+    pub azure_disk: Option<AnyObject>,
+    pub cinder: Option<AnyObject>,
+    pub fc: Option<AnyObject>,
+    pub gce_persistent_disk: Option<AnyObject>,
+    pub iscsi: Option<AnyObject>,
+    pub rbd: Option<AnyObject>,
+    pub vsphere_volume: Option<AnyObject>,
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(rename_all = "camelCase", default, remote = "Self")]
+pub struct PersistentVolumeClaimVolumeSource<'a> {
+    #[serde(borrow, deserialize_with = "or_default")]
+    pub claim_name: &'a str,
 }
 
 #[derive(Debug, Default, serde::Deserialize)]
@@ -289,56 +316,11 @@ pub struct PodAffinityTerm<'a> {
 #[serde(default, remote = "Self")]
 pub struct AnyObject {}
 
-/// Null means absent, as in the Kubernetes API.
-fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
-    deserializer: D,
-) -> Result<T, D::Error> {
-    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
-}
-
-/// A struct from the entries of a JSON object.
-trait FromEntries<'de>: Sized {
-    fn from_entries<A: MapAccess<'de>>(entries: A) -> Result<Self, A::Error>;
-}
-
-struct ObjectVisitor<T>(PhantomData<T>);
-
-impl<'de, T: FromEntries<'de>> Visitor<'de> for ObjectVisitor<T> {
-    type Value = T;
-    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str("an object")
-    }
-    fn visit_map<A: MapAccess<'de>>(self, entries: A) -> Result<T, A::Error> {
-        T::from_entries(entries)
-    }
-}
-
-/// Structs that are read from JSON objects and from nothing else. What serde derives
-/// would also take a list, of the fields' values, which the API server refuses. With
-/// `remote = "Self"` it derives that as a function of the struct, which is called here.
-macro_rules! objects {
-    ($($name:ident $(<$a:lifetime>)?),+ $(,)?) => {$(
-        impl<'de $(: $a, $a)?> FromEntries<'de> for $name $(<$a>)? {
-            fn from_entries<A: MapAccess<'de>>(entries: A) -> Result<Self, A::Error> {
-                $name::deserialize(MapAccessDeserializer::new(entries))
-            }
-        }
-
-        impl<'de $(: $a, $a)?> Deserialize<'de> for $name $(<$a>)? {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                deserializer.deserialize_map(ObjectVisitor(PhantomData))
-            }
-        }
-    )+};
-}
-
 objects!(
     Object<'a>,
     ObjectMeta<'a>,
     OwnerReference,
     Spec<'a>,
-    LabelSelector<'a>,
-    LabelSelectorRequirement<'a>,
     Strategy<'a>,
     RollingUpdate<'a>,
     PodTemplate<'a>,
@@ -353,7 +335,9 @@ objects!(
     TcpSocketAction<'a>,
     GrpcAction<'a>,
     SleepAction,
+    ResourceRequirements<'a>,
     Volume<'a>,
+    PersistentVolumeClaimVolumeSource<'a>,
     Affinity<'a>,
     PodAntiAffinity<'a>,
     PodAffinityTerm<'a>,
@@ -372,6 +356,7 @@ mod tests {
         let hook = json!({"exec": {}, "httpGet": {}, "sleep": {}});
         let container = json!({
             "ports": [{}],
+            "resources": {"limits": {}, "requests": {}},
             "readinessProbe": probe,
             "livenessProbe": probe,
             "startupProbe": probe,
@@ -388,8 +373,11 @@ mod tests {
                     "spec": {
                         "containers": [container],
                         "initContainers": [container],
-                        "volumes": [{"persistentVolumeClaim": {}, "ephemeral": {}}],
+                        "volumes": [{"persistentVolumeClaim": {}, "ephemeral": {}, "awsElasticBlockStore": {},
+                            "azureDisk": {}, "cinder": {}, "fc": {}, "gcePersistentDisk": {}, "iscsi": {},
+                            "rbd": {}, "vsphereVolume": {}}],
                         "readinessGates": [{}],
+                        "resourceClaims": [{}],
                         "affinity": {"podAntiAffinity": {
                             "requiredDuringSchedulingIgnoredDuringExecution": [{"labelSelector": selector}],
                         }},

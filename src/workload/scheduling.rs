@@ -4,7 +4,7 @@
 use std::fmt;
 
 use super::Workload;
-use super::object::{LabelSelector, StringMap};
+use super::object::Volume;
 
 const HOSTNAME_TOPOLOGY: &str = "kubernetes.io/hostname";
 
@@ -15,10 +15,39 @@ pub enum SurgeBlocker {
     HostPort(i32),
     /// The pod shares the node's network, and a container has ports.
     HostNetwork,
-    /// A volume that perhaps only one node, or one pod, can mount.
-    Volume(String),
+    /// A container has a device for itself: this resource.
+    Device(String),
+    /// The pod has devices for itself, by `resourceClaims`.
+    ResourceClaims,
+    /// A volume that one node, or one pod, mounts.
+    Volume {
+        /// Its name in the pod.
+        name: String,
+        /// Whether that is known, and not only possible.
+        is_certain: bool,
+    },
     /// The pod refuses to share a node with pods that carry its own labels.
     AntiAffinity,
+}
+
+impl SurgeBlocker {
+    /// What a user can do about it, if anything.
+    pub fn remedy(&self) -> Option<&'static str> {
+        match self {
+            SurgeBlocker::HostPort(_) => Some("serve through a Service instead of the hostPort"),
+            SurgeBlocker::HostNetwork => Some("remove hostNetwork"),
+            SurgeBlocker::Device(_) | SurgeBlocker::ResourceClaims => None,
+            SurgeBlocker::Volume { .. } => Some("use a volume with access mode ReadWriteMany"),
+            SurgeBlocker::AntiAffinity => {
+                Some("add matchLabelKeys: [pod-template-hash] to the term, or use preferred anti-affinity")
+            }
+        }
+    }
+
+    /// Whether more than one pod can run if each has a node of its own.
+    pub fn allows_one_pod_per_node(&self) -> bool {
+        !matches!(self, SurgeBlocker::Volume { .. })
+    }
 }
 
 impl fmt::Display for SurgeBlocker {
@@ -26,25 +55,41 @@ impl fmt::Display for SurgeBlocker {
         match self {
             SurgeBlocker::HostPort(port) => write!(f, "hostPort {port}"),
             SurgeBlocker::HostNetwork => f.write_str("hostNetwork with ports"),
-            SurgeBlocker::Volume(name) => write!(f, "the persistent volume {name}"),
+            SurgeBlocker::Device(resource) => write!(f, "the device {resource}"),
+            SurgeBlocker::ResourceClaims => f.write_str("the devices of resourceClaims"),
+            SurgeBlocker::Volume { name, .. } => write!(f, "the volume {name}"),
             SurgeBlocker::AntiAffinity => f.write_str("required anti-affinity against its own labels"),
         }
     }
 }
 
+/// Whether a resource is handed out in whole devices, as those of device plugins are. Pages
+/// of memory are divided (kubernetes, pkg/apis/core/v1/helper, `IsExtendedResourceName`).
+fn is_device(resource: &str) -> bool {
+    resource.contains('/') && !resource.contains("hugepages-")
+}
+
 impl Workload<'_> {
     /// Why two generations of pods can perhaps not run at once; the surest
-    /// reason first.
-    ///
-    /// Whether a claim can be mounted by several nodes is not in the
-    /// Deployment, so every claim counts.
+    /// reason first. This one answer is asked for by all that hangs on it.
     pub fn surge_blocker(&self) -> Option<SurgeBlocker> {
-        self.host_port_blocker().or_else(|| self.volume_blocker()).or_else(|| self.anti_affinity_blocker())
+        self.surge_blockers().next()
+    }
+
+    /// All of these reasons, one of a kind, the surest first.
+    pub fn surge_blockers(&self) -> impl Iterator<Item = SurgeBlocker> {
+        let blockers = [
+            self.host_port_blocker(),
+            self.device_blocker(),
+            self.anti_affinity_blocker(),
+            self.volume_blocker(),
+        ];
+        blockers.into_iter().flatten()
     }
 
     /// A port of the node that only one pod can have. With `hostNetwork` the
     /// API server does not fill in `hostPort` in a pod template.
-    pub fn host_port_blocker(&self) -> Option<SurgeBlocker> {
+    fn host_port_blocker(&self) -> Option<SurgeBlocker> {
         let mut ports = self.long_running().flat_map(|container| &container.ports);
         if self.pod().host_network == Some(true) {
             return ports.next().map(|_| SurgeBlocker::HostNetwork);
@@ -52,18 +97,41 @@ impl Workload<'_> {
         ports.find_map(|port| port.host_port.filter(|port| *port > 0)).map(SurgeBlocker::HostPort)
     }
 
-    /// A volume by claim.
-    pub fn volume_blocker(&self) -> Option<SurgeBlocker> {
-        let by_claim = |volume: &&super::object::Volume| {
-            volume.persistent_volume_claim.is_some() || volume.ephemeral.is_some()
+    /// A device that only one pod can have.
+    fn device_blocker(&self) -> Option<SurgeBlocker> {
+        let lists = self
+            .long_running()
+            .flat_map(|container| [&container.resources.limits, &container.resources.requests]);
+        let mut resources = lists.flatten();
+        let device = resources.find(|(name, quantity)| is_device(name) && !quantity.is_zero);
+        let claims = || (!self.pod().resource_claims.is_empty()).then_some(SurgeBlocker::ResourceClaims);
+        device.map(|(name, _)| SurgeBlocker::Device((*name).to_owned())).or_else(claims)
+    }
+
+    /// A volume that one node mounts: a disk of the kinds that Kubernetes itself knows, or
+    /// a claim that is not shared. Whether a claim is, its access modes say, which are not
+    /// in the workload; where they are not known, it may be one.
+    fn volume_blocker(&self) -> Option<SurgeBlocker> {
+        let claims = &self.surroundings().claims;
+        let blocks = |volume: &Volume| match &volume.persistent_volume_claim {
+            Some(claim) => match claims.get(claim.claim_name) {
+                Some(true) => None,
+                Some(false) => Some(true),
+                None => Some(false),
+            },
+            None if volume.is_disk() => Some(true),
+            None => volume.ephemeral.as_ref().map(|_| false),
         };
-        let volume = self.pod().volumes.iter().find(by_claim)?;
-        Some(SurgeBlocker::Volume(volume.name.unwrap_or_default().to_owned()))
+        let found = self.pod().volumes.iter().filter_map(|volume| Some((volume, blocks(volume)?)));
+        // Of several the surest.
+        let (volume, is_certain) =
+            found.reduce(|first, next| if next.1 && !first.1 { next } else { first })?;
+        Some(SurgeBlocker::Volume { name: volume.name.unwrap_or_default().to_owned(), is_certain })
     }
 
     /// Required anti-affinity that keeps the pod off every node where another
     /// pod of its own kind runs, of whichever generation.
-    pub fn anti_affinity_blocker(&self) -> Option<SurgeBlocker> {
+    fn anti_affinity_blocker(&self) -> Option<SurgeBlocker> {
         let repels_itself = self.pod().affinity.pod_anti_affinity.required.iter().any(|term| {
             term.topology_key == HOSTNAME_TOPOLOGY
                 // With this key a term only speaks of pods of the same generation.
@@ -74,29 +142,32 @@ impl Workload<'_> {
     }
 }
 
-impl LabelSelector<'_> {
-    /// Whether `labels` are selected. An empty selector selects everything.
-    pub fn matches(&self, labels: &StringMap) -> bool {
-        let equal = self.match_labels.iter().all(|(key, value)| labels.get(key) == Some(value));
-        equal
-            && self.match_expressions.iter().all(|requirement| {
-                let value = labels.get(requirement.key);
-                let is_listed = value.is_some_and(|value| requirement.values.contains(value));
-                match requirement.operator {
-                    "In" => is_listed,
-                    "NotIn" => !is_listed,
-                    "Exists" => value.is_some(),
-                    "DoesNotExist" => value.is_none(),
-                    _ => false,
-                }
-            })
+impl Volume<'_> {
+    /// Whether it is a disk that one node mounts, without a claim.
+    fn is_disk(&self) -> bool {
+        let disks = [
+            &self.aws_elastic_block_store,
+            &self.azure_disk,
+            &self.cinder,
+            &self.fc,
+            &self.gce_persistent_disk,
+            &self.iscsi,
+            &self.rbd,
+            &self.vsphere_volume,
+        ];
+        disks.iter().any(|disk| disk.is_some())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kubernetes::object::View;
+    use crate::ownership::intent::Origin;
+    use crate::surroundings::Surroundings;
+    use crate::workload::Context;
     use serde_json::{Value, json};
+    use std::collections::BTreeMap;
 
     fn blocker(pod: Value) -> Option<SurgeBlocker> {
         let raw = json!({"spec": {"template": {"metadata": {"labels": {"app": "web"}}, "spec": pod}}});
@@ -122,10 +193,62 @@ mod tests {
 
         let claim = json!({"volumes": [{"name": "cache", "emptyDir": {}},
             {"name": "data", "persistentVolumeClaim": {"claimName": "data"}}]});
-        assert_eq!(blocker(claim), Some(SurgeBlocker::Volume("data".into())));
+        let volume = |name: &str, is_certain| Some(SurgeBlocker::Volume { name: name.into(), is_certain });
+        assert_eq!(blocker(claim), volume("data", false));
         let ephemeral = json!({"volumes": [{"name": "scratch", "ephemeral": {}}]});
-        assert_eq!(blocker(ephemeral), Some(SurgeBlocker::Volume("scratch".into())));
+        assert_eq!(blocker(ephemeral), volume("scratch", false));
+        for disk in [
+            "awsElasticBlockStore",
+            "azureDisk",
+            "cinder",
+            "fc",
+            "gcePersistentDisk",
+            "iscsi",
+            "rbd",
+            "vsphereVolume",
+        ] {
+            assert_eq!(
+                blocker(json!({"volumes": [{"name": "disk", disk: {}}]})),
+                volume("disk", true),
+                "{disk}"
+            );
+        }
+        let both =
+            json!({"volumes": [{"name": "claim", "persistentVolumeClaim": {}}, {"name": "disk", "fc": {}}]});
+        assert_eq!(blocker(both), volume("disk", true), "the surer one");
         assert_eq!(blocker(json!({"volumes": [{"name": "cache", "emptyDir": {}}]})), None);
+    }
+
+    #[test]
+    fn a_claim_blocks_unless_it_is_known_to_be_shared() {
+        let raw = json!({"spec": {"template": {"spec": {
+            "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "pictures"}}],
+        }}}});
+        let blocker = |claim: &str, is_shared| {
+            let claims = BTreeMap::from([(claim.to_owned(), is_shared)]);
+            let surroundings = Surroundings { claims, ..Surroundings::default() };
+            let context = Context { surroundings: &surroundings, ..Context::new(Origin::File) };
+            Workload::read_view(View::of(&raw), context).unwrap().surge_blocker()
+        };
+        let volume = |is_certain| Some(SurgeBlocker::Volume { name: "data".into(), is_certain });
+        assert_eq!(blocker("pictures", true), None);
+        assert_eq!(blocker("pictures", false), volume(true));
+        assert_eq!(blocker("other", true), volume(false));
+    }
+
+    #[test]
+    fn whole_devices_block_and_what_is_divided_does_not() {
+        let with = |limits: Value| {
+            blocker(json!({"containers": [{"name": "app", "resources": {"limits": limits}}]}))
+        };
+        let gpu = Some(SurgeBlocker::Device("nvidia.com/gpu".into()));
+        assert_eq!(with(json!({"cpu": 0.5, "nvidia.com/gpu": 1, "memory": 8_589_934_592_i64})), gpu);
+        assert_eq!(with(json!({"nvidia.com/gpu": "2"})), gpu);
+        assert_eq!(with(json!({"nvidia.com/gpu": 0})), None);
+        assert_eq!(with(json!({"nvidia.com/gpu": "0"})), None);
+        assert_eq!(with(json!({"hugepages-2Mi": "64Mi", "ephemeral-storage": "1Gi"})), None);
+        let claims = json!({"containers": [{"name": "app"}], "resourceClaims": [{"name": "gpu"}]});
+        assert_eq!(blocker(claims), Some(SurgeBlocker::ResourceClaims));
     }
 
     #[test]
@@ -141,20 +264,5 @@ mod tests {
         let mut same_generation = on("kubernetes.io/hostname", selector("web"));
         same_generation["matchLabelKeys"] = json!(["pod-template-hash"]);
         assert_eq!(blocker(anti_affinity(same_generation)), None);
-    }
-
-    #[test]
-    fn selectors_match_as_the_api_says() {
-        let labels = StringMap::from([("app", "web"), ("tier", "front")]);
-        let matches = |expression: Value| {
-            let raw = json!({"matchExpressions": [expression]});
-            let selector: LabelSelector = serde::Deserialize::deserialize(&raw).unwrap();
-            selector.matches(&labels)
-        };
-        assert!(matches(json!({"key": "app", "operator": "In", "values": ["web", "api"]})));
-        assert!(!matches(json!({"key": "app", "operator": "NotIn", "values": ["web"]})));
-        assert!(matches(json!({"key": "gone", "operator": "NotIn", "values": ["web"]})));
-        assert!(matches(json!({"key": "tier", "operator": "Exists"})));
-        assert!(!matches(json!({"key": "tier", "operator": "DoesNotExist"})));
     }
 }

@@ -517,13 +517,23 @@ fn scenarios() {
             "production",
             1,
             &[("recreate-strategy", "deny", 8), ("missing-readiness-probe", "warn", 16)],
-            &["pre-stop-sleep", "version-label"],
+            &["version-label"],
         ),
         ("recreate", "development", 0, &[], &["version-label"]),
         ("no-history", "production", 1, &[("no-rollback-history", "deny", 7)], &ALL),
         ("blue-green", "production", 0, &[], &ALL),
         ("blue-green-switch", "production", 0, &[], &[]),
-        ("canary", "production", 0, &[("single-replica", "warn", 24)], &ALL),
+        (
+            "canary",
+            "production",
+            0,
+            &[
+                ("selector-overlap", "warn", 11),
+                ("single-replica", "warn", 24),
+                ("selector-overlap", "warn", 29),
+            ],
+            &ALL,
+        ),
         ("rollout-canary", "production", 0, &[], &[]),
     ];
     for (name, profile, code, expected, injected) in table {

@@ -11,7 +11,9 @@ use std::time::{Duration, Instant};
 use gapless::admission::assess;
 use gapless::fix::{Fixed, fix};
 use gapless::offline::node::Node;
+use gapless::offline::surroundings::Neighbours;
 use gapless::policy::{Policy, Profile};
+use gapless::surroundings::NONE;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -106,7 +108,7 @@ fn values(name: &str, text: &str) -> Vec<Value> {
 
 /// What the webhook makes of a Deployment, without the record.
 fn injected(object: &Value) -> Value {
-    let mut injected = assess(object, &Profile::production(), TODAY).unwrap().injection.object;
+    let mut injected = assess(object, &NONE, &Profile::production(), TODAY).unwrap().injection.object;
     match object["metadata"].get("annotations") {
         Some(annotations) => injected["metadata"]["annotations"] = annotations.clone(),
         None => drop(injected["metadata"].as_object_mut().unwrap().remove("annotations")),
@@ -116,7 +118,7 @@ fn injected(object: &Value) -> Value {
 
 /// What the webhook would add to a Deployment.
 fn announced(object: &Value) -> Vec<String> {
-    let injection = assess(object, &Profile::production(), TODAY).unwrap().injection;
+    let injection = assess(object, &NONE, &Profile::production(), TODAY).unwrap().injection;
     injection.announcements.into_iter().map(|(_, text)| text).collect()
 }
 
@@ -206,7 +208,7 @@ fn a_block_scalar_that_is_not_ended_is_left_alone() {
 }
 
 fn fixed(profile: &Profile, name: &str, text: &str) -> Fixed {
-    fix(&source(name, text), profile, TODAY).unwrap()
+    fix(&source(name, text), &Neighbours::default(), profile, TODAY).unwrap()
 }
 
 #[test]

@@ -9,13 +9,16 @@ use gapless::defaults::{DEFAULTS, DefaultRule};
 use gapless::finding::Action;
 use gapless::ownership::record::ANNOTATION;
 use gapless::policy::Profile;
-use gapless::rules::{RULES, Rule};
+use gapless::rules::{Needs, RULES, Rule};
+use gapless::surroundings::Surroundings;
+use gapless::surroundings::neighbour::Neighbour;
 use gapless::waiver;
 use jiff::civil::Date;
 use serde_json::{Value, json};
 
 use crate::support::fixtures::repository_file;
 use crate::support::page::Page;
+use crate::support::simulated::ApiServer;
 
 const TODAY: Date = jiff::civil::date(2026, 11, 23);
 
@@ -41,17 +44,34 @@ const DEFAULT_SECTIONS: [&str; 8] = [
     "Settings",
 ];
 
-/// What gapless makes of a new object in production.
+/// What gapless makes of a new object in production, where nothing is around it.
 fn assess(object: &Value) -> Assessment {
-    let assessment = admission::assess(object, &Profile::production(), TODAY).expect("a valid object");
+    assess_in(object, &[])
+}
+
+/// The same with these objects around it.
+fn assess_in(object: &Value, others: &[Value]) -> Assessment {
+    let neighbours = others.iter().map(|other| Neighbour::read(other).expect("a neighbour"));
+    let around = Surroundings::of(&neighbours.collect::<Vec<_>>());
+    let assessment =
+        admission::assess(object, &around, &Profile::production(), TODAY).expect("a valid object");
     assert_eq!(assessment.skip, None, "{object}");
     assert!(assessment.problems.is_empty(), "{object}");
     assessment
 }
 
-/// The rules that find something in a new object, and what comes of it.
-fn outcomes(object: &Value) -> Vec<(&'static str, Outcome)> {
-    assess(object).judged.iter().map(|it| (it.finding.rule, it.outcome)).collect()
+/// The rules that find something in what a page shows, and what comes of it.
+fn outcomes(rule: &Rule, object: &Value, others: &[Value]) -> Vec<(&'static str, Outcome)> {
+    match (rule.needs, others) {
+        // The first one is what is stored.
+        (Needs::OldObject, [new]) => {
+            let mut findings = ApiServer::new("production").update(object, new).findings;
+            // One replica that nobody wrote is one replica, too.
+            findings.retain(|(found, _)| *found != "single-replica");
+            findings
+        }
+        _ => assess_in(object, others).judged.iter().map(|it| (it.finding.rule, it.outcome)).collect(),
+    }
 }
 
 /// The object with one annotation more.
@@ -150,12 +170,12 @@ fn satisfied_rules_exist() {
 
 #[test]
 fn what_fails_fails_by_this_rule_alone() {
-    for Rule { id, page, production, .. } in RULES {
+    for rule @ Rule { id, page, production, .. } in RULES {
         let page = Page::parse(id, page);
-        let blocks = &page.section("Fails").blocks;
-        assert!(!blocks.is_empty(), "{id}");
-        for block in blocks {
-            let outcomes = outcomes(block);
+        let section = page.section("Fails");
+        assert!(!section.blocks.is_empty(), "{id}");
+        for (block, others) in section.blocks.iter().zip(&section.others) {
+            let outcomes = outcomes(rule, block, others);
             let rules: BTreeSet<_> = outcomes.iter().map(|(rule, _)| *rule).collect();
             assert_eq!(rules, BTreeSet::from([*id]), "{block}");
             let expected = match production {
@@ -171,23 +191,27 @@ fn what_fails_fails_by_this_rule_alone() {
 
 #[test]
 fn what_passes_is_silent() {
-    for Rule { id, page, .. } in RULES {
+    for rule @ Rule { id, page, .. } in RULES {
         let page = Page::parse(id, page);
-        let blocks = &page.section("Passes").blocks;
-        assert!(!blocks.is_empty(), "{id}");
-        for block in blocks {
-            assert_eq!(outcomes(block), [], "{id}: {block}");
+        let section = page.section("Passes");
+        assert!(!section.blocks.is_empty(), "{id}");
+        for (block, others) in section.blocks.iter().zip(&section.others) {
+            assert_eq!(outcomes(rule, block, others), [], "{id}: {block}");
         }
     }
 }
 
 #[test]
 fn the_waiver_that_a_rules_page_shows_silences_it() {
-    for Rule { id, page, .. } in RULES {
+    for rule @ Rule { id, page, needs, .. } in RULES {
         let page = Page::parse(id, page);
         let (key, reason) = shown_waiver(&page, "When to waive", id);
-        for block in &page.section("Fails").blocks {
-            let outcomes = outcomes(&annotated(block, &key, &reason));
+        let section = page.section("Fails");
+        for (block, others) in section.blocks.iter().zip(&section.others) {
+            let outcomes = match (needs, &others[..]) {
+                (Needs::OldObject, [new]) => outcomes(rule, block, &[annotated(new, &key, &reason)]),
+                _ => outcomes(rule, &annotated(block, &key, &reason), others),
+            };
             assert!(!outcomes.is_empty(), "{id}");
             assert!(outcomes.iter().all(|outcome| *outcome == (id, Outcome::Waived)), "{id}: {outcomes:?}");
         }

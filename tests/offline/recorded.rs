@@ -23,6 +23,7 @@ use std::path::PathBuf;
 
 use gapless::admission::{Phase, Review, Terms, review};
 use gapless::policy::Policy;
+use gapless::surroundings::NONE;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -74,7 +75,7 @@ impl Recorded {
     fn replay(&self, policy: &Policy) -> Outcome {
         let mut sent: Value =
             serde_json::from_slice(&fs::read(directory().join(&self.review)).unwrap()).unwrap();
-        let terms = Terms { policy, profile: Some(&self.profile), today: TODAY };
+        let terms = Terms { policy, profile: Some(&self.profile), today: TODAY, surroundings: &NONE };
         let call = |phase: Phase, sent: &Value| -> Review {
             review(terms, phase, sent.to_string().as_bytes()).unwrap()
         };

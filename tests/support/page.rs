@@ -14,8 +14,10 @@ pub struct Section<'p> {
     pub heading: &'p str,
     /// The prose, without code blocks.
     pub text: String,
-    /// The code blocks in YAML.
+    /// The code blocks in YAML: the first document of each.
     pub blocks: Vec<Value>,
+    /// The documents that follow in each of them.
+    pub others: Vec<Vec<Value>>,
 }
 
 impl<'p> Page<'p> {
@@ -29,9 +31,17 @@ impl<'p> Page<'p> {
                 assert_eq!(language, "yaml", "{id}: a code block that is not executed");
                 let code: Vec<&str> = lines.by_ref().take_while(|line| *line != "```").collect();
                 let section = page.sections.last_mut().expect("a code block above the first section");
-                section.blocks.push(yaml(id, &code.join("\n")));
+                let mut documents: Vec<Value> =
+                    code.split(|line| *line == "---").map(|lines| yaml(id, &lines.join("\n"))).collect();
+                section.blocks.push(documents.remove(0));
+                section.others.push(documents);
             } else if let Some(heading) = line.strip_prefix("## ") {
-                page.sections.push(Section { heading, text: String::new(), blocks: Vec::new() });
+                page.sections.push(Section {
+                    heading,
+                    text: String::new(),
+                    blocks: Vec::new(),
+                    others: Vec::new(),
+                });
             } else if let Some(title) = line.strip_prefix("# ") {
                 assert!(page.title.is_empty(), "{id}: a second title, {title}");
                 page.title = title;

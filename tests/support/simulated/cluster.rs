@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use gapless::admission::{Phase, Review, Terms, review};
 use gapless::policy::Policy;
+use gapless::surroundings::NONE;
 use serde_json::{Map, Value, json};
 
 use super::managed_fields::{self, FieldSet, Manager};
@@ -271,7 +272,8 @@ impl Gapless {
     }
 
     fn call(&self, phase: Phase, body: &str) -> Review {
-        let terms = Terms { policy: &self.policy, profile: Some(self.profile), today: TODAY };
+        let terms =
+            Terms { policy: &self.policy, profile: Some(self.profile), today: TODAY, surroundings: &NONE };
         review(terms, phase, body.as_bytes()).unwrap_or_else(|error| panic!("{error}\n{body}"))
     }
 }

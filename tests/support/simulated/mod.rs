@@ -16,6 +16,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use gapless::admission::{Outcome, Phase, Review, ReviewError, Terms, review};
 use gapless::policy::Policy;
+use gapless::surroundings::NONE;
 use serde_json::{Map, Value, json};
 
 /// The day on which all tests take place.
@@ -101,7 +102,11 @@ impl ApiServer {
     }
 
     pub fn post(&self, phase: Phase, body: &[u8]) -> Result<Review, ReviewError> {
-        review(Terms { policy: &self.policy, profile: Some(self.profile), today: TODAY }, phase, body)
+        review(
+            Terms { policy: &self.policy, profile: Some(self.profile), today: TODAY, surroundings: &NONE },
+            phase,
+            body,
+        )
     }
 }
 

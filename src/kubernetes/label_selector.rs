@@ -1,0 +1,74 @@
+//! Labels, and what selects by them (apimachinery, meta/v1 `LabelSelector`).
+
+// The fields are the API's own, and documented there.
+#![allow(missing_docs)]
+
+use std::collections::BTreeMap;
+
+use super::from_json::{objects, or_default};
+
+/// A map of strings, such as labels.
+pub type StringMap<'a> = BTreeMap<&'a str, &'a str>;
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(rename_all = "camelCase", default, remote = "Self")]
+/// Which labels an object must have.
+pub struct LabelSelector<'a> {
+    #[serde(borrow, deserialize_with = "or_default")]
+    pub match_labels: StringMap<'a>,
+    #[serde(borrow, deserialize_with = "or_default")]
+    pub match_expressions: Vec<LabelSelectorRequirement<'a>>,
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default, remote = "Self")]
+pub struct LabelSelectorRequirement<'a> {
+    #[serde(borrow)]
+    pub key: &'a str,
+    #[serde(borrow)]
+    pub operator: &'a str,
+    #[serde(borrow, deserialize_with = "or_default")]
+    pub values: Vec<&'a str>,
+}
+
+impl LabelSelector<'_> {
+    /// Whether `labels` are selected. An empty selector selects everything.
+    pub fn matches(&self, labels: &StringMap) -> bool {
+        let equal = self.match_labels.iter().all(|(key, value)| labels.get(key) == Some(value));
+        equal
+            && self.match_expressions.iter().all(|requirement| {
+                let value = labels.get(requirement.key);
+                let is_listed = value.is_some_and(|value| requirement.values.contains(value));
+                match requirement.operator {
+                    "In" => is_listed,
+                    "NotIn" => !is_listed,
+                    "Exists" => value.is_some(),
+                    "DoesNotExist" => value.is_none(),
+                    _ => false,
+                }
+            })
+    }
+}
+
+objects!(LabelSelector<'a>, LabelSelectorRequirement<'a>);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    #[test]
+    fn selectors_match_as_the_api_says() {
+        let labels = StringMap::from([("app", "web"), ("tier", "front")]);
+        let matches = |expression: Value| {
+            let raw = json!({"matchExpressions": [expression]});
+            let selector: LabelSelector = serde::Deserialize::deserialize(&raw).unwrap();
+            selector.matches(&labels)
+        };
+        assert!(matches(json!({"key": "app", "operator": "In", "values": ["web", "api"]})));
+        assert!(!matches(json!({"key": "app", "operator": "NotIn", "values": ["web"]})));
+        assert!(matches(json!({"key": "gone", "operator": "NotIn", "values": ["web"]})));
+        assert!(matches(json!({"key": "tier", "operator": "Exists"})));
+        assert!(!matches(json!({"key": "tier", "operator": "DoesNotExist"})));
+    }
+}

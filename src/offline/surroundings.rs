@@ -1,0 +1,219 @@
+//! The surroundings of a workload in files: the other objects of the same input.
+//!
+//! Repositories hold copies of one application for several environments, side by side
+//! (`dev/`, `prod/`), and few of them write a namespace. So the nearest counts: for each
+//! kind of neighbour the workload's directory and all below it is looked through, then the
+//! directory above and all below that, and so on, until something concerns the workload.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Bound;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::documents;
+use super::objects;
+use super::source::{Name, Source};
+use crate::kubernetes::label_selector::StringMap;
+use crate::surroundings::Surroundings;
+use crate::surroundings::neighbour::{Neighbour, Role, Subject};
+
+/// All objects of the input that may be neighbours of its workloads.
+#[derive(Debug, Default)]
+pub struct Objects(Vec<(PathBuf, Value)>);
+
+impl Objects {
+    /// Adds those of one file. What cannot be read is none; whoever judges the file says so.
+    pub fn add(&mut self, source: &Source) {
+        let directory = directory(source);
+        let (documents, _) = documents::split(source);
+        for root in documents.iter().filter_map(|document| document.parse().ok()) {
+            let objects = objects::objects(&root);
+            let values =
+                objects.iter().map(|object| object.to_value()).filter(|it| Neighbour::read(it).is_some());
+            self.0.extend(values.map(|value| (directory.to_owned(), trimmed(value))));
+        }
+    }
+
+    /// The same, ready to be asked.
+    pub fn neighbours(&self) -> Neighbours<'_> {
+        let mut neighbours = Neighbours::default();
+        for (directory, value) in &self.0 {
+            let Some(neighbour) = Neighbour::read(value) else { continue };
+            let group = (neighbour.role(), neighbour.namespace());
+            let directories = neighbours.0.entry(group).or_default();
+            directories.entry(directory.as_path()).or_default().push(neighbour);
+        }
+        neighbours
+    }
+}
+
+/// Of a workload that is a neighbour only the selector matters.
+fn trimmed(mut value: Value) -> Value {
+    if let Some(template) = value.pointer_mut("/spec/template") {
+        *template = Value::Null;
+    }
+    value
+}
+
+/// Where a file is; standard input is nowhere in particular.
+fn directory(source: &Source) -> &Path {
+    match &source.name {
+        Name::Stdin => Path::new(""),
+        Name::Path(path) => path.parent().unwrap_or(Path::new("")),
+    }
+}
+
+/// Neighbours by directory, whose paths are sorted, so that those below one follow it.
+type Directories<'o> = BTreeMap<&'o Path, Vec<Neighbour<'o>>>;
+
+/// The objects of the input, by what they are and in which namespace.
+#[derive(Debug, Default)]
+pub struct Neighbours<'o>(HashMap<(Role, Option<&'o str>), Directories<'o>>);
+
+impl Neighbours<'_> {
+    /// What is around `object`, which is in `source`.
+    pub fn around(&self, object: &Value, source: &Source) -> Surroundings {
+        let none = StringMap::new();
+        let labels = object.pointer("/spec/template/metadata/labels").map(StringMap::deserialize);
+        let labels = labels.and_then(Result::ok).unwrap_or(none);
+        let subject = subject(object, &labels);
+        let found = Role::ALL.into_iter().flat_map(|role| self.nearest(role, &subject, directory(source)));
+        Surroundings::of(found)
+    }
+
+    /// The neighbours in the first directory, from that of the workload upwards, in or
+    /// below which there are any.
+    fn nearest<'n>(&'n self, role: Role, subject: &Subject<'n>, start: &Path) -> Vec<&'n Neighbour<'n>> {
+        let Some(directories) = self.0.get(&(role, subject.namespace)) else { return Vec::new() };
+        // Two applications without a namespace need not be meant for the same one.
+        if role == Role::Workload && subject.namespace.is_none() {
+            let here = directories.get(start).into_iter().flatten();
+            return here.filter(|neighbour| neighbour.concerns(subject)).collect();
+        }
+        for directory in start.ancestors() {
+            let from = (Bound::Included(directory), Bound::Unbounded);
+            let below =
+                directories.range::<Path, _>(from).take_while(|(path, _)| path.starts_with(directory));
+            let found: Vec<_> =
+                below.flat_map(|(_, all)| all).filter(|neighbour| neighbour.concerns(subject)).collect();
+            if !found.is_empty() {
+                return found;
+            }
+        }
+        Vec::new()
+    }
+}
+
+fn subject<'o>(object: &'o Value, pod_labels: &'o StringMap<'o>) -> Subject<'o> {
+    let text = |pointer| object.pointer(pointer).and_then(Value::as_str);
+    let volumes = object.pointer("/spec/template/spec/volumes").and_then(Value::as_array);
+    let claim = |volume: &'o Value| volume.pointer("/persistentVolumeClaim/claimName")?.as_str();
+    Subject {
+        kind: text("/kind").unwrap_or_default(),
+        name: text("/metadata/name").unwrap_or_default(),
+        namespace: text("/metadata/namespace"),
+        pod_labels,
+        claims: volumes.into_iter().flatten().filter_map(claim).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DEPLOYMENT: &str = "
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec:
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec: {containers: [{name: web}], volumes: [{name: d, persistentVolumeClaim: {claimName: data}}]}
+";
+
+    fn service(port: u16) -> String {
+        format!(
+            "apiVersion: v1\nkind: Service\nmetadata: {{name: web}}\nspec: {{selector: {{app: web}}, ports: [{{port: {port}}}]}}\n"
+        )
+    }
+
+    fn source(path: &str, text: String) -> Source {
+        let name = if path == "-" { Name::Stdin } else { Name::Path(path.into()) };
+        Source::new(name, text)
+    }
+
+    /// What is around the Deployment of the first file.
+    fn around(files: &[(&str, String)]) -> Surroundings {
+        let sources: Vec<Source> = files.iter().map(|(path, text)| source(path, text.clone())).collect();
+        let mut objects = Objects::default();
+        sources.iter().for_each(|source| objects.add(source));
+        let (documents, _) = documents::split(&sources[0]);
+        let root = documents[0].parse().unwrap();
+        objects.neighbours().around(&root.to_value(), &sources[0])
+    }
+
+    fn targets(files: &[(&str, String)]) -> Vec<crate::surroundings::Target> {
+        let services = around(files).services;
+        services.iter().flat_map(|service| &service.ports).map(|port| port.target.clone()).collect()
+    }
+
+    fn number(port: i32) -> crate::surroundings::Target {
+        crate::surroundings::Target::Number(port)
+    }
+
+    #[test]
+    fn the_nearest_directory_decides() {
+        let web = || DEPLOYMENT.to_owned();
+        let dev = ("dev/service.yaml", service(1));
+        let prod = ("prod/service.yaml", service(2));
+        assert_eq!(targets(&[("dev/web.yaml", web()), dev.clone(), prod.clone()]), [number(1)]);
+        assert_eq!(targets(&[("prod/web.yaml", web()), dev.clone(), prod.clone()]), [number(2)]);
+        // Those of both stand below the directory of a base.
+        assert_eq!(targets(&[("web.yaml", web()), dev.clone(), prod.clone()]), [number(1), number(2)]);
+        assert_eq!(targets(&[("base/web.yaml", web()), dev.clone()]), [number(1)], "one above");
+        // What is nearer hides what is farther off.
+        let beside = ("base/service.yaml", service(3));
+        assert_eq!(targets(&[("base/web.yaml", web()), dev.clone(), beside.clone()]), [number(3)]);
+        let below = ("base/more/service.yaml", service(4));
+        assert_eq!(targets(&[("base/web.yaml", web()), beside, below]), [number(3), number(4)]);
+        assert_eq!(targets(&[("-", web()), ("-", service(5))]), [number(5)]);
+        assert_eq!(
+            targets(&[("a/web.yaml", web()), ("ab/service.yaml", service(6))]),
+            [number(6)],
+            "by the root"
+        );
+    }
+
+    #[test]
+    fn another_kind_of_neighbour_is_looked_for_by_itself() {
+        let claim = "apiVersion: v1\nkind: PersistentVolumeClaim\nmetadata: {name: data}\nspec: {accessModes: [ReadWriteMany]}\n";
+        let found = around(&[
+            ("base/web.yaml", DEPLOYMENT.to_owned()),
+            ("base/service.yaml", service(1)),
+            ("storage/claim.yaml", claim.to_owned()),
+        ]);
+        assert_eq!(found.services.len(), 1);
+        assert_eq!(found.claims, BTreeMap::from([("data".to_owned(), true)]));
+    }
+
+    #[test]
+    fn without_a_namespace_workloads_overlap_within_one_directory_only() {
+        let canary = DEPLOYMENT.replace("name: web}\nspec", "name: canary}\nspec");
+        let overlapping = |path: &str, namespace: &str| {
+            let with = |text: &str| text.replace("metadata: {name", &format!("metadata: {{{namespace}name"));
+            around(&[("a/web.yaml", with(DEPLOYMENT)), (path, with(&canary))]).overlapping
+        };
+        assert_eq!(overlapping("a/canary.yaml", ""), ["Deployment canary"]);
+        assert!(overlapping("b/canary.yaml", "").is_empty());
+        assert_eq!(overlapping("b/canary.yaml", "namespace: shop, "), ["Deployment canary"]);
+    }
+
+    #[test]
+    fn what_cannot_be_read_hides_nothing_else() {
+        let broken = format!("{{: :\n---\n{}", service(1));
+        assert_eq!(targets(&[("web.yaml", DEPLOYMENT.to_owned()), ("service.yaml", broken)]), [number(1)]);
+    }
+}

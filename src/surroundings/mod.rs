@@ -1,0 +1,131 @@
+//! What is known of other objects, as far as it concerns one workload.
+//!
+//! Who fills it in, and from where, is no business of those who ask: the rules and
+//! defaults find the same type in a file's check and in a cluster. It is empty where
+//! nothing is known, and whoever asks is then silent or milder.
+
+pub mod neighbour;
+
+use std::collections::BTreeMap;
+
+use crate::kubernetes::int_or_string::Amount;
+
+/// What is known around one workload.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Surroundings {
+    /// The Services that select its pods. Copies of one Service, such as those of
+    /// several environments, are all in it.
+    pub services: Vec<Service>,
+    /// The HorizontalPodAutoscaler that scales it.
+    pub autoscaler: Option<Autoscaler>,
+    /// The PodDisruptionBudgets over its pods.
+    pub disruption_budgets: Vec<DisruptionBudget>,
+    /// The PersistentVolumeClaims that its pods mount, by name: whether several nodes
+    /// can mount it at once.
+    pub claims: BTreeMap<String, bool>,
+    /// Other workloads whose selector matches its pods, as in `Deployment web-canary`.
+    pub overlapping: Vec<String>,
+}
+
+/// Nothing is known.
+pub static NONE: Surroundings = Surroundings {
+    services: Vec::new(),
+    autoscaler: None,
+    disruption_budgets: Vec::new(),
+    claims: BTreeMap::new(),
+    overlapping: Vec::new(),
+};
+
+/// A Service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Service {
+    /// `metadata.name`
+    pub name: String,
+    /// Its TCP ports.
+    pub ports: Vec<ServicePort>,
+}
+
+/// A TCP port of a Service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServicePort {
+    /// `name`, empty if it has none.
+    pub name: String,
+    /// `targetPort`, which is `port` where it is absent.
+    pub target: Target,
+}
+
+/// The port of the pods to which a Service sends what comes to one of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// This one.
+    Number(i32),
+    /// The one that a container calls so.
+    Name(String),
+}
+
+/// A HorizontalPodAutoscaler.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Autoscaler {
+    /// `metadata.name`
+    pub name: String,
+    /// `minReplicas`, 1 if absent.
+    pub min_replicas: i32,
+}
+
+/// A PodDisruptionBudget.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DisruptionBudget {
+    /// `metadata.name`
+    pub name: String,
+    /// What it asks for.
+    pub wants: Budget,
+}
+
+/// What a PodDisruptionBudget asks for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Budget {
+    /// `minAvailable`
+    MinAvailable(Amount),
+    /// `maxUnavailable`
+    MaxUnavailable(Amount),
+}
+
+impl Budget {
+    /// How many of `replicas` healthy pods may be evicted at once. Percentages are
+    /// rounded up, those of `maxUnavailable` too (kubernetes, pkg/controller/disruption,
+    /// `getExpectedPodCount`).
+    pub fn allowed(self, replicas: i32) -> i64 {
+        let all = i64::from(replicas);
+        match self {
+            Budget::MinAvailable(amount) => (all - amount.of(replicas, f64::ceil)).max(0),
+            Budget::MaxUnavailable(amount) => amount.of(replicas, f64::ceil).min(all),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn how_many_pods_a_budget_lets_go() {
+        use Amount::{Count, Percent};
+        #[rustfmt::skip]
+        let table = [
+            (Budget::MinAvailable(Count(2)), 2, 0),
+            (Budget::MinAvailable(Count(2)), 3, 1),
+            (Budget::MinAvailable(Count(5)), 3, 0),
+            (Budget::MinAvailable(Percent(100)), 4, 0),
+            // 50 % of 3 are 2 that have to stay.
+            (Budget::MinAvailable(Percent(50)), 3, 1),
+            (Budget::MinAvailable(Percent(90)), 5, 0),
+            (Budget::MaxUnavailable(Count(0)), 3, 0),
+            (Budget::MaxUnavailable(Count(1)), 1, 1),
+            (Budget::MaxUnavailable(Percent(0)), 9, 0),
+            (Budget::MaxUnavailable(Percent(1)), 2, 1),
+        ];
+        for (budget, replicas, allowed) in table {
+            assert_eq!(budget.allowed(replicas), allowed, "{budget:?} of {replicas}");
+        }
+    }
+}

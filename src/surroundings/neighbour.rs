@@ -1,0 +1,394 @@
+//! Objects that may stand around a workload, and which of them concern it.
+
+use std::collections::BTreeSet;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{Autoscaler, Budget, DisruptionBudget, Service, ServicePort, Surroundings, Target};
+use crate::kubernetes::from_json::{objects, or_default};
+use crate::kubernetes::int_or_string::{Amount, IntOrString};
+use crate::kubernetes::label_selector::{LabelSelector, StringMap};
+
+/// The workload around which is looked.
+#[derive(Clone, Debug)]
+pub struct Subject<'a> {
+    /// Its kind.
+    pub kind: &'a str,
+    /// `metadata.name`, empty if it has none.
+    pub name: &'a str,
+    /// `metadata.namespace`, if it says so.
+    pub namespace: Option<&'a str>,
+    /// `spec.template.metadata.labels`
+    pub pod_labels: &'a StringMap<'a>,
+    /// The names of the claims that its pods mount.
+    pub claims: Vec<&'a str>,
+}
+
+/// An object that may stand around a workload.
+#[derive(Debug)]
+pub struct Neighbour<'a> {
+    /// `metadata.name`, empty if it has none.
+    name: &'a str,
+    namespace: Option<&'a str>,
+    what: What<'a>,
+}
+
+/// The kinds of neighbours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// Sends requests to pods.
+    Service,
+    /// Decides how many pods there are.
+    Autoscaler,
+    /// Keeps pods from being evicted.
+    DisruptionBudget,
+    /// Is a disk that pods mount.
+    Claim,
+    /// Has pods of its own.
+    Workload,
+}
+
+impl Role {
+    /// All of them.
+    pub const ALL: [Role; 5] =
+        [Role::Service, Role::Autoscaler, Role::DisruptionBudget, Role::Claim, Role::Workload];
+}
+
+#[derive(Debug)]
+enum What<'a> {
+    Service { selector: StringMap<'a>, ports: Vec<ServicePort> },
+    Autoscaler { target: TargetRef<'a>, min_replicas: i32 },
+    DisruptionBudget { selector: LabelSelector<'a>, wants: Budget },
+    Claim { is_shared: bool },
+    Workload { kind: &'a str, selector: LabelSelector<'a> },
+}
+
+/// The access modes with which several nodes can mount a volume.
+const SHARED_MODES: [&str; 2] = ["ReadWriteMany", "ReadOnlyMany"];
+
+/// The kinds that select pods by a label selector.
+const WORKLOADS: [(&str, &str); 4] = [
+    ("apps/v1", "Deployment"),
+    ("apps/v1", "StatefulSet"),
+    ("apps/v1", "DaemonSet"),
+    ("argoproj.io/v1alpha1", "Rollout"),
+];
+
+impl<'a> Neighbour<'a> {
+    /// The neighbour that `object` is, if it is one. What has a wrong type is none: it
+    /// will not stand in a cluster like that.
+    pub fn read(object: &'a Value) -> Option<Self> {
+        let text = |field| object.get(field).and_then(Value::as_str);
+        let (api_version, kind) = (text("apiVersion")?, text("kind")?);
+        let written = Written::deserialize(object).ok()?;
+        let group = api_version.split_once('/').map_or("", |(group, _)| group);
+        let spec = written.spec;
+        let what = match (group, kind) {
+            ("", "Service") => {
+                // A Service without selector, such as one of type ExternalName, has no pods.
+                let selector = StringMap::deserialize(object.get("spec")?.get("selector")?).ok()?;
+                if selector.is_empty() {
+                    return None;
+                }
+                let is_tcp = |port: &&Port| port.protocol.unwrap_or("TCP") == "TCP";
+                let ports = spec.ports.iter().filter(is_tcp).map(Port::read).collect();
+                What::Service { selector, ports }
+            }
+            ("autoscaling", "HorizontalPodAutoscaler") => What::Autoscaler {
+                target: spec.scale_target_ref,
+                min_replicas: spec.min_replicas.unwrap_or(1),
+            },
+            ("policy", "PodDisruptionBudget") => What::DisruptionBudget {
+                // Without a selector it selects nothing; with an empty one everything.
+                selector: LabelSelector::deserialize(object.get("spec")?.get("selector")?).ok()?,
+                wants: match (spec.min_available, spec.max_unavailable) {
+                    (Some(min), None) => Budget::MinAvailable(Amount::parse(min)?),
+                    (None, Some(max)) => Budget::MaxUnavailable(Amount::parse(max)?),
+                    _ => return None,
+                },
+            },
+            ("", "PersistentVolumeClaim") if spec.access_modes.is_empty() => return None,
+            ("", "PersistentVolumeClaim") => {
+                What::Claim { is_shared: spec.access_modes.iter().any(|mode| SHARED_MODES.contains(mode)) }
+            }
+            _ if WORKLOADS.contains(&(api_version, kind)) => What::Workload {
+                kind,
+                selector: LabelSelector::deserialize(object.get("spec")?.get("selector")?).ok()?,
+            },
+            _ => return None,
+        };
+        Some(Neighbour { name: written.metadata.name, namespace: written.metadata.namespace, what })
+    }
+
+    /// `metadata.namespace`, if it says so.
+    pub fn namespace(&self) -> Option<&'a str> {
+        self.namespace
+    }
+
+    /// What kind of neighbour it is.
+    pub fn role(&self) -> Role {
+        match self.what {
+            What::Service { .. } => Role::Service,
+            What::Autoscaler { .. } => Role::Autoscaler,
+            What::DisruptionBudget { .. } => Role::DisruptionBudget,
+            What::Claim { .. } => Role::Claim,
+            What::Workload { .. } => Role::Workload,
+        }
+    }
+
+    /// Whether it has to do with `subject`, which only what is in the same namespace has.
+    /// Where neither says one, that is the same.
+    pub fn concerns(&self, subject: &Subject) -> bool {
+        if self.namespace != subject.namespace {
+            return false;
+        }
+        match &self.what {
+            What::Service { selector, .. } => {
+                selector.iter().all(|(key, value)| subject.pod_labels.get(key) == Some(value))
+            }
+            What::Autoscaler { target, .. } => target.kind == subject.kind && target.name == subject.name,
+            What::DisruptionBudget { selector, .. } => selector.matches(subject.pod_labels),
+            What::Claim { .. } => subject.claims.contains(&self.name),
+            What::Workload { kind, selector } => {
+                // Of one name it is a copy, or the workload itself.
+                (*kind, self.name) != (subject.kind, subject.name) && selector.matches(subject.pod_labels)
+            }
+        }
+    }
+}
+
+impl Surroundings {
+    /// What these neighbours, all of which concern one workload, are to it.
+    pub fn of<'n, 'a: 'n>(neighbours: impl IntoIterator<Item = &'n Neighbour<'a>>) -> Self {
+        let mut around = Surroundings::default();
+        let mut overlapping = BTreeSet::new();
+        for neighbour in neighbours {
+            let name = neighbour.name.to_owned();
+            match &neighbour.what {
+                What::Service { ports, .. } => {
+                    let service = Service { name, ports: ports.clone() };
+                    if !around.services.contains(&service) {
+                        around.services.push(service);
+                    }
+                }
+                What::Autoscaler { min_replicas, .. } => {
+                    // Of several the one that leaves the fewest pods.
+                    let fewest = around.autoscaler.as_ref().map(|it| it.min_replicas);
+                    if fewest.is_none_or(|fewest| *min_replicas < fewest) {
+                        around.autoscaler = Some(Autoscaler { name, min_replicas: *min_replicas });
+                    }
+                }
+                What::DisruptionBudget { wants, .. } => {
+                    let budget = DisruptionBudget { name, wants: *wants };
+                    if !around.disruption_budgets.contains(&budget) {
+                        around.disruption_budgets.push(budget);
+                    }
+                }
+                What::Claim { is_shared } => {
+                    // Where copies disagree, the stricter one counts.
+                    let known = around.claims.entry(name).or_insert(true);
+                    *known &= is_shared;
+                }
+                What::Workload { kind, .. } => drop(overlapping.insert(format!("{kind} {name}"))),
+            }
+        }
+        around.overlapping = overlapping.into_iter().collect();
+        around
+    }
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default, remote = "Self")]
+struct Written<'a> {
+    #[serde(borrow, deserialize_with = "or_default")]
+    metadata: Metadata<'a>,
+    #[serde(borrow, deserialize_with = "or_default")]
+    spec: Spec<'a>,
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default, remote = "Self")]
+struct Metadata<'a> {
+    #[serde(borrow, deserialize_with = "or_default")]
+    name: &'a str,
+    #[serde(borrow)]
+    namespace: Option<&'a str>,
+}
+
+/// The fields of all kinds of neighbours that have one type wherever they occur.
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(rename_all = "camelCase", default, remote = "Self")]
+struct Spec<'a> {
+    #[serde(borrow, deserialize_with = "or_default")]
+    ports: Vec<Port<'a>>,
+    #[serde(borrow, deserialize_with = "or_default")]
+    scale_target_ref: TargetRef<'a>,
+    min_replicas: Option<i32>,
+    #[serde(borrow)]
+    min_available: Option<IntOrString<'a>>,
+    #[serde(borrow)]
+    max_unavailable: Option<IntOrString<'a>>,
+    #[serde(borrow, deserialize_with = "or_default")]
+    access_modes: Vec<&'a str>,
+}
+
+/// A port of a Service.
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(rename_all = "camelCase", default, remote = "Self")]
+struct Port<'a> {
+    #[serde(borrow, deserialize_with = "or_default")]
+    name: &'a str,
+    port: i32,
+    #[serde(borrow)]
+    target_port: Option<IntOrString<'a>>,
+    #[serde(borrow)]
+    protocol: Option<&'a str>,
+}
+
+impl Port<'_> {
+    fn read(&self) -> ServicePort {
+        let target = match self.target_port {
+            // The API server fills in the port for either.
+            None | Some(IntOrString::Int(0) | IntOrString::String("")) => Target::Number(self.port),
+            Some(IntOrString::Int(number)) => Target::Number(number),
+            Some(IntOrString::String(name)) => Target::Name(name.to_owned()),
+        };
+        ServicePort { name: self.name.to_owned(), target }
+    }
+}
+
+/// `scaleTargetRef`, without its version.
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default, remote = "Self")]
+struct TargetRef<'a> {
+    #[serde(borrow, deserialize_with = "or_default")]
+    kind: &'a str,
+    #[serde(borrow, deserialize_with = "or_default")]
+    name: &'a str,
+}
+
+objects!(Written<'a>, Metadata<'a>, Spec<'a>, Port<'a>, TargetRef<'a>);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn labels() -> StringMap<'static> {
+        StringMap::from([("app", "web"), ("tier", "front")])
+    }
+
+    /// What the object is to the Deployment `web` with these labels, which mounts the
+    /// claim `data`.
+    fn around(object: Value, namespace: Option<&str>) -> Option<Surroundings> {
+        let labels = labels();
+        let subject =
+            Subject { kind: "Deployment", name: "web", namespace, pod_labels: &labels, claims: vec!["data"] };
+        let neighbour = Neighbour::read(&object)?;
+        neighbour.concerns(&subject).then(|| Surroundings::of([&neighbour]))
+    }
+
+    fn service(spec: Value) -> Value {
+        json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"}, "spec": spec})
+    }
+
+    #[test]
+    fn a_service_selects_by_all_of_its_labels() {
+        let selects = |selector: Value| around(service(json!({"selector": selector})), None).is_some();
+        assert!(selects(json!({"app": "web"})));
+        assert!(selects(json!({"app": "web", "tier": "front"})));
+        assert!(!selects(json!({"app": "web", "tier": "back"})));
+        assert!(!selects(json!({"app": "web", "version": "v1"})));
+        assert!(!selects(json!({})), "endpoints of its own");
+        assert!(!selects(json!(null)));
+        assert!(Neighbour::read(&service(json!({"selector": ["app"]}))).is_none(), "a wrong type");
+    }
+
+    #[test]
+    fn where_a_service_sends_requests() {
+        let ports = json!([
+            {"port": 80, "targetPort": 8080}, {"port": 81, "targetPort": "web"}, {"name": "same", "port": 82},
+            {"port": 53, "protocol": "UDP"}, {"port": 83, "targetPort": 0},
+        ]);
+        let around = around(service(json!({"selector": {"app": "web"}, "ports": ports})), None).unwrap();
+        let targets: Vec<_> = around.services[0].ports.iter().map(|port| port.target.clone()).collect();
+        let name = Target::Name("web".to_owned());
+        assert_eq!(targets, [Target::Number(8080), name, Target::Number(82), Target::Number(83)]);
+    }
+
+    #[test]
+    fn only_the_same_namespace_counts() {
+        let with = |namespace: Value| {
+            let mut object = service(json!({"selector": {"app": "web"}}));
+            object["metadata"]["namespace"] = namespace;
+            object
+        };
+        assert!(around(with(json!(null)), None).is_some());
+        assert!(around(with(json!("shop")), Some("shop")).is_some());
+        assert!(around(with(json!("shop")), None).is_none());
+        assert!(around(with(json!(null)), Some("shop")).is_none());
+        assert!(around(with(json!("shop")), Some("default")).is_none());
+    }
+
+    #[test]
+    fn an_autoscaler_follows_kind_and_name() {
+        let autoscaler = |version: &str, kind: &str, name: &str, min: Value| {
+            let target = json!({"apiVersion": "apps/v1", "kind": kind, "name": name});
+            let spec = json!({"scaleTargetRef": target, "minReplicas": min});
+            let object = json!({"apiVersion": version, "kind": "HorizontalPodAutoscaler", "metadata": {}, "spec": spec});
+            around(object, None)?.autoscaler.map(|it| it.min_replicas)
+        };
+        assert_eq!(autoscaler("autoscaling/v2", "Deployment", "web", json!(3)), Some(3));
+        assert_eq!(autoscaler("autoscaling/v1", "Deployment", "web", json!(0)), Some(0));
+        assert_eq!(autoscaler("autoscaling/v2", "Deployment", "web", json!(null)), Some(1));
+        assert_eq!(autoscaler("autoscaling/v2", "StatefulSet", "web", json!(3)), None);
+        assert_eq!(autoscaler("autoscaling/v2", "Deployment", "api", json!(3)), None);
+        assert_eq!(autoscaler("keda.sh/v1", "Deployment", "web", json!(3)), None);
+    }
+
+    #[test]
+    fn a_budget_without_selector_is_over_nothing_and_with_an_empty_one_over_all() {
+        let budget = |spec: Value| {
+            let object = json!({"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {}, "spec": spec});
+            around(object, None).map(|around| around.disruption_budgets[0].wants)
+        };
+        let min = Some(Budget::MinAvailable(Amount::Count(1)));
+        assert_eq!(budget(json!({"minAvailable": 1, "selector": {"matchLabels": {"app": "web"}}})), min);
+        assert_eq!(budget(json!({"minAvailable": 1, "selector": {}})), min);
+        assert_eq!(budget(json!({"minAvailable": 1})), None);
+        assert_eq!(budget(json!({"minAvailable": 1, "selector": {"matchLabels": {"app": "api"}}})), None);
+        assert_eq!(budget(json!({"selector": {}})), None, "it wants nothing");
+        let max = Some(Budget::MaxUnavailable(Amount::Percent(10)));
+        assert_eq!(budget(json!({"maxUnavailable": "10%", "selector": {}})), max);
+    }
+
+    #[test]
+    fn a_claim_is_shared_if_one_of_its_modes_is() {
+        let claim = |name: &str, modes: Value| {
+            let object = json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim",
+                "metadata": {"name": name}, "spec": {"accessModes": modes}});
+            around(object, None).map(|around| around.claims["data"])
+        };
+        assert_eq!(claim("data", json!(["ReadWriteOnce"])), Some(false));
+        assert_eq!(claim("data", json!(["ReadWriteOncePod"])), Some(false));
+        assert_eq!(claim("data", json!(["ReadWriteOnce", "ReadWriteMany"])), Some(true));
+        assert_eq!(claim("data", json!(["ReadOnlyMany"])), Some(true));
+        assert_eq!(claim("data", json!([])), None, "nothing is known");
+        assert_eq!(claim("other", json!(["ReadWriteOnce"])), None);
+    }
+
+    #[test]
+    fn another_workload_that_selects_the_pods() {
+        let workload = |kind: &str, name: &str, app: &str| {
+            let object = json!({"apiVersion": "apps/v1", "kind": kind, "metadata": {"name": name},
+                "spec": {"selector": {"matchLabels": {"app": app}}}});
+            around(object, None).map(|around| around.overlapping)
+        };
+        assert_eq!(workload("Deployment", "canary", "web"), Some(vec!["Deployment canary".to_owned()]));
+        assert_eq!(workload("StatefulSet", "web", "web"), Some(vec!["StatefulSet web".to_owned()]));
+        assert_eq!(workload("Deployment", "web", "web"), None, "itself, or a copy");
+        assert_eq!(workload("Deployment", "canary", "other"), None);
+        assert_eq!(workload("Job", "canary", "web"), None);
+    }
+}

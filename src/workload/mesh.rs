@@ -1,0 +1,185 @@
+//! The sidecar that a service mesh is going to put into the pods. It is not in the
+//! workload yet: meshes inject when a pod is created.
+
+use std::time::Duration;
+
+use super::Workload;
+
+/// A mesh's sidecar, as far as labels and annotations tell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mesh {
+    /// Whose sidecar it is.
+    pub name: &'static str,
+    /// How long it carries traffic after the pod was told to stop.
+    pub drain: Drain,
+    /// Whether an annotation says that it is a regular container, which is told to stop
+    /// together with the application. By default it is a native sidecar today.
+    pub is_classic: bool,
+    /// The annotation that sets how long it drains, and its value for so many seconds.
+    setting: (&'static str, fn(u64) -> String),
+}
+
+/// How long a sidecar drains.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Drain {
+    /// For so long.
+    For(Duration),
+    /// As long as there are connections, or what nobody can tell from here.
+    Unknown,
+}
+
+const ISTIO_CONFIG: &str = "proxy.istio.io/config";
+const LINKERD_WAIT: &str = "config.alpha.linkerd.io/proxy-wait-before-exit-seconds";
+
+/// `terminationDrainDuration` where nothing is said (istio, pkg/config/mesh/mesh.go).
+const ISTIO_DRAIN: Duration = Duration::from_secs(5);
+
+impl Mesh {
+    /// The mesh whose sidecar the pods ask for.
+    pub fn of(workload: &Workload) -> Option<Self> {
+        Mesh::istio(workload).or_else(|| Mesh::linkerd(workload))
+    }
+
+    fn istio(workload: &Workload) -> Option<Self> {
+        // Either may be a label or an annotation.
+        let says = |key: &str| {
+            let annotations = &workload.template().metadata.annotations;
+            workload.pod_labels().get(key).or_else(|| annotations.get(key)).copied()
+        };
+        let is_injected = match says("sidecar.istio.io/inject") {
+            Some(inject) => inject == "true",
+            None => says("istio.io/rev").is_some(),
+        };
+        let config = says(ISTIO_CONFIG).unwrap_or_default();
+        let drain = match value_of(config, "terminationDrainDuration") {
+            _ if value_of(config, "EXIT_ON_ZERO_ACTIVE_CONNECTIONS") == Some("true") => Drain::Unknown,
+            Some(text) => seconds(text).map_or(Drain::Unknown, Drain::For),
+            None => Drain::For(ISTIO_DRAIN),
+        };
+        is_injected.then_some(Mesh {
+            name: "Istio's sidecar",
+            drain,
+            is_classic: says("sidecar.istio.io/nativeSidecar") == Some("false"),
+            setting: (ISTIO_CONFIG, |seconds| format!("'terminationDrainDuration: {seconds}s'")),
+        })
+    }
+
+    fn linkerd(workload: &Workload) -> Option<Self> {
+        let annotations = &workload.template().metadata.annotations;
+        // The prefix was config.alpha., config.beta. and config.linkerd.io in turn.
+        let says = |name: &str| {
+            let is_meant = |key: &&str| {
+                let prefix = key.strip_suffix(name).and_then(|prefix| prefix.strip_suffix('/'));
+                prefix.is_some_and(|prefix| prefix.ends_with("linkerd.io"))
+            };
+            annotations.iter().find(|(key, _)| is_meant(key)).map(|(_, value)| *value)
+        };
+        let is_injected = matches!(annotations.get("linkerd.io/inject"), Some(&("enabled" | "ingress")));
+        let drain = match says("proxy-wait-before-exit-seconds") {
+            Some(text) => text.parse().map_or(Drain::Unknown, |wait| Drain::For(Duration::from_secs(wait))),
+            None => Drain::For(Duration::ZERO),
+        };
+        is_injected.then_some(Mesh {
+            name: "Linkerd's sidecar",
+            drain,
+            is_classic: says("proxy-enable-native-sidecar") == Some("false"),
+            setting: (LINKERD_WAIT, |seconds| format!("\"{seconds}\"")),
+        })
+    }
+
+    /// What makes it drain for at least so long.
+    pub fn fix(&self, at_least: Duration) -> String {
+        let (annotation, value) = self.setting;
+        format!("annotate the pod template with {annotation}: {}", value(at_least.as_secs()))
+    }
+}
+
+/// The value of `key` in a small YAML or JSON document, as its text.
+fn value_of<'t>(document: &'t str, key: &str) -> Option<&'t str> {
+    let (_, after) = document.split_once(key)?;
+    let value = after.trim_start_matches(['"', '\'']).trim_start().strip_prefix(':')?.trim_start();
+    let value = value.trim_start_matches(['"', '\'']);
+    value.split(|it: char| it.is_whitespace() || "\"',}#".contains(it)).next()
+}
+
+/// A duration such as `20s`, `1m` or `1m30s`.
+fn seconds(text: &str) -> Option<Duration> {
+    let mut total = Duration::ZERO;
+    let mut rest = text;
+    while !rest.is_empty() {
+        let digits = rest.find(|it: char| !it.is_ascii_digit())?;
+        let (number, unit) = rest.split_at(digits);
+        let end = unit.find(|it: char| it.is_ascii_digit()).unwrap_or(unit.len());
+        let (unit, next) = unit.split_at(end);
+        let number: u64 = number.parse().ok()?;
+        let part = match unit {
+            "h" => Duration::from_secs(number.checked_mul(3600)?),
+            "m" => Duration::from_secs(number.checked_mul(60)?),
+            "s" => Duration::from_secs(number),
+            "ms" => Duration::from_millis(number),
+            _ => return None,
+        };
+        total = total.checked_add(part)?;
+        rest = next;
+    }
+    (!text.is_empty()).then_some(total)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn mesh(labels: Value, annotations: Value) -> Option<(&'static str, Drain, bool)> {
+        let template = json!({"metadata": {"labels": labels, "annotations": annotations}});
+        let raw = json!({"spec": {"template": template}});
+        let mesh = Mesh::of(&Workload::read(&raw).unwrap())?;
+        Some((mesh.name, mesh.drain, mesh.is_classic))
+    }
+
+    fn drains(seconds: u64) -> Drain {
+        Drain::For(Duration::from_secs(seconds))
+    }
+
+    #[test]
+    fn istio() {
+        let injected = || json!({"sidecar.istio.io/inject": "true"});
+        let name = "Istio's sidecar";
+        assert_eq!(mesh(injected(), json!({})), Some((name, drains(5), false)));
+        assert_eq!(mesh(json!({}), injected()), Some((name, drains(5), false)));
+        assert_eq!(mesh(json!({"istio.io/rev": "stable"}), json!({})), Some((name, drains(5), false)));
+        assert_eq!(mesh(json!({"istio.io/rev": "x", "sidecar.istio.io/inject": "false"}), json!({})), None);
+        assert_eq!(mesh(json!({}), json!({})), None);
+        let classic = json!({"sidecar.istio.io/nativeSidecar": "false"});
+        assert_eq!(mesh(injected(), classic), Some((name, drains(5), true)));
+        for (config, drain) in [
+            ("terminationDrainDuration: 20s\n", drains(20)),
+            ("holdApplicationUntilProxyStarts: true\nterminationDrainDuration: \"1m30s\"", drains(90)),
+            ("{\"terminationDrainDuration\":\"7s\",\"concurrency\":2}", drains(7)),
+            ("terminationDrainDuration: 20s # enough", drains(20)),
+            ("terminationDrainDuration: soon", Drain::Unknown),
+            ("proxyMetadata:\n  EXIT_ON_ZERO_ACTIVE_CONNECTIONS: 'true'\n", Drain::Unknown),
+            ("concurrency: 2", drains(5)),
+        ] {
+            let found = mesh(injected(), json!({"proxy.istio.io/config": config}));
+            assert_eq!(found, Some((name, drain, false)), "{config}");
+        }
+    }
+
+    #[test]
+    fn linkerd() {
+        let name = "Linkerd's sidecar";
+        let with =
+            |key: &str, value: &str| mesh(json!({}), json!({"linkerd.io/inject": "enabled", key: value}));
+        assert_eq!(with("a", "b"), Some((name, drains(0), false)));
+        assert_eq!(
+            with("config.alpha.linkerd.io/proxy-wait-before-exit-seconds", "15"),
+            Some((name, drains(15), false))
+        );
+        assert_eq!(
+            with("config.beta.linkerd.io/proxy-enable-native-sidecar", "false"),
+            Some((name, drains(0), true))
+        );
+        assert_eq!(mesh(json!({}), json!({"linkerd.io/inject": "disabled"})), None);
+    }
+}
