@@ -47,7 +47,7 @@ pub struct Targeted<'w, 'a> {
 }
 
 /// The first of some ports with a name that applications have.
-fn usual_port<'n>(ports: &[(i32, [&'n str; 2])]) -> Option<i32> {
+fn usual_port(ports: &[(i32, [&str; 2])]) -> Option<i32> {
     let named = |usual: &&str| ports.iter().find(|(_, names)| names.contains(usual));
     APPLICATION_PORT_NAMES.iter().find_map(named).map(|(number, _)| *number)
 }
@@ -120,7 +120,8 @@ impl<'a> Container<'a> {
             let is_switch = LEADER_ELECTION.contains(&name) || name == "leader-election";
             is_switch.then(|| !["false", "f", "0"].contains(&value.to_ascii_lowercase().as_str()))
         };
-        match flags().filter_map(value_of).last() {
+        // As with any flag, the last one counts.
+        match flags().filter_map(value_of).reduce(|_, last| last) {
             Some(is_on) => is_on,
             None => flags().any(|flag| LEADER_ELECTION.iter().any(|known| flag.starts_with(known))),
         }
