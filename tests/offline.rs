@@ -12,6 +12,7 @@
 mod support;
 
 mod offline {
+    mod advice;
     mod audit;
     mod certs;
     mod check;

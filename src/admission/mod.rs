@@ -22,10 +22,10 @@ use crate::injection::{self, InjectError, Injection, inject};
 use crate::kubernetes::object::{Object, View};
 use crate::ownership::intent::Origin;
 use crate::ownership::owners::Change;
-use crate::policy::{InjectionMode, Policy, Profile};
+use crate::policy::{InjectionMode, Policy, Profile, Waivers};
 use crate::rules::RULES;
 use crate::surroundings::Surroundings;
-use crate::waiver::ActiveWaivers;
+use crate::waiver::{self, ActiveWaivers};
 use crate::workload::{Context, Workload, WrongType};
 
 pub use envelope::{Operation, ResponseReview};
@@ -219,7 +219,8 @@ fn mutate(review: Review, subject: &Subject) -> Result<Review, ReviewError> {
     let injection = subject.inject(&waivers, subject.profile.injection)?;
     let acted = |id: &&str| injection.announcements.iter().any(|(acted, _)| acted == id);
     let defaults: Vec<&str> = DEFAULTS.iter().map(|default| default.id).filter(acted).collect();
-    let did = injection.announcements.iter().map(|(id, text)| format!("{text} ({id})"));
+    let way_out = |id: &str, text: &str| way_out(id, text, subject.profile);
+    let did = injection.announcements.iter().map(|(id, text)| format!("{text}{} ({id})", way_out(id, text)));
     // What would be filled beside what is kept up.
     let filled = match subject.profile.injection {
         InjectionMode::Inject => None,
@@ -229,7 +230,7 @@ fn mutate(review: Review, subject: &Subject) -> Result<Review, ReviewError> {
         }
     };
     let would = filled.iter().flat_map(|filled| &filled.announcements);
-    let would = would.map(|(id, text)| format!("would inject: {text} ({id})"));
+    let would = would.map(|(id, text)| format!("would inject: {text}{} ({id})", way_out(id, text)));
     let problems = filled.as_ref().map_or(&injection.problems, |filled| &filled.problems);
     let problems = problems.iter().map(Problem::line);
     let operations = &injection.operations;
@@ -249,6 +250,16 @@ fn mutate(review: Review, subject: &Subject) -> Result<Review, ReviewError> {
         waived: waived.into_keys().map(str::to_owned).collect(),
         ..review
     })
+}
+
+/// How to be rid of what a default adds for the first time, where that may be needed.
+fn way_out(id: &str, text: &str, profile: &Profile) -> String {
+    let may_not_fit = DEFAULTS.iter().any(|default| default.id == id && default.may_not_fit);
+    match profile.waivers {
+        _ if !may_not_fit || !text.starts_with("added ") => String::new(),
+        Waivers::Allowed => format!("; if it does not fit: {}{id}", waiver::PREFIX),
+        Waivers::Forbidden => "; if it does not fit, write your own".to_owned(),
+    }
 }
 
 /// Judges the object.

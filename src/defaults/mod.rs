@@ -36,6 +36,9 @@ pub struct DefaultRule {
     /// What became of a field of its own, as messages write it: of the value that was
     /// there, the one that is there now.
     pub phrase: fn(&InjectedField, Option<&Value>, Option<&Value>) -> String,
+    /// Whether what it injects may not fit an application, so that whoever hears of it
+    /// is told how to be rid of it.
+    pub may_not_fit: bool,
     /// Whether it changes the pod template, which starts a rollout.
     pub in_template: bool,
     /// Whether a profile's settings switch it on.

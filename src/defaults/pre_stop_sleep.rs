@@ -29,6 +29,7 @@ pub const DEFAULT: DefaultRule = DefaultRule {
     fields: |field| matches!(field, InjectedField::GracePeriod | InjectedField::PreStop(_)),
     name,
     phrase,
+    may_not_fit: false,
     in_template: true,
     is_enabled: |settings| settings.pre_stop_sleep.enabled,
     fill,

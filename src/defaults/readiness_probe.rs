@@ -35,6 +35,7 @@ pub const DEFAULT: DefaultRule = DefaultRule {
     fields: |field| matches!(field, InjectedField::ReadinessProbe(_)),
     name,
     phrase,
+    may_not_fit: true,
     in_template: true,
     is_enabled: |settings| settings.readiness_probe.enabled,
     fill,

@@ -29,6 +29,7 @@ pub const DEFAULT: DefaultRule = DefaultRule {
     },
     name,
     phrase,
+    may_not_fit: false,
     in_template: false,
     is_enabled: |settings| settings.rolling_update.enabled,
     fill,

@@ -28,6 +28,7 @@ pub const DEFAULT: DefaultRule = DefaultRule {
     fields: |field| matches!(field, InjectedField::Label(_) | InjectedField::TemplateLabel(_)),
     name,
     phrase,
+    may_not_fit: false,
     in_template: true,
     is_enabled: |settings| settings.version_label.enabled,
     fill,

@@ -44,7 +44,10 @@ fn check(workload: &Workload, settings: &Settings) -> Vec<Finding> {
 
 /// What would let both run, if that is in the workload's hands.
 fn remedy(blocker: &SurgeBlocker) -> String {
-    blocker.remedy().map(|remedy| format!("; or {remedy} and let it roll")).unwrap_or_default()
+    blocker
+        .remedy()
+        .map(|remedy| format!("; or {remedy} and set strategy.type: RollingUpdate"))
+        .unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -51,14 +51,22 @@ fn check(workload: &Workload, settings: &Settings) -> Vec<Finding> {
     );
     let field = FieldPath::new("spec.strategy.rollingUpdate.maxUnavailable");
     let fix = match workload.surge_blocker() {
+        // The API server rejects 0 for both.
+        None if fenceposts.surge == 0 => "set maxUnavailable: 0 and maxSurge: 1".to_owned(),
         None => "set maxUnavailable: 0, or a smaller share".to_owned(),
         // With 0 the rollout would wait for a pod that finds no room.
-        Some(_) if fenceposts.unavailable > 1 => "set maxUnavailable: 1 and maxSurge: 0".to_owned(),
         Some(blocker) => {
-            let remedy = blocker.remedy().map(|remedy| format!("; or {remedy}, and set maxUnavailable: 0"));
-            let more =
-                format!("run more replicas, since {blocker} lets no new pod come before an old one goes");
-            more + &remedy.unwrap_or_default()
+            // So many that one of them is no more than may be down.
+            let share = settings.max_capacity_loss_percent;
+            let enough = (99 + share).checked_div(share).unwrap_or(0);
+            let one_is_little = "maxUnavailable: 1 and maxSurge: 0";
+            let go_first = match replicas < enough {
+                true => format!("run {enough} replicas or more with {one_is_little}"),
+                false => format!("set {one_is_little}"),
+            };
+            let remedy =
+                blocker.remedy().map(|it| format!("; or {it}, and set maxUnavailable: 0 and maxSurge: 1"));
+            go_first + &remedy.unwrap_or_default()
         }
     };
     vec![Finding::invalid(RULE.id, field, message, fix)]

@@ -57,8 +57,13 @@ fn check(workload: &Workload, settings: &Settings) -> Vec<Finding> {
 fn ways_out(blocker: &SurgeBlocker) -> String {
     let recreate = "set strategy.type: Recreate, which says openly that each rollout is an outage";
     let more = match blocker.allows_one_pod_per_node() {
-        true => "run 2 replicas or more, of which one at a time is down during a rollout",
-        false => "share the data between 2 replicas (access mode ReadWriteMany)",
+        true => {
+            "run 2 replicas or more with maxUnavailable: 1, so that one at a time is down during a rollout"
+        }
+        false => {
+            "share the data (access mode ReadWriteMany) between 2 replicas or more with maxUnavailable: 1, \
+             so that one at a time is down during a rollout"
+        }
     };
     format!("{more}; or {recreate}")
 }
@@ -109,7 +114,7 @@ mod tests {
         let one = with(1, json!({"hostNetwork": true}));
         assert_eq!(one.at_most, Action::Warn);
         assert!(one.message.contains("hostNetwork with ports lets no second pod run"), "{one:?}");
-        assert!(one.fix.contains("run 2 replicas") && one.fix.contains("Recreate"), "{one:?}");
+        assert!(one.fix.contains("run 2 replicas or more") && one.fix.contains("Recreate"), "{one:?}");
         let disk = with(1, json!({"volumes": [{"name": "data", "fc": {}}]}));
         assert!(disk.fix.contains("ReadWriteMany") && disk.fix.contains("Recreate"), "{disk:?}");
         let two = with(2, json!({"hostNetwork": true}));

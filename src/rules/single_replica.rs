@@ -4,7 +4,7 @@ use super::{Needs, Rule};
 use crate::field::FieldPath;
 use crate::finding::{Action, Finding};
 use crate::settings::Settings;
-use crate::workload::Workload;
+use crate::workload::{Strategy, Workload};
 
 /// The record of this rule.
 pub const RULE: Rule = Rule {
@@ -22,12 +22,22 @@ fn check(workload: &Workload, settings: &Settings) -> Vec<Finding> {
     if workload.replicas() != 1 || !workload.serves(&settings.operational_port_names) {
         return Vec::new();
     }
+    let rolling = match workload.strategy() {
+        Strategy::Recreate => "strategy.type: RollingUpdate and ",
+        _ => "",
+    };
     let fix = match workload.surge_blocker() {
-        None => "set replicas: 2 or more, or let a HorizontalPodAutoscaler keep minReplicas: 2",
-        Some(blocker) if blocker.allows_one_pod_per_node() => {
-            "set replicas: 2 or more with maxUnavailable: 1, so that one at a time is down during a rollout"
+        None => "set replicas: 2 or more, or let a HorizontalPodAutoscaler keep minReplicas: 2".to_owned(),
+        Some(blocker) => {
+            let share = match blocker.allows_one_pod_per_node() {
+                true => "",
+                false => "share the data (a volume with access mode ReadWriteMany), and ",
+            };
+            format!(
+                "{share}set replicas: 2 or more with {rolling}maxUnavailable: 1, so that one at a time is down \
+                 during a rollout"
+            )
         }
-        Some(_) => "share the data (a volume with access mode ReadWriteMany), and set replicas: 2 or more",
     };
     vec![Finding::invalid(
         RULE.id,

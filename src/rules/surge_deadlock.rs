@@ -6,6 +6,7 @@ use crate::finding::{Action, Finding};
 use crate::ownership::record::InjectedField;
 use crate::settings::Settings;
 use crate::workload::Workload;
+use crate::workload::object::Container;
 use crate::workload::scheduling::SurgeBlocker;
 
 /// The record of this rule.
@@ -78,12 +79,12 @@ fn field(blocker: &SurgeBlocker, workload: &Workload) -> FieldPath {
 }
 
 fn device_field(resource: &str, workload: &Workload) -> Option<FieldPath> {
-    let mut containers = workload.long_running_with_path();
-    let (_, path) = containers.find(|(container, _)| {
+    let asks = |container: &&Container| {
         let resources = &container.resources;
         resources.limits.contains_key(resource) || resources.requests.contains_key(resource)
-    })?;
-    Some(path.field("resources.limits"))
+    };
+    let container = workload.containers().iter().find(asks)?;
+    Some(FieldPath::container(container.name).field("resources.limits"))
 }
 
 fn host_port_field(number: i32, workload: &Workload) -> Option<FieldPath> {

@@ -38,9 +38,7 @@ impl SurgeBlocker {
             SurgeBlocker::HostNetwork => Some("remove hostNetwork"),
             SurgeBlocker::Device(_) | SurgeBlocker::ResourceClaims => None,
             SurgeBlocker::Volume { .. } => Some("use a volume with access mode ReadWriteMany"),
-            SurgeBlocker::AntiAffinity => {
-                Some("add matchLabelKeys: [pod-template-hash] to the term, or use preferred anti-affinity")
-            }
+            SurgeBlocker::AntiAffinity => Some("add matchLabelKeys: [pod-template-hash] to the term"),
         }
     }
 
@@ -97,10 +95,12 @@ impl Workload<'_> {
         ports.find_map(|port| port.host_port.filter(|port| *port > 0)).map(SurgeBlocker::HostPort)
     }
 
-    /// A device that only one pod can have.
+    /// A device that only one pod can have, be it for its initialization only.
     fn device_blocker(&self) -> Option<SurgeBlocker> {
         let lists = self
-            .long_running()
+            .containers()
+            .iter()
+            .chain(&self.pod().init_containers)
             .flat_map(|container| [&container.resources.limits, &container.resources.requests]);
         let mut resources = lists.flatten();
         let device = resources.find(|(name, quantity)| is_device(name) && !quantity.is_zero);
@@ -247,6 +247,9 @@ mod tests {
         assert_eq!(with(json!({"nvidia.com/gpu": 0})), None);
         assert_eq!(with(json!({"nvidia.com/gpu": "0"})), None);
         assert_eq!(with(json!({"hugepages-2Mi": "64Mi", "ephemeral-storage": "1Gi"})), None);
+        let init =
+            json!({"initContainers": [{"name": "warm-up", "resources": {"limits": {"nvidia.com/gpu": 1}}}]});
+        assert_eq!(blocker(init), gpu);
         let claims = json!({"containers": [{"name": "app"}], "resourceClaims": [{"name": "gpu"}]});
         assert_eq!(blocker(claims), Some(SurgeBlocker::ResourceClaims));
     }

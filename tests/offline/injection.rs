@@ -87,7 +87,7 @@ fn a_new_deployment_is_completed() {
     assert_eq!(
         answer.warnings,
         [
-            "gapless: added readiness probe tcpSocket 5000 to container app (readiness-probe)",
+            "gapless: added readiness probe tcpSocket 5000 to container app; if it does not fit: gapless.dev/waive.readiness-probe (readiness-probe)",
             "gapless: added preStop sleep 10s to container app, grace period 30s -> 40s (pre-stop-sleep)",
             "gapless: maxUnavailable 25% -> 0 (rolling-update)",
             "gapless: label app.kubernetes.io/version=v1.0, label version=v1.0 (version-label)",
@@ -430,7 +430,7 @@ fn advisory_only_says_what_it_would_do() {
     assert_eq!(answer.denial, None);
     assert_eq!(
         answer.warnings[0],
-        "gapless: would inject: added readiness probe tcpSocket 5000 to container app (readiness-probe)"
+        "gapless: would inject: added readiness probe tcpSocket 5000 to container app; if it does not fit: gapless.dev/waive.readiness-probe (readiness-probe)"
     );
     assert_eq!(answer.warnings.len(), 4, "judged as if it were injected: {:?}", answer.warnings);
 
