@@ -143,8 +143,8 @@ pub struct Settings {
     /// Names of ports that serve nobody but operators. A container with such
     /// ports only is not a serving one. The list replaces the inherited one.
     pub operational_port_names: Option<Vec<Text<PortName>>>,
-    /// Image tags that are moved from one image to the next. The list replaces
-    /// the inherited one.
+    /// Image tags, besides latest, that are moved from one image to the next.
+    /// The list replaces the inherited one.
     pub mutable_tags: Option<Vec<Text<ImageTag>>>,
 }
 

@@ -24,6 +24,7 @@ pub(crate) mod testing;
 mod tight_progress_deadline;
 mod undeclared_probe_port;
 mod unknown_probe_port;
+mod unpullable_image;
 mod unreachable_progress_deadline;
 mod version_label_mismatch;
 mod zero_grace_period;
@@ -75,6 +76,7 @@ pub static RULES: &[Rule] = &[
     shell_sleep::RULE,
     zero_grace_period::RULE,
     mutable_image_tag::RULE,
+    unpullable_image::RULE,
     version_label_mismatch::RULE,
     missing_version_label::RULE,
 ];

@@ -6,7 +6,7 @@
 
 pub mod availability;
 pub mod containers;
-pub mod image;
+pub mod images;
 pub mod object;
 pub mod probes;
 pub mod scheduling;
