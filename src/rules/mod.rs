@@ -18,6 +18,7 @@ mod shell_sleep;
 mod short_drain;
 mod single_replica;
 mod slow_readiness;
+mod stop_before_drain;
 mod surge_deadlock;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -71,6 +72,7 @@ pub static RULES: &[Rule] = &[
     liveness_equals_readiness::RULE,
     liveness_before_ready::RULE,
     missing_pre_stop::RULE,
+    stop_before_drain::RULE,
     pre_stop_exceeds_grace::RULE,
     short_drain::RULE,
     shell_sleep::RULE,
