@@ -46,7 +46,7 @@ const LONGEST_PLACEHOLDER: usize = 1_000;
 
 /// What templating tools write around the name of what they fill in. Of two that begin
 /// alike the longer one stands first.
-const PLACEHOLDERS: [(&str, &str); 17] = [
+const PLACEHOLDERS: [(&str, &str); 21] = [
     ("${{", "}}"),
     ("${", "}"),
     ("$(", ")"),
@@ -60,6 +60,10 @@ const PLACEHOLDERS: [(&str, &str); 17] = [
     ("#{", "}"),
     ("((", "))"),
     ("[[", "]]"),
+    ("[", "]"),
+    ("(", ")"),
+    ("~", "~"),
+    ("!", "!"),
     ("%%", "%%"),
     ("%", "%"),
     ("@", "@"),
@@ -159,8 +163,8 @@ fn placeholder_at(text: &str) -> Option<&str> {
     let enclosed = PLACEHOLDERS.iter().find_map(|(open, close)| {
         let behind = text.strip_prefix(open)?;
         let name = behind.get(..behind.find(close)?)?;
-        // A mark that is the same on both sides may also be something else.
-        let is_name = match open == close {
+        // Marks that may also be something else, such as an address in brackets.
+        let is_name = match open == close || matches!(*open, "[" | "(") {
             true => {
                 name.starts_with(|it: char| it.is_ascii_alphabetic())
                     && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte))
@@ -294,15 +298,15 @@ pub fn contradict(label: &str, tag: &str) -> bool {
     }
 }
 
-/// The numbers of a version such as `v1`, `1.2.3` or `v1.2.3-alpine`. `None`
-/// for what names no version: a commit, a build number, a branch.
+/// The leading numbers of a version such as `v1`, `1.2.3`, `2.5.0.RELEASE` or
+/// `v1.2.3-alpine`. `None` for what names no version: a commit, a build number, a branch.
 fn release(text: &str) -> Option<Vec<&str>> {
     let number = text.strip_prefix(['v', 'V']).unwrap_or(text);
     let core = number.split(['-', '_', '+']).next()?;
-    let parts: Vec<&str> = core.split('.').collect();
     let is_number = |part: &&str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
-    let is_version = parts.len() > 1 || number.len() < text.len();
-    (is_version && parts.iter().all(is_number)).then_some(parts)
+    let parts: Vec<&str> = core.split('.').take_while(is_number).collect();
+    let is_version = parts.len() > 1 || !parts.is_empty() && number.len() < text.len();
+    is_version.then_some(parts)
 }
 
 #[cfg(test)]
@@ -446,6 +450,12 @@ mod tests {
             ("app:#{Release}", "#{Release}"),
             ("app:((tag))", "((tag))"),
             ("app:[[tag]]", "[[tag]]"),
+            ("app:[TAG]", "[TAG]"),
+            ("app:(tag)", "(tag)"),
+            ("app:~tag~", "~tag~"),
+            ("app:!tag!", "!tag!"),
+            ("app:$${TAG}", "${TAG}"),
+            ("app:<no value>", "<no value>"),
             ("app:%TAG%", "%TAG%"),
             ("app:%%TAG%%", "%%TAG%%"),
             ("app:@TAG@", "@TAG@"),
@@ -459,7 +469,17 @@ mod tests {
             let expected = Err(NoReference::Placeholder(placeholder));
             assert_eq!(ImageReference::parse(reference), expected, "{reference}");
         }
-        for none in ["app:$", "app:{}", "app:%20%", "a__b__c:1+1", "app@sha256:0a@", "app:>tag<", "app:__+"] {
+        for none in [
+            "app:$",
+            "app:{}",
+            "[fe80::1%eth0]/app",
+            "app:()",
+            "app:%20%",
+            "a__b__c:1+1",
+            "app@sha256:0a@",
+            "app:>tag<",
+            "app:__+",
+        ] {
             let error = ImageReference::parse(none).unwrap_err();
             assert!(!matches!(error, NoReference::Placeholder(_)), "{none}: {error:?}");
         }

@@ -75,6 +75,9 @@ mod tests {
                 "registry:5000/team/app:1.9@sha256:0a1b0a1b0a1b0a1b0a1b0a1b0a1b0a1b0a1b0a1b0a1b0a1b0a1b0a1b0a1b0a1b",
             ),
             ("1.2.3-rc1", "app:1.3.0-rc1"),
+            ("2.5.0.RELEASE", "app:2.6.1.RELEASE"),
+            ("2.2.0", "app:2.1.0rc1"),
+            ("1.2.3", "app:1.3.x"),
         ] {
             assert_eq!(messages(&RULE, &deployment(label, image)).len(), 1, "{label} {image}");
         }
@@ -92,6 +95,8 @@ mod tests {
             ("1.2.3_build4", "app:1.2.3"),
             ("v2.1.0", "app:2.1.0-alpine"),
             ("2024.1", "app:2024.01"),
+            ("2.5.0", "app:2.5.0.RELEASE"),
+            ("1.2.3", "app:1.2.x"),
         ] {
             assert!(messages(&RULE, &deployment(label, image)).is_empty(), "{label} {image}");
         }

@@ -613,13 +613,14 @@ fn operand(text: &str) -> Operand {
         "m" => 60.0,
         "h" => 3_600.0,
         "d" => 86_400.0,
-        // What strtod(3) takes besides: signs, exponents, hexadecimal numbers, names.
+        // What strtod(3) takes besides: blanks, signs, exponents, hexadecimal numbers, names.
         _ => {
             let unsigned = text.trim_start_matches(['+', '-']).to_ascii_lowercase();
             let is_exponent = unit
                 .strip_prefix(['e', 'E'])
                 .is_some_and(|it| it.starts_with(|it: char| it.is_ascii_digit() || "+-".contains(it)));
             let may_be_number = text.starts_with('+')
+                || text.starts_with(char::is_whitespace)
                 || unsigned.starts_with("0x")
                 || unsigned.starts_with("inf")
                 || unsigned.starts_with("nan")
