@@ -26,8 +26,8 @@ fn check(workload: &Workload, settings: &Settings) -> Vec<Finding> {
     let needed = seconds(settings.min_drain_seconds);
     let finding = |container: &Container| {
         let told = container.lifecycle.pre_stop.as_ref().map(|hook| hook.told());
-        // The hook itself leaves the process time to finish.
-        if told.is_some_and(|told| told.sleeps_on) {
+        // A hook that sleeps only when it has told the process leaves time itself.
+        if told.is_some_and(|told| told.after.is_zero() && told.sleeps_on) {
             return None;
         }
         let sleep = told.map(|told| told.after).unwrap_or_default();
@@ -124,9 +124,19 @@ mod tests {
 
     #[test]
     fn a_hook_that_tells_the_process_before_it_sleeps_leaves_time_itself() {
-        for script in ["kill -QUIT 1; sleep 28", "sleep 3; nginx -s quit; sleep 25", "/opt/drain; sleep 28"] {
-            assert!(messages(&RULE, &with(exec(script), json!(30))).is_empty(), "{script}");
+        for (script, grace) in [
+            ("kill -QUIT 1; sleep 28", 30),
+            ("kill -QUIT 1; sleep 3", 4),
+            ("/opt/drain; sleep 28", 30),
+            ("sleep 3; nginx -s quit; sleep 25", 30),
+        ] {
+            assert!(messages(&RULE, &with(exec(script), json!(grace))).is_empty(), "{script}");
         }
+        let late = messages(&RULE, &with(exec("sleep 27; nginx -s quit; sleep 5"), json!(30)));
+        assert!(
+            late[0].starts_with("preStop sleeps 27 s of a grace period of 30 s: 3 s are left"),
+            "{late:?}"
+        );
     }
 
     #[test]
