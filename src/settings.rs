@@ -15,7 +15,7 @@ pub struct Settings {
     /// Names of images that carry the traffic of the container beside them, without registry
     /// and tag.
     pub proxy_images: Vec<String>,
-    /// Tags that are moved from one image to the next.
+    /// Tags that are moved from one image to the next, besides `latest`.
     pub mutable_tags: Vec<String>,
     /// The default `readiness-probe`.
     pub readiness_probe: ReadinessProbeSettings,
@@ -74,6 +74,14 @@ pub struct VersionLabelSettings {
     pub keys: Vec<String>,
 }
 
+impl Settings {
+    /// Whether a tag is moved from one image to the next, by its name: in upper or lower
+    /// case, as build tools write SNAPSHOT.
+    pub fn is_mutable_tag(&self, tag: &str) -> bool {
+        tag == "latest" || self.mutable_tags.iter().any(|mutable| mutable.eq_ignore_ascii_case(tag))
+    }
+}
+
 /// The settings of the profile `production`.
 impl Default for Settings {
     fn default() -> Self {
@@ -110,12 +118,13 @@ impl Default for Settings {
             "proxysql",
             "twemproxy",
         ];
+        let mutable = ["latest", "main", "master", "trunk", "develop", "dev", "edge", "nightly", "snapshot"];
         Settings {
             max_capacity_loss_percent: 25,
             min_drain_seconds: 5,
             operational_port_names: operational.map(String::from).to_vec(),
             proxy_images: proxies.map(String::from).to_vec(),
-            mutable_tags: vec!["latest".to_owned()],
+            mutable_tags: mutable.map(String::from).to_vec(),
             readiness_probe: ReadinessProbeSettings {
                 enabled: true,
                 period_seconds: 5,

@@ -147,8 +147,8 @@ pub struct Settings {
     /// Names of images, without registry and tag, that carry the traffic of the
     /// container beside them. The list replaces the inherited one.
     pub proxy_images: Option<Vec<Text<ImageName>>>,
-    /// Image tags that are moved from one image to the next. The list replaces
-    /// the inherited one.
+    /// Image tags, besides latest, that are moved from one image to the next.
+    /// The list replaces the inherited one.
     pub mutable_tags: Option<Vec<Text<ImageTag>>>,
 }
 

@@ -6,11 +6,11 @@ use serde_json::{Value, json};
 
 use super::phrases::plain;
 use super::{DefaultRule, Filled};
+use crate::kubernetes::image::{ImageReference, contradict, label_value};
 use crate::ownership::owners::Owners;
 use crate::ownership::record::{InjectedField, Record};
 use crate::settings::Settings;
 use crate::workload::Workload;
-use crate::workload::image::{ImageReference, contradict, label_value};
 
 /// The id.
 pub const ID: &str = "version-label";
@@ -63,17 +63,17 @@ fn fill(workload: &Workload, _: &Owners, settings: &Settings, _: &Record) -> Fil
     Filled { fields: fields.into_iter().collect(), problem: None }
 }
 
-/// The tag of the main container's image as a label value. A tag that moves
-/// from image to image, such as `latest`, is no version.
+/// The tag of the main container's image as a label value. A tag that moves from image to
+/// image, such as `latest`, is no version, nor is one that has still to be filled in.
 pub fn version_of_image(workload: &Workload, settings: &Settings) -> Option<String> {
     let tag = tag_of_main_container(workload, settings)?;
-    let is_mutable = settings.mutable_tags.iter().any(|mutable| mutable == tag);
-    (!is_mutable && tag != "latest").then(|| label_value(tag))?
+    (!settings.is_mutable_tag(tag)).then(|| label_value(tag))?
 }
 
 fn tag_of_main_container<'a>(workload: &Workload<'a>, settings: &Settings) -> Option<&'a str> {
     let container = workload.main_container(&settings.operational_port_names)?;
-    ImageReference::parse(container.image?).tag
+    let reference = ImageReference::parse(container.image?).ok()?;
+    reference.tag.filter(|_| reference.placeholder().is_none())
 }
 
 fn name(field: &InjectedField, value: &Value) -> String {
@@ -138,9 +138,29 @@ mod tests {
     fn the_tag_becomes_the_version() {
         let plain = json!({"app": "web"});
         assert_eq!(filled(&deployment("app:v1.0", plain.clone())), both("v1.0"));
-        assert_eq!(filled(&deployment("registry:5000/app:v2@sha256:0a1b", plain.clone())), both("v2"));
+        let digest = format!("sha256:{}", "0a1b".repeat(16));
+        let with_digest = format!("registry:5000/app:v2@{digest}");
+        assert_eq!(filled(&deployment(&with_digest, plain.clone())), both("v2"));
         assert_eq!(filled(&deployment("app:_v3_", plain.clone())), both("v3"));
-        for none in ["app", "app:latest", "registry:5000/app", "app@sha256:0a1b", "app:___"] {
+        for none in [
+            "app",
+            "app:latest",
+            "registry:5000/app",
+            &format!("app@{digest}"),
+            "app:___",
+            // Tags that move, by their names.
+            "app:edge",
+            "app:SNAPSHOT",
+            // No tags.
+            "app:1.0+build",
+            "app: 1.0",
+            "App:1.0",
+            "app:1.0@sha256:0a1b",
+            // Placeholders.
+            "app:${TAG}",
+            "${REGISTRY}/app:1.0",
+            "app:__TAG__",
+        ] {
             assert_eq!(filled(&deployment(none, plain.clone())), [""; 0], "{none}");
         }
     }
@@ -154,7 +174,14 @@ mod tests {
 
     #[test]
     fn the_well_known_label_is_copied() {
-        for (image, copied) in [("app:v1.0.3", "1.0"), ("app:latest", "3.1")] {
+        for (image, copied) in [
+            ("app:v1.0.3", "1.0"),
+            ("app:latest", "3.1"),
+            ("app:1.0.3-alpine", "v1.0.3"),
+            // It says nothing against the label.
+            ("app:3f2a91c", "3.1"),
+            ("${REGISTRY}/app:1.0", "3.1"),
+        ] {
             let object = deployment(image, json!({WELL_KNOWN_KEY: copied}));
             let [own, version, template] = ["app.kubernetes.io/version", "version", "template version"]
                 .map(|key| format!("{key}={copied}"));
@@ -164,11 +191,14 @@ mod tests {
 
     #[test]
     fn a_well_known_label_that_contradicts_the_tag_is_not_copied() {
-        let object = deployment("app:v1.0", json!({WELL_KNOWN_KEY: "3.1"}));
-        assert_eq!(
-            filled(&object),
-            ["app.kubernetes.io/version=v1.0", "version=v1.0", "template version=v1.0"]
-        );
+        for (image, label, version) in
+            [("app:v1.0", "3.1", "v1.0"), ("app:7.4.2-alpine", "v7.4.0", "7.4.2-alpine")]
+        {
+            let object = deployment(image, json!({WELL_KNOWN_KEY: label}));
+            let [own, other, template] = ["app.kubernetes.io/version", "version", "template version"]
+                .map(|key| format!("{key}={version}"));
+            assert_eq!(filled(&object), [own, other, template], "{image}");
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 pub mod api_default;
 pub mod from_json;
+pub mod image;
 pub mod int_or_string;
 pub mod kind;
 pub mod label_selector;

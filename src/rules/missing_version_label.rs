@@ -4,10 +4,10 @@ use super::{Needs, Rule};
 use crate::defaults::version_label::{WELL_KNOWN_KEY, version_of_image};
 use crate::field::FieldPath;
 use crate::finding::{Action, Finding};
+use crate::kubernetes::image::ImageReference;
 use crate::settings::Settings;
 use crate::workload::Workload;
 use crate::workload::containers::DEFAULT_CONTAINER;
-use crate::workload::image::ImageReference;
 
 /// The record of this rule.
 pub const RULE: Rule = Rule {
@@ -44,8 +44,11 @@ fn why_none(workload: &Workload, settings: &Settings) -> String {
     let Some(container) = workload.main_container(&settings.operational_port_names) else {
         return format!("no annotation {DEFAULT_CONTAINER} says which container has the version");
     };
-    match container.image.map(|image| ImageReference::parse(image).tag) {
-        Some(Some(tag)) => format!("the tag {tag} of container {} is no version", container.name),
+    match container.image.map(ImageReference::parse) {
+        Some(Ok(ImageReference { tag: Some(tag), .. })) => {
+            format!("the tag {tag} of container {} is no version", container.name)
+        }
+        Some(Err(_)) => format!("the image of container {} is no reference", container.name),
         _ => format!("the image of container {} has no tag", container.name),
     }
 }
@@ -66,8 +69,14 @@ mod tests {
     #[test]
     fn neither_a_label_nor_a_tag() {
         let table = [
-            ("app@sha256:0a1b", "the image of container app has no tag"),
+            (
+                "app@sha256:0a1b0a1b0a1b0a1b0a1b0a1b0a1b0a1b0a1b0a1b0a1b0a1b0a1b0a1b0a1b0a1b",
+                "the image of container app has no tag",
+            ),
             ("app", "the image of container app has no tag"),
+            ("app:${TAG}", "the image of container app is no reference"),
+            ("app:__TAG__", "the tag __TAG__ of container app is no version"),
+            ("app:edge", "the tag edge of container app is no version"),
             ("app:latest", "the tag latest of container app is no version"),
             ("app:___", "the tag ___ of container app is no version"),
         ];
@@ -81,10 +90,22 @@ mod tests {
     #[test]
     fn any_version_label_will_do() {
         for labels in [json!({WELL_KNOWN_KEY: "1.2"}), json!({"version": "blue"})] {
-            assert!(found(&RULE, &deployment(labels, "app@sha256:0a1b")).is_empty());
+            assert!(
+                found(
+                    &RULE,
+                    &deployment(
+                        labels,
+                        "app@sha256:0a1b0a1b0a1b0a1b0a1b0a1b0a1b0a1b0a1b0a1b0a1b0a1b0a1b0a1b0a1b0a1b"
+                    )
+                )
+                .is_empty()
+            );
         }
         // Nobody reads the Deployment's own labels beside a pod's metrics.
-        let mut object = deployment(json!({"app": "web"}), "app@sha256:0a1b");
+        let mut object = deployment(
+            json!({"app": "web"}),
+            "app@sha256:0a1b0a1b0a1b0a1b0a1b0a1b0a1b0a1b0a1b0a1b0a1b0a1b0a1b0a1b0a1b0a1b",
+        );
         object["metadata"]["labels"] = json!({WELL_KNOWN_KEY: "1.2"});
         assert_eq!(found(&RULE, &object).len(), 1);
     }
@@ -92,7 +113,16 @@ mod tests {
     #[test]
     fn a_version_that_could_be_derived_is_not_the_users_fault() {
         assert!(found(&RULE, &deployment(json!({"app": "web"}), "app:v1.2")).is_empty());
-        assert!(found(&RULE, &deployment(json!({"app": "web"}), "app:v1.2@sha256:0a1b")).is_empty());
+        assert!(
+            found(
+                &RULE,
+                &deployment(
+                    json!({"app": "web"}),
+                    "app:v1.2@sha256:0a1b0a1b0a1b0a1b0a1b0a1b0a1b0a1b0a1b0a1b0a1b0a1b0a1b0a1b0a1b0a1b"
+                )
+            )
+            .is_empty()
+        );
     }
 
     #[test]

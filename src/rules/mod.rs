@@ -23,12 +23,14 @@ mod short_drain;
 mod sidecar_stops_first;
 mod single_replica;
 mod slow_readiness;
+mod stop_before_drain;
 mod surge_deadlock;
 #[cfg(test)]
 pub(crate) mod testing;
 mod tight_progress_deadline;
 mod undeclared_probe_port;
 mod unknown_probe_port;
+mod unpullable_image;
 mod unreachable_progress_deadline;
 mod version_label_mismatch;
 mod zero_grace_period;
@@ -89,12 +91,14 @@ pub static RULES: &[Rule] = &[
     liveness_equals_readiness::RULE,
     liveness_before_ready::RULE,
     missing_pre_stop::RULE,
+    stop_before_drain::RULE,
     pre_stop_exceeds_grace::RULE,
     short_drain::RULE,
     shell_sleep::RULE,
     sidecar_stops_first::RULE,
     zero_grace_period::RULE,
     mutable_image_tag::RULE,
+    unpullable_image::RULE,
     version_label_mismatch::RULE,
     missing_version_label::RULE,
     selector_overlap::RULE,

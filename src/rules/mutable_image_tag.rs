@@ -3,10 +3,9 @@
 use super::{Needs, Rule};
 use crate::field::FieldPath;
 use crate::finding::{Action, Finding};
+use crate::kubernetes::image::ImageReference;
 use crate::settings::Settings;
 use crate::workload::Workload;
-use crate::workload::image::ImageReference;
-use crate::workload::object::Container;
 
 /// The record of this rule.
 pub const RULE: Rule = Rule {
@@ -21,60 +20,92 @@ pub const RULE: Rule = Rule {
 };
 
 fn check(workload: &Workload, settings: &Settings) -> Vec<Finding> {
-    let regular = workload.containers().iter().map(|container| (container, "spec.template.spec.containers"));
-    let init = workload
-        .pod()
-        .init_containers
-        .iter()
-        .map(|container| (container, "spec.template.spec.initContainers"));
-    regular.chain(init).filter_map(|(container, list)| check_container(container, list, settings)).collect()
+    workload.pulled_images().filter_map(|(field, image)| check_image(field, image, settings)).collect()
 }
 
-fn check_container(container: &Container, list: &'static str, settings: &Settings) -> Option<Finding> {
-    let image = container.image?;
-    let reference = ImageReference::parse(image);
-    if reference.digest.is_some() {
-        return None;
-    }
-    let what = match reference.tag {
-        None => "has no tag, which means latest".to_owned(),
-        Some(tag) if settings.mutable_tags.iter().any(|mutable| mutable == tag) => {
-            format!("has the tag {tag}")
-        }
+fn check_image(field: FieldPath, image: &str, settings: &Settings) -> Option<Finding> {
+    // unpullable-image judges what is no reference.
+    let reference = ImageReference::parse(image).ok().filter(|reference| reference.digest.is_none())?;
+    let (what, at_most) = match reference.tag {
+        None => ("has no tag, which means latest".to_owned(), Action::Deny),
+        Some("latest") => ("has the tag latest".to_owned(), Action::Deny),
+        // By its name only: somebody may well use it for one image for ever.
+        Some(tag) if settings.is_mutable_tag(tag) => (format!("has the tag {tag}"), Action::Warn),
         Some(_) => return None,
     };
     let message =
         format!("image {image} {what}: it changes under its name, and a rollback brings nothing back");
-    let field = FieldPath::new(list).item(container.name).field("image");
-    Some(Finding::invalid(
-        RULE.id,
-        field,
-        message,
-        "name a version or a digest, such as app:v1.2.3 or app@sha256:...",
-    ))
+    let fix = "name a version or a digest, such as app:v1.2.3 or app@sha256:...";
+    Some(Finding::invalid(RULE.id, field, message, fix).at_most(at_most))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::rules::testing::{found, web};
-    use serde_json::json;
+    use serde_json::{Value, json};
+
+    fn with(image: &str) -> Value {
+        let mut object = web();
+        object["spec"]["template"]["spec"]["containers"][0]["image"] = json!(image);
+        object
+    }
 
     #[test]
-    fn latest_or_no_tag() {
-        for (image, count) in [
-            ("app", 1),
-            ("app:latest", 1),
-            ("registry:5000/app", 1),
-            ("app:v1", 0),
-            ("app:latest-v1", 0),
-            ("app@sha256:0a1b", 0),
-            ("app:latest@sha256:0a1b", 0),
+    fn latest_or_no_tag_denies_and_other_moving_tags_warn() {
+        let digest = format!("sha256:{}", "0a1b".repeat(16));
+        for (image, expected) in [
+            ("app", Some(Action::Deny)),
+            ("auto", Some(Action::Deny)),
+            ("app:latest", Some(Action::Deny)),
+            ("registry:5000/app", Some(Action::Deny)),
+            ("[::1]:5000/app", Some(Action::Deny)),
+            ("app:main", Some(Action::Warn)),
+            ("app:master", Some(Action::Warn)),
+            ("app:trunk", Some(Action::Warn)),
+            ("app:develop", Some(Action::Warn)),
+            ("app:dev", Some(Action::Warn)),
+            ("registry:5000/app:edge", Some(Action::Warn)),
+            ("app:nightly", Some(Action::Warn)),
+            ("app:SNAPSHOT", Some(Action::Warn)),
+            // Another tag for the registry, and for the API server's imagePullPolicy.
+            ("app:Latest", Some(Action::Warn)),
+            ("app:v1", None),
+            ("app:latest-v1", None),
+            ("app:dev-3f2a91c", None),
+            (&format!("app@{digest}"), None),
+            (&format!("app:latest@{digest}"), None),
+            (&format!("app:edge@{digest}"), None),
         ] {
-            let mut object = web();
-            object["spec"]["template"]["spec"]["containers"][0]["image"] = json!(image);
-            assert_eq!(found(&RULE, &object).len(), count, "{image}");
+            let actions: Vec<_> = found(&RULE, &with(image)).iter().map(|finding| finding.at_most).collect();
+            assert_eq!(actions, expected.into_iter().collect::<Vec<_>>(), "{image}");
         }
+    }
+
+    #[test]
+    fn what_is_no_reference_has_no_tag_that_could_move() {
+        for image in ["App", "${IMAGE}", "app:", " ", "app@sha256:0a1b", "registry.example/app :latest"] {
+            assert!(found(&RULE, &with(image)).is_empty(), "{image}");
+        }
+    }
+
+    #[test]
+    fn the_profile_says_which_tags_move() {
+        let object = with("app:stable");
+        let workload = Workload::read(&object).unwrap();
+        let settings = Settings { mutable_tags: vec!["stable".to_owned()], ..Settings::default() };
+        let findings = check(&workload, &settings);
+        assert_eq!(findings.iter().map(|it| it.at_most).collect::<Vec<_>>(), [Action::Warn]);
+        let latest = with("app:latest");
+        assert_eq!(check(&Workload::read(&latest).unwrap(), &settings).len(), 1, "latest always does");
+    }
+
+    #[test]
+    fn an_image_that_istio_replaces_is_not_pulled() {
+        let mut object = with("auto");
+        object["spec"]["template"]["metadata"]["annotations"] =
+            json!({"inject.istio.io/templates": "gateway"});
+        assert!(found(&RULE, &object).is_empty());
     }
 
     #[test]

@@ -21,12 +21,16 @@ pub const RULE: Rule = Rule {
     check,
 };
 
-fn check(workload: &Workload, _: &Settings) -> Vec<Finding> {
+/// Nobody means a day, so that no such grace period is advised.
+const LONGEST_SECONDS: u64 = 86_400;
+
+fn check(workload: &Workload, settings: &Settings) -> Vec<Finding> {
     let grace = workload.grace_period_seconds();
     // At 0 the hook does not run at all; zero-grace-period says so.
     let Some(grace) = u64::try_from(grace).ok().filter(|grace| *grace > 0) else { return Vec::new() };
     let finding = |container: &crate::workload::object::Container| {
-        let sleep = container.lifecycle.pre_stop.as_ref()?.sleeps();
+        // A process that the hook has told to stop does not wait for SIGTERM.
+        let sleep = container.lifecycle.pre_stop.as_ref()?.told().after;
         let is_ours = workload.is_injected(&InjectedField::PreStop(container.name.to_owned()));
         if sleep < Duration::from_secs(grace) || is_ours {
             return None;
@@ -35,7 +39,12 @@ fn check(workload: &Workload, _: &Settings) -> Vec<Finding> {
         let message = format!(
             "preStop sleeps {seconds} s of a grace period of {grace} s: the application is killed without time to finish"
         );
-        let fix = format!("set terminationGracePeriodSeconds above {seconds}, or sleep less");
+        let enough = seconds.saturating_add(settings.min_drain_seconds.max(1).unsigned_abs());
+        let fix = if seconds > LONGEST_SECONDS {
+            format!("sleep less, such as 10 s of the grace period of {grace} s")
+        } else {
+            format!("set terminationGracePeriodSeconds to {enough} or more, or sleep less")
+        };
         let field = FieldPath::container(container.name).field("lifecycle.preStop");
         Some(Finding::invalid(RULE.id, field, message, fix))
     };
@@ -66,14 +75,37 @@ mod tests {
             (native(59), json!(60), 0),
             (exec("sleep 30"), json!(30), 1),
             (exec("sleep 1m; nginx -s quit"), json!(45), 1),
-            (exec("sleep 20 && sleep 10"), json!(30), 1),
+            (exec("sleep 20; sleep 10"), json!(30), 1),
             (exec("sleep 29.5"), json!(30), 0),
             (exec("nginx -s quit"), json!(30), 0),
+            (exec("env A=B sleep 20 # 'tis\nexec busybox sleep 10"), json!(30), 1),
+            (exec("sleep 30; kill -QUIT 1; sleep 10"), json!(30), 1),
+            // The process is told, or may be, before the grace period is over.
+            (exec("kill -QUIT 1; sleep 40"), json!(40), 0),
+            (exec("sleep 10; nginx -s quit; sleep 30"), json!(40), 0),
+            (exec("/opt/drain; sleep 40"), json!(40), 0),
+            (exec("if x; then kill 1; fi; sleep 40"), json!(40), 0),
+            // Nobody knows whether it sleeps.
+            (exec("[ -e /x ] && sleep 40"), json!(30), 0),
+            (exec("if x\nthen sleep 40\nfi"), json!(30), 0),
             (native(5), json!(-1), 1),
             (native(5), json!(0), 0),
         ];
         for (pre_stop, grace, expected) in table {
             assert_eq!(count(pre_stop.clone(), grace.clone()), expected, "{pre_stop}, grace period {grace}");
         }
+    }
+
+    #[test]
+    fn the_fix_leaves_time_to_drain() {
+        let fix = |command: Value| {
+            let mut object = web();
+            object["spec"]["template"]["spec"]["containers"][0]["lifecycle"] =
+                json!({"preStop": {"exec": {"command": command}}});
+            found(&RULE, &object)[0].fix.clone()
+        };
+        let expected = "set terminationGracePeriodSeconds to 45 or more, or sleep less";
+        assert_eq!(fix(json!(["sleep", "40"])), expected);
+        assert_eq!(fix(json!(["sleep", "infinity"])), "sleep less, such as 10 s of the grace period of 30 s");
     }
 }

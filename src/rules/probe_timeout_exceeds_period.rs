@@ -11,7 +11,7 @@ pub const RULE: Rule = Rule {
     id: "probe-timeout-exceeds-period",
     summary: "a probe may take longer than the time between two probes",
     page: include_str!("probe_timeout_exceeds_period.md"),
-    production: Action::Warn,
+    production: Action::Audit,
     development: Action::Off,
     judges_scaled_to_zero: false,
     needs: Needs::Nothing,

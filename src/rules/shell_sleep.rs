@@ -10,7 +10,7 @@ use crate::workload::object::Container;
 /// The record of this rule.
 pub const RULE: Rule = Rule {
     id: "shell-sleep",
-    summary: "a preStop sleep that runs in the container and needs its shell",
+    summary: "a preStop hook that is only a sleep, and needs a program in the image for it",
     page: include_str!("shell_sleep.md"),
     production: Action::Audit,
     development: Action::Off,
@@ -20,12 +20,21 @@ pub const RULE: Rule = Rule {
 };
 
 fn check(workload: &Workload, _: &Settings) -> Vec<Finding> {
+    let grace = workload.grace_period_seconds();
     let finding = |container: &Container| {
-        let hook = container.lifecycle.pre_stop.as_ref().filter(|hook| hook.sleeps_by_exec())?;
+        // One that does more could not be replaced.
+        let hook = container.lifecycle.pre_stop.as_ref().filter(|hook| hook.is_sleep_by_exec())?;
         let field = FieldPath::container(container.name).field("lifecycle.preStop.exec");
         let message = "runs sleep in the container: where the image has none, the hook fails and the container stops at once";
         let seconds = hook.sleeps().as_secs_f64().ceil();
-        let fix = format!("use preStop.sleep.seconds: {seconds}, which the kubelet does by itself");
+        let fix = if seconds < grace as f64 {
+            format!("use preStop.sleep.seconds: {seconds}, which the kubelet does by itself")
+        } else {
+            // The API server refuses a native sleep that is longer.
+            format!(
+                "use preStop.sleep, which the kubelet does by itself, with fewer seconds than the grace period of {grace}"
+            )
+        };
         Some(Finding::invalid(RULE.id, field, message, fix))
     };
     workload.containers().iter().filter_map(finding).collect()
@@ -48,12 +57,19 @@ mod tests {
         for (command, seconds) in [
             (json!(["sleep", "10"]), 10),
             (json!(["/bin/sh", "-c", "sleep 10"]), 10),
-            (json!(["/bin/sh", "-c", "sleep 1m; nginx -s quit"]), 60),
+            (json!(["/bin/sh", "-c", "sleep 5; sleep 6 # and no more"]), 11),
+            (json!(["env", "busybox", "sleep", "29"]), 29),
             (json!(["sleep", "0.5"]), 1),
         ] {
             let expected = format!("use preStop.sleep.seconds: {seconds}, which the kubelet does by itself");
             assert_eq!(fixes(json!({"exec": {"command": command}})), [expected]);
         }
+    }
+
+    #[test]
+    fn a_native_sleep_has_to_be_shorter_than_the_grace_period() {
+        let fixes = fixes(json!({"exec": {"command": ["sleep", "30"]}}));
+        assert!(fixes[0].ends_with("with fewer seconds than the grace period of 30"), "{fixes:?}");
     }
 
     #[test]
@@ -63,6 +79,12 @@ mod tests {
             json!({"httpGet": {"path": "/sleep", "port": 80}}),
             json!({"exec": {"command": ["nginx", "-s", "quit"]}}),
             json!({"exec": {"command": ["sh", "-c", "echo sleep 10"]}}),
+            // What else it does would be lost.
+            json!({"exec": {"command": ["sh", "-c", "sleep 10; nginx -s quit"]}}),
+            json!({"exec": {"command": ["sh", "-c", "echo bye; sleep 10"]}}),
+            json!({"exec": {"command": ["sh", "-c", "kill -QUIT 1; sleep 10"]}}),
+            json!({"exec": {"command": ["sh", "-c", "sleep 10 && /opt/drain"]}}),
+            json!({"exec": {"command": ["sleep"]}}),
             // No fixed time could take the place of this one.
             json!({"exec": {"command": ["sh", "-c", "while busy; do sleep 1; done"]}}),
             json!(null),

@@ -26,7 +26,12 @@ fn check(workload: &Workload, settings: &Settings) -> Vec<Finding> {
     let grace = seconds(workload.grace_period_seconds());
     let needed = seconds(settings.min_drain_seconds);
     let finding = |container: &Container| {
-        let sleep = container.lifecycle.pre_stop.as_ref().map(|hook| hook.sleeps()).unwrap_or_default();
+        let told = container.lifecycle.pre_stop.as_ref().map(|hook| hook.told());
+        // A hook that sleeps only when it has told the process leaves time itself.
+        if told.is_some_and(|told| told.after.is_zero() && told.sleeps_on) {
+            return None;
+        }
+        let sleep = told.map(|told| told.after).unwrap_or_default();
         let is_ours = workload.is_injected(&InjectedField::PreStop(container.name.to_owned()));
         // Where nothing is left, zero-grace-period or pre-stop-exceeds-grace
         // says so.
@@ -99,7 +104,7 @@ mod tests {
                 "preStop sleeps 25.5 s of a grace period of 30 s: 4.5 s are left",
             ),
             (
-                exec("sleep 50 && sleep 8"),
+                exec("sleep 50; sleep 8"),
                 json!(60),
                 pre_stop,
                 "preStop sleeps 58 s of a grace period of 60 s: 2 s are left",
@@ -116,6 +121,23 @@ mod tests {
             assert_eq!(findings[0].field.to_string(), field);
             assert!(findings[0].message.starts_with(start), "{findings:?}");
         }
+    }
+
+    #[test]
+    fn a_hook_that_tells_the_process_before_it_sleeps_leaves_time_itself() {
+        for (script, grace) in [
+            ("kill -QUIT 1; sleep 28", 30),
+            ("kill -QUIT 1; sleep 3", 4),
+            ("/opt/drain; sleep 28", 30),
+            ("sleep 3; nginx -s quit; sleep 25", 30),
+        ] {
+            assert!(messages(&RULE, &with(exec(script), json!(grace))).is_empty(), "{script}");
+        }
+        let late = messages(&RULE, &with(exec("sleep 27; nginx -s quit; sleep 5"), json!(30)));
+        assert!(
+            late[0].starts_with("preStop sleeps 27 s of a grace period of 30 s: 3 s are left"),
+            "{late:?}"
+        );
     }
 
     #[test]

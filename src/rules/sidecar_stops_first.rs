@@ -41,7 +41,7 @@ fn check(workload: &Workload, settings: &Settings) -> Vec<Finding> {
             .lifecycle
             .pre_stop
             .as_ref()
-            .is_none_or(|hook| hook.sleep.is_some() || hook.sleeps_by_exec());
+            .is_none_or(|hook| hook.sleep.is_some() || hook.is_sleep_by_exec());
         is_known && sleep(container) < longest
     });
     let of_proxies = proxies.map(|proxy| {

@@ -4,15 +4,20 @@ use super::{Needs, Rule};
 use crate::finding::{Action, Finding};
 use crate::settings::Settings;
 use crate::workload::Workload;
+use crate::workload::object::Probe;
 use crate::workload::probes::WrittenProbes;
 
 /// Longer delays are a fixed price that every new pod pays.
 const LONGEST_DELAY_SECONDS: i64 = 60;
 
+/// A pod that is not ready is probed whenever it is synced, which happens no later than
+/// this after the last time (kubernetes, pkg/kubelet/pod_workers.go, `completeWork`).
+const LONGEST_TIME_BETWEEN_SYNCS_SECONDS: i64 = 91;
+
 /// The record of this rule.
 pub const RULE: Rule = Rule {
     id: "slow-readiness",
-    summary: "a readiness delay that keeps every new pod out for more than a minute",
+    summary: "readiness probes that may keep every new pod out for more than a minute",
     page: include_str!("slow_readiness.md"),
     production: Action::Warn,
     development: Action::Off,
@@ -23,12 +28,19 @@ pub const RULE: Rule = Rule {
 
 fn check(workload: &Workload, _: &Settings) -> Vec<Finding> {
     let finding = |probes: WrittenProbes| {
-        let delay = probes.readiness?.initial_delay_seconds();
-        if delay <= LONGEST_DELAY_SECONDS {
+        let readiness = probes.readiness?;
+        let seconds = first_probe_that_counts(readiness);
+        if seconds <= LONGEST_DELAY_SECONDS {
             return None;
         }
+        let why = match readiness.initial_delay_seconds() {
+            delay if delay == seconds => format!("{delay} s"),
+            delay => {
+                format!("{seconds} s (a delay of {delay} s, then a period of {})", readiness.period_seconds())
+            }
+        };
         let message = format!(
-            "every new pod, also after a crash, gets no requests for {delay} s, however soon the application is up"
+            "every new pod, also after a crash, gets no requests for up to {why}, however soon the application is up"
         );
         let fix = "use a startupProbe, which passes as soon as the application is up, instead of the delay";
         let field = probes.path.field("readinessProbe.initialDelaySeconds");
@@ -37,21 +49,58 @@ fn check(workload: &Workload, _: &Settings) -> Vec<Finding> {
     workload.written_probes().filter_map(finding).collect()
 }
 
+/// How many seconds after the container's start the first readiness probe may come that
+/// is not skipped. Probes come at the start and then with every period; those before the
+/// delay is over are skipped (kubernetes, pkg/kubelet/prober/worker.go).
+fn first_probe_that_counts(readiness: &Probe) -> i64 {
+    let (delay, period) = (readiness.initial_delay_seconds(), readiness.period_seconds().max(1));
+    let periods = delay / period + i64::from(delay % period != 0);
+    (periods * period).min(delay + LONGEST_TIME_BETWEEN_SYNCS_SECONDS)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rules::testing::{found, web};
+    use crate::rules::testing::{found, messages, web};
     use serde_json::json;
 
     #[test]
-    fn more_than_a_minute_of_readiness_delay() {
-        for (delay, count) in
-            [(json!(250), 1), (json!(61), 1), (json!(60), 0), (json!(0), 0), (json!(null), 0)]
-        {
+    fn the_first_probe_that_counts_comes_after_more_than_a_minute() {
+        #[rustfmt::skip]
+        let table = [
+            (json!(250), json!(null), "250 s,"),
+            (json!(250), json!(20), "260 s (a delay of 250 s, then a period of 20),"),
+            (json!(61), json!(10), "70 s (a delay of 61 s, then a period of 10),"),
+            (json!(50), json!(35), "70 s (a delay of 50 s, then a period of 35),"),
+            (json!(1), json!(61), "61 s (a delay of 1 s, then a period of 61),"),
+            (json!(61), json!(1), "61 s,"),
+            // A sync comes before the period is over.
+            (json!(10), json!(600), "101 s (a delay of 10 s, then a period of 600),"),
+        ];
+        for (delay, period, seconds) in table {
             let mut object = web();
-            object["spec"]["template"]["spec"]["containers"][0]["readinessProbe"]["initialDelaySeconds"] =
-                delay.clone();
-            assert_eq!(found(&RULE, &object).len(), count, "{delay}");
+            let probe = &mut object["spec"]["template"]["spec"]["containers"][0]["readinessProbe"];
+            (probe["initialDelaySeconds"], probe["periodSeconds"]) = (delay.clone(), period.clone());
+            let messages = messages(&RULE, &object);
+            let part = format!("gets no requests for up to {seconds}");
+            assert!(messages.len() == 1 && messages[0].contains(&part), "{delay} {period}: {messages:?}");
+        }
+    }
+
+    #[test]
+    fn a_minute_is_fine() {
+        for (delay, period) in [
+            (json!(60), json!(null)),
+            (json!(60), json!(60)),
+            (json!(50), json!(10)),
+            (json!(51), json!(0)),
+            (json!(0), json!(300)),
+            (json!(null), json!(300)),
+        ] {
+            let mut object = web();
+            let probe = &mut object["spec"]["template"]["spec"]["containers"][0]["readinessProbe"];
+            (probe["initialDelaySeconds"], probe["periodSeconds"]) = (delay.clone(), period.clone());
+            assert_eq!(messages(&RULE, &object), [""; 0], "{delay} {period}");
         }
     }
 

@@ -13,7 +13,7 @@ pub const RULE: Rule = Rule {
     id: "undeclared-probe-port",
     summary: "a probe asks a port number that no container of the pod declares",
     page: include_str!("undeclared_probe_port.md"),
-    production: Action::Warn,
+    production: Action::Audit,
     development: Action::Off,
     judges_scaled_to_zero: false,
     needs: Needs::Nothing,

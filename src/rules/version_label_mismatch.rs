@@ -3,10 +3,10 @@
 use super::{Needs, Rule};
 use crate::defaults::version_label::WELL_KNOWN_KEY;
 use crate::finding::{Action, Finding};
+use crate::kubernetes::image::{ImageReference, contradict};
 use crate::ownership::record::InjectedField;
 use crate::settings::Settings;
 use crate::workload::Workload;
-use crate::workload::image::{ImageReference, contradict};
 
 /// The record of this rule.
 pub const RULE: Rule = Rule {
@@ -23,8 +23,9 @@ pub const RULE: Rule = Rule {
 fn check(workload: &Workload, settings: &Settings) -> Vec<Finding> {
     let main = workload.main_container(&settings.operational_port_names);
     let image = main.and_then(|container| container.image);
-    let Some(tag) = image.and_then(|image| ImageReference::parse(image).tag) else { return Vec::new() };
+    let Some(tag) = image.and_then(|image| ImageReference::parse(image).ok()?.tag) else { return Vec::new() };
     let key = WELL_KNOWN_KEY.to_owned();
+    let is_selected = workload.selects_by(WELL_KNOWN_KEY);
     let labels = [
         (workload.pod_labels().get(WELL_KNOWN_KEY), InjectedField::TemplateLabel(key.clone())),
         (workload.metadata().labels.get(WELL_KNOWN_KEY), InjectedField::Label(key)),
@@ -36,7 +37,15 @@ fn check(workload: &Workload, settings: &Settings) -> Vec<Finding> {
         }
         let message =
             format!("{label} contradicts the image tag {tag}: metrics and meshes report the wrong version");
-        let fix = "write the version of the image, or remove the label: gapless takes it from the tag";
+        let fix = match (&field, is_selected) {
+            (_, false) => {
+                "write the version of the image, or remove the label: gapless takes it from the tag"
+            }
+            (InjectedField::TemplateLabel(_), true) => {
+                "keep it, for the selector holds this key and cannot be changed; tell releases apart by the label version, and select by other labels when the workload is created anew"
+            }
+            (_, true) => "write the version of the image: this label is not the one that the selector holds",
+        };
         Some(Finding::invalid(RULE.id, field.path(), message, fix))
     };
     labels.into_iter().filter_map(finding).collect()
@@ -62,8 +71,14 @@ mod tests {
             ("1.2.2", "app:1.2.3"),
             ("v1", "app:v2"),
             ("1.2.3", "app:v1.2.4-alpine"),
-            ("v2.0", "registry:5000/team/app:1.9@sha256:0a1b"),
+            (
+                "v2.0",
+                "registry:5000/team/app:1.9@sha256:0a1b0a1b0a1b0a1b0a1b0a1b0a1b0a1b0a1b0a1b0a1b0a1b0a1b0a1b0a1b0a1b",
+            ),
             ("1.2.3-rc1", "app:1.3.0-rc1"),
+            ("2.5.0.RELEASE", "app:2.6.1.RELEASE"),
+            ("2.2.0", "app:2.1.0rc1"),
+            ("1.2.3", "app:1.3.x"),
         ] {
             assert_eq!(messages(&RULE, &deployment(label, image)).len(), 1, "{label} {image}");
         }
@@ -79,6 +94,10 @@ mod tests {
             ("1.2", "app:1.2.3"),
             ("1.2.3", "app:v1.2"),
             ("1.2.3_build4", "app:1.2.3"),
+            ("v2.1.0", "app:2.1.0-alpine"),
+            ("2024.1", "app:2024.01"),
+            ("2.5.0", "app:2.5.0.RELEASE"),
+            ("1.2.3", "app:1.2.x"),
         ] {
             assert!(messages(&RULE, &deployment(label, image)).is_empty(), "{label} {image}");
         }
@@ -91,10 +110,13 @@ mod tests {
             ("1.2.3", "app:1234567"),
             ("1.2.3", "app:20261123"),
             ("1.2.3", "app:main"),
+            ("1.2.3", "app:1.9.0+build"),
+            ("1.2.3", "${REGISTRY}/app:1.9.0"),
+            ("1.2.3", "app:__TAG__"),
             ("1.2.3", "app:latest"),
             ("1.2.3", "app"),
             ("1.2.3", "registry:5000/app"),
-            ("1.2.3", "app@sha256:0a1b"),
+            ("1.2.3", "app@sha256:0a1b0a1b0a1b0a1b0a1b0a1b0a1b0a1b0a1b0a1b0a1b0a1b0a1b0a1b0a1b0a1b"),
             ("1.2.3", "app:alpine-3.19"),
             ("blue", "app:v2.0"),
             ("", "app:v2.0"),
@@ -114,6 +136,25 @@ mod tests {
         object["metadata"]["labels"] = json!({"version": "v2"});
         object["spec"]["template"]["metadata"]["labels"]["version"] = json!("v2");
         assert!(found(&RULE, &object).is_empty());
+    }
+
+    #[test]
+    fn advice_that_can_be_followed_where_the_selector_holds_the_key() {
+        let mut object = deployment("1.18", "app:1.19.4");
+        object["metadata"]["labels"] = json!({WELL_KNOWN_KEY: "1.18"});
+        let fixes = |object: &Value| -> Vec<String> {
+            found(&RULE, object).into_iter().map(|finding| finding.fix).collect()
+        };
+        assert!(fixes(&object).iter().all(|fix| fix.contains("remove the label")), "{:?}", fixes(&object));
+        for selector in [
+            json!({"matchLabels": {"app": "web", WELL_KNOWN_KEY: "1.18"}}),
+            json!({"matchExpressions": [{"key": WELL_KNOWN_KEY, "operator": "Exists"}]}),
+        ] {
+            object["spec"]["selector"] = selector;
+            let fixes = fixes(&object);
+            assert!(fixes[0].starts_with("keep it, for the selector holds this key"), "{fixes:?}");
+            assert!(fixes[1].starts_with("write the version of the image: this label is not"), "{fixes:?}");
+        }
     }
 
     #[test]

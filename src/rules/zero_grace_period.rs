@@ -9,7 +9,7 @@ use crate::workload::Workload;
 /// The record of this rule.
 pub const RULE: Rule = Rule {
     id: "zero-grace-period",
-    summary: "a grace period of 0 kills containers without preStop and SIGTERM",
+    summary: "a grace period of 0, which leaves no time to finish requests",
     page: include_str!("zero_grace_period.md"),
     production: Action::Deny,
     development: Action::Warn,
@@ -18,14 +18,14 @@ pub const RULE: Rule = Rule {
     check,
 };
 
-fn check(workload: &Workload, _: &Settings) -> Vec<Finding> {
-    if workload.grace_period_seconds() != 0 {
+fn check(workload: &Workload, settings: &Settings) -> Vec<Finding> {
+    if workload.grace_period_seconds() != 0 || !workload.serves(&settings.operational_port_names) {
         return Vec::new();
     }
     vec![Finding::invalid(
         RULE.id,
         FieldPath::new("spec.template.spec.terminationGracePeriodSeconds"),
-        "0 kills containers at once, without preStop and SIGTERM: requests in flight are lost",
+        "0 leaves hook and SIGTERM a second or two at most: requests in flight are lost",
         "remove terminationGracePeriodSeconds (30 applies), or give the application time to drain",
     )]
 }
@@ -44,5 +44,13 @@ mod tests {
             object["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] = seconds.clone();
             assert_eq!(found(&RULE, &object).len(), count, "{seconds}");
         }
+    }
+
+    #[test]
+    fn what_serves_nobody_loses_no_requests() {
+        let mut object = web();
+        object["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] = json!(0);
+        object["spec"]["template"]["spec"]["containers"] = json!([{"name": "worker", "image": "worker:v1"}]);
+        assert_eq!(found(&RULE, &object).len(), 0);
     }
 }

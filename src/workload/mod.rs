@@ -6,7 +6,7 @@
 
 pub mod availability;
 pub mod containers;
-pub mod image;
+pub mod images;
 pub mod mesh;
 pub mod object;
 pub mod probes;

@@ -150,6 +150,50 @@ fn a_surge_of_any_size_is_judged() {
     }
 }
 
+/// Images and hooks as people write them, with what they get. The API server takes them all.
+#[test]
+fn images_and_hooks_are_read_the_same_way_everywhere() {
+    let Some(installed) = installed() else { return };
+    let namespace = installed.cluster.namespace();
+    let none = json!({});
+    let image = |image: &str| json!({"image": image});
+    let hook = |script: &str| json!({"lifecycle": {"preStop": {"exec": {"command": ["sh", "-c", script]}}}});
+    let nameless = ("missing-version-label", "audit");
+    let triggers = json!({"image.openshift.io/triggers": "[{}]"});
+    #[rustfmt::skip]
+    let table = [
+        (image("registry.example/web:${TAG}"), &none, vec![("unpullable-image", "deny"), nameless]),
+        (image("registry.example/Web:v1"), &none, vec![("unpullable-image", "deny"), nameless]),
+        (image("registry.example/web:__TAG__"), &none, vec![("unpullable-image", "audit"), nameless]),
+        (image(" "), &none, vec![("unpullable-image", "deny"), nameless]),
+        (image(" "), &triggers, vec![nameless]),
+        (image("registry.example/web:edge"), &none, vec![("mutable-image-tag", "warn"), nameless]),
+        (image("[2001:db8::1]:5000/web:v1"), &none, vec![]),
+        (hook("kill -QUIT 1; sleep 40"), &none, vec![("stop-before-drain", "warn")]),
+        (hook("sleep"), &none, vec![("stop-before-drain", "warn")]),
+        (hook("[ -e /x ] && kill 1; if y\nthen sleep 40\nfi"), &none, vec![]),
+        (hook("sleep 5; nginx -s quit"), &none, vec![]),
+        (hook("sleep 40"), &none, vec![("pre-stop-exceeds-grace", "deny"), ("shell-sleep", "audit")]),
+    ];
+    for (number, (change, annotations, expected)) in table.into_iter().enumerate() {
+        let name = format!("read-{number}");
+        let mut object = deployment_with(&name, &none);
+        object["metadata"]["annotations"] = annotations.clone();
+        let container = &mut object["spec"]["template"]["spec"]["containers"][0];
+        change.as_object().unwrap().iter().for_each(|(key, value)| container[key] = value.clone());
+        let expected: Findings =
+            expected.into_iter().map(|(rule, outcome)| (rule.to_owned(), outcome.to_owned())).collect();
+        assert_eq!(by_check(&object), expected, "{change}");
+        assert_eq!(by_review(&object), expected, "{change}");
+        assert_eq!(by_kubectl(&namespace, &object), expected, "{change}");
+        let denied = expected.iter().find(|(_, outcome)| outcome == "deny");
+        if let Some((rule, _)) = denied {
+            let create = namespace.kubectl(["create", "--dry-run=server", "-f", "-"]);
+            create.stdin(object.to_string()).fails().assert_denied("production", rule);
+        }
+    }
+}
+
 /// The API server lets control characters through in images and annotations. None of
 /// them reaches a terminal or a log.
 #[test]

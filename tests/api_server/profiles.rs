@@ -75,7 +75,8 @@ fn what_production_only_notes_another_profile_shows() {
     assert!(output.stderr.lines().any(|line| line.ends_with("(shell-sleep)")), "{output}");
 
     // A digest alone is no version.
-    noted["spec"]["template"]["spec"]["containers"][0]["image"] = json!("registry.example/web@sha256:0a1b");
+    noted["spec"]["template"]["spec"]["containers"][0]["image"] =
+        json!("registry.example/web@sha256:0a1b0a1b0a1b0a1b0a1b0a1b0a1b0a1b0a1b0a1b0a1b0a1b0a1b0a1b0a1b0a1b");
     noted["metadata"]["name"] = json!("nameless");
     create(&namespace, &noted).fails().assert_denied("loud", "missing-version-label");
 }

@@ -401,7 +401,7 @@ fn no_control_characters_reach_the_terminal() {
     for format in ["text", "github", "json", "sarif"] {
         let checked = check_stdin(&["-f", format, "-"], &format!("{manifest}\n---\na: '\u{9b}\n"));
         assert_eq!(checked.code, 2);
-        assert!(checked.stdout.contains("mutable-image-tag"), "{format}: {}", checked.stdout);
+        assert!(checked.stdout.contains("unpullable-image"), "{format}: {}", checked.stdout);
         assert!(checked.stdout.contains("a\u{fffd}[1m\u{fffd}"), "{format}: {}", checked.stdout);
         assert!(!checked.stdout.contains(is_control), "{format}: {:?}", checked.stdout);
         if format == "json" || format == "sarif" {

@@ -173,7 +173,8 @@ fn a_new_image_moves_the_version_labels_and_nothing_else() {
 fn a_tag_that_is_no_version_takes_the_label_away() {
     let stored = injected();
     let mut released = stored.clone();
-    container(&mut released)["image"] = json!("chatbot@sha256:0a1b");
+    container(&mut released)["image"] =
+        json!("chatbot@sha256:0a1b0a1b0a1b0a1b0a1b0a1b0a1b0a1b0a1b0a1b0a1b0a1b0a1b0a1b0a1b0a1b");
     let answer = production().update(&stored, &released);
     assert_eq!(answer.object["spec"]["template"]["metadata"]["labels"], json!({"app": "chatbot"}));
     assert_eq!(answer.object["metadata"]["labels"], Value::Null);
