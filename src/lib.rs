@@ -26,7 +26,7 @@
 //!                policy, rules, defaults, workload, finding, printable,
 //!                kubernetes, field
 //! fix          → offline, admission, injection, policy, finding, field
-//! cli          → server, certificates, observe, audit, report
+//! cli          → server, certificates, observe, audit, report, offline
 //! server       → clock, config, certificates, observe, admission, policy,
 //!                printable
 //! config       → watched, offline, policy, rules, defaults, settings, finding,
@@ -39,7 +39,7 @@
 //!                finding, printable, kubernetes
 //! report       → offline, admission, policy, rules, defaults, finding, printable,
 //!                kubernetes
-//! offline      → printable, kubernetes, field
+//! offline      → workload, printable, kubernetes, field
 //! admission    → injection, waiver, policy, rules, patch, defaults, workload,
 //!                ownership, finding, printable, kubernetes, field
 //! injection    → waiver, policy, patch, defaults, workload, ownership, finding,

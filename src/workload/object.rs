@@ -39,9 +39,9 @@ pub struct ObjectMeta<'a> {
     pub generate_name: Option<&'a str>,
     #[serde(borrow)]
     pub namespace: Option<&'a str>,
-    #[serde(borrow, deserialize_with = "or_default")]
+    #[serde(borrow, deserialize_with = "texts")]
     pub labels: StringMap<'a>,
-    #[serde(borrow, deserialize_with = "or_default")]
+    #[serde(borrow, deserialize_with = "texts")]
     pub annotations: StringMap<'a>,
     #[serde(borrow)]
     pub deletion_timestamp: Option<&'a str>,
@@ -73,7 +73,7 @@ pub struct Spec<'a> {
 #[derive(Debug, Default, serde::Deserialize)]
 #[serde(rename_all = "camelCase", default, remote = "Self")]
 pub struct LabelSelector<'a> {
-    #[serde(borrow, deserialize_with = "or_default")]
+    #[serde(borrow, deserialize_with = "texts")]
     pub match_labels: StringMap<'a>,
     #[serde(borrow, deserialize_with = "or_default")]
     pub match_expressions: Vec<LabelSelectorRequirement<'a>>,
@@ -82,9 +82,9 @@ pub struct LabelSelector<'a> {
 #[derive(Debug, Default, serde::Deserialize)]
 #[serde(default, remote = "Self")]
 pub struct LabelSelectorRequirement<'a> {
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "or_default")]
     pub key: &'a str,
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "or_default")]
     pub operator: &'a str,
     #[serde(borrow, deserialize_with = "or_default")]
     pub values: Vec<&'a str>,
@@ -137,7 +137,7 @@ pub struct PodSpec<'a> {
 #[derive(Debug, Default, serde::Deserialize)]
 #[serde(rename_all = "camelCase", default, remote = "Self")]
 pub struct Container<'a> {
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "or_default")]
     pub name: &'a str,
     #[serde(borrow)]
     pub image: Option<&'a str>,
@@ -160,6 +160,7 @@ pub struct Container<'a> {
 pub struct ContainerPort<'a> {
     #[serde(borrow)]
     pub name: Option<&'a str>,
+    #[serde(deserialize_with = "or_default")]
     pub container_port: i32,
     pub host_port: Option<i32>,
     #[serde(borrow)]
@@ -243,6 +244,7 @@ pub struct GrpcAction<'a> {
 #[derive(Debug, Default, PartialEq, serde::Deserialize)]
 #[serde(default, remote = "Self")]
 pub struct SleepAction {
+    #[serde(deserialize_with = "or_default")]
     pub seconds: i64,
 }
 
@@ -276,7 +278,7 @@ pub struct PodAntiAffinity<'a> {
 #[derive(Debug, Default, serde::Deserialize)]
 #[serde(rename_all = "camelCase", default, remote = "Self")]
 pub struct PodAffinityTerm<'a> {
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "or_default")]
     pub topology_key: &'a str,
     #[serde(borrow)]
     pub label_selector: Option<LabelSelector<'a>>,
@@ -294,6 +296,12 @@ fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
     deserializer: D,
 ) -> Result<T, D::Error> {
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+/// A map of texts, in which null is the empty text: so it is for Go's reader of JSON.
+fn texts<'de: 'a, 'a, D: Deserializer<'de>>(deserializer: D) -> Result<StringMap<'a>, D::Error> {
+    let texts: Option<BTreeMap<&str, Option<&str>>> = Option::deserialize(deserializer)?;
+    Ok(texts.unwrap_or_default().into_iter().map(|(key, text)| (key, text.unwrap_or_default())).collect())
 }
 
 /// A struct from the entries of a JSON object.
@@ -437,6 +445,31 @@ mod tests {
                 let error = Workload::read(&object).expect_err("a list").to_string();
                 let expected = format!("{}: invalid type: sequence, expected ", path(&pointer));
                 assert!(error.starts_with(&expected), "{expected:?} {error:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn null_is_the_empty_text() {
+        let sound = everything();
+        for pointer in [
+            "/metadata/labels/a",
+            "/metadata/annotations/a",
+            "/spec/selector/matchLabels/a",
+            "/spec/template/metadata/labels/a",
+            "/spec/selector/matchExpressions/0/key",
+            "/spec/selector/matchExpressions/0/operator",
+            "/spec/template/spec/containers/0/name",
+            "/spec/template/spec/containers/0/image",
+            "/spec/template/spec/containers/0/ports/0/containerPort",
+            "/spec/template/spec/containers/0/lifecycle/preStop/sleep/seconds",
+        ] {
+            let (parent, key) = pointer.rsplit_once('/').unwrap();
+            let mut object = sound.clone();
+            object.pointer_mut(parent).unwrap()[key] = Value::Null;
+            let workload = Workload::read(&object).unwrap_or_else(|error| panic!("{pointer}: {error}"));
+            if pointer == "/metadata/labels/a" {
+                assert_eq!(workload.metadata().labels.get("a"), Some(&""));
             }
         }
     }

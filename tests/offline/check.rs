@@ -175,7 +175,7 @@ fn lists_and_streams_of_json_are_opened() {
         found,
         [
             "list.yaml:11:7 0 first",
-            "list.yaml:22:27 0 second",
+            "list.yaml:26:27 0 second",
             "deployments.json:9:5 0 typed",
             "stream.json:2:85 1 b"
         ]
@@ -346,8 +346,10 @@ kind: Deployment
 metadata: {name: app}
 spec:
   replicas: 2
+  selector: {matchLabels: {app: app}}
   template:
     metadata:
+      labels: {app: app}
       annotations:
         gapless.dev/waive.single-replica: ''
     spec:
@@ -364,7 +366,7 @@ spec:
         .iter()
         .map(|problem| (problem["id"].as_str().unwrap(), problem["line"].as_u64().unwrap()))
         .collect();
-    assert_eq!(problems, [("readiness-probe", 3), ("single-replica", 9)], "{report:#}");
+    assert_eq!(problems, [("readiness-probe", 3), ("single-replica", 11)], "{report:#}");
     assert!(report["summary"]["warnings"].as_u64().unwrap() >= 2);
 }
 
@@ -395,7 +397,8 @@ fn no_control_characters_reach_the_terminal() {
     let manifest = r#"{"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {
   "name": "a\u001b[2Jb\nc\u009b1m",
   "annotations": {"gapless.dev/waive.single-replica": "so\u009b2J\u007f\t\u0000", "gapless.dev/waive.b\u0007": "x"}},
-"spec": {"replicas": 1, "revisionHistoryLimit": 0, "template": {"spec": {"containers": [
+"spec": {"replicas": 1, "revisionHistoryLimit": 0, "selector": {"matchLabels": {"app": "a"}},
+ "template": {"metadata": {"labels": {"app": "a"}}, "spec": {"containers": [
   {"name": "a\u001b]0;x\u0007", "image": "a\u001b[1m\u007f", "ports": [{"containerPort": 80}]}]}}}}"#;
     let is_control = |character: char| character.is_control() && character != '\n';
     for format in ["text", "github", "json", "sarif"] {
@@ -445,7 +448,8 @@ fn many(count: usize) -> impl Iterator<Item = Value> {
     (0..count).map(|number| {
         json!({
             "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": format!("web-{number}")},
-            "spec": {"revisionHistoryLimit": 0, "strategy": {"type": "Recreate"}, "template": {"spec": {"containers": [
+            "spec": {"revisionHistoryLimit": 0, "strategy": {"type": "Recreate"}, "selector": {"matchLabels": {"app": "web"}},
+             "template": {"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [
                 {"name": "web", "image": "web:latest", "ports": [{"containerPort": 80}],
                  "env": (0..20).map(|it| json!({"name": format!("KEY_{it}"), "value": "value"})).collect::<Vec<_>>()},
             ]}}},
