@@ -23,7 +23,7 @@
 //! ```text
 //! commands     → clock, exit, fix, cli, server, config, certificates, watched,
 //!                observe, cluster, audit, report, offline, admission, injection,
-//!                policy, rules, defaults, workload, finding, printable,
+//!                policy, rules, defaults, finding, printable,
 //!                kubernetes, field
 //! fix          → offline, admission, injection, policy, finding, field
 //! cli          → server, certificates, observe, audit, report, offline
