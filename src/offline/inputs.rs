@@ -151,7 +151,7 @@ impl Search<'_> {
         let message = format!(
             "this is a Helm chart, and its templates are no manifests; render it first: \
              helm template {} | gapless check - (or leave it out with --exclude)",
-            chart.display()
+            named(chart)
         );
         self.inputs.push(Err(Unreadable::new(named(chart), message)));
     }
@@ -189,10 +189,119 @@ fn chart_around(directory: &Path) -> Option<PathBuf> {
 
 /// Without a `./` at its beginning: others compare it with their own paths.
 fn named(path: &Path) -> Name {
-    Name::Path(path.strip_prefix(".").unwrap_or(path).to_owned())
+    let short = path.strip_prefix(".").unwrap_or(path);
+    Name::Path(if short.as_os_str().is_empty() { path } else { short }.to_owned())
 }
 
 fn is_manifest(path: &Path) -> bool {
     let extension = path.extension().and_then(|extension| extension.to_str());
     extension.is_some_and(|extension| EXTENSIONS.iter().any(|known| extension.eq_ignore_ascii_case(known)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn globs_are_for_names_or_for_paths() {
+        let table = [
+            ("vendor", "vendor", true),
+            ("vendor", "a/vendor", true),
+            ("vendor/", "a/vendor", true),
+            ("vendor", "a/vendored", false),
+            ("*.tpl.yaml", "a/b.tpl.yaml", true),
+            ("*.tpl.yaml", "a/b.yaml", false),
+            ("./a/b.yaml", "a/b.yaml", true),
+            ("a/*.yaml", "a/b.yaml", true),
+            ("a/*.yaml", "a/b/c.yaml", false),
+            ("a/*.yaml", "b/a/c.yaml", false),
+            ("a/**", "a/b/c.yaml", true),
+            ("**/ci/*.yaml", "a/b/ci/c.yaml", true),
+            ("**/ci/*.yaml", "ci/c.yaml", true),
+            ("a[12].yaml", "x/a1.yaml", true),
+            ("A.yaml", "a.yaml", false),
+        ];
+        for (glob, path, expected) in table {
+            let exclusion: Exclusion = glob.parse().unwrap();
+            assert_eq!(exclusion.matches(Path::new(path)), expected, "{glob} {path}");
+        }
+        for wrong in ["", "/", "a[", "a***b"] {
+            assert!(wrong.parse::<Exclusion>().is_err(), "{wrong}");
+        }
+    }
+
+    /// The files in `directory` that are found, and `!` for what is an error.
+    fn found(directory: &Path, arguments: &[&str], globs: &[&str]) -> Vec<String> {
+        let arguments: Vec<_> = arguments.iter().map(|it| directory.join(it)).collect();
+        let exclusions: Vec<_> = globs.iter().map(|glob| glob.parse().unwrap()).collect();
+        let within = |name: &Name| {
+            let whole = name.to_string();
+            let path = Path::new(&whole).strip_prefix(directory).unwrap_or(Path::new(&whole));
+            path.display().to_string()
+        };
+        let input = |input: Result<Name, Unreadable>| match input {
+            Ok(name) => within(&name),
+            Err(error) => format!("!{}", within(&error.name)),
+        };
+        expand(&arguments, &exclusions).into_iter().map(input).collect()
+    }
+
+    #[test]
+    fn a_chart_is_one_error_unless_it_is_excluded() {
+        let directory = tempfile::tempdir().unwrap();
+        let files = [
+            "deploy/web.yaml",
+            "charts/shop/Chart.yaml",
+            "charts/shop/values.yaml",
+            "charts/shop/crds/crd.yaml",
+            "charts/shop/templates/web.yaml",
+            "charts/shop/templates/sub/web.yaml",
+            "charts/shop/charts/db/Chart.yaml",
+            "charts/shop/charts/db/templates/db.yaml",
+            "charts/umbrella/Chart.yaml",
+            "charts/umbrella/charts/a/Chart.yaml",
+            "charts/umbrella/charts/a/templates/a.yaml",
+            // No chart: one of the two is not there.
+            "templates/a.yaml",
+            "other/Chart.yaml",
+        ];
+        for file in files {
+            let path = directory.path().join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, "").unwrap();
+        }
+        let found = |arguments: &[&str], globs: &[&str]| found(directory.path(), arguments, globs);
+        let (deploy, other, templates) = ("deploy/web.yaml", "other/Chart.yaml", "templates/a.yaml");
+        let shop = ["charts/shop/Chart.yaml", "charts/shop/crds/crd.yaml", "charts/shop/values.yaml"];
+        let umbrella = "charts/umbrella/Chart.yaml";
+        let all = [
+            "!charts/shop",
+            shop[0],
+            shop[1],
+            shop[2],
+            "!charts/umbrella",
+            umbrella,
+            deploy,
+            other,
+            templates,
+        ];
+        assert_eq!(found(&[""], &[]), all);
+        assert_eq!(found(&[""], &["charts"]), [deploy, other, templates]);
+        assert_eq!(found(&[""], &["charts/**"]), [deploy, other, templates]);
+        let without_shop = ["!charts/umbrella", umbrella, deploy, other, templates];
+        assert_eq!(found(&[""], &["shop"]), without_shop);
+        assert_eq!(found(&[""], &["charts/shop"]), without_shop);
+        // Its templates are the trouble: without them it is a directory like others.
+        let without_templates = found(&[""], &["**/shop/templates", "umbrella"]);
+        assert_eq!(without_templates, [shop[0], shop[1], shop[2], deploy, other, templates]);
+
+        for argument in ["charts/shop/templates", "charts/shop/templates/sub"] {
+            assert_eq!(found(&[argument], &[]), ["!charts/shop"], "{argument}");
+        }
+        assert_eq!(found(&["charts/shop"], &["shop"]), [""; 0], "left out on purpose");
+        assert_eq!(found(&["charts/shop/templates/web.yaml"], &[]), ["charts/shop/templates/web.yaml"]);
+        assert_eq!(found(&["deploy/web.yaml", "deploy"], &["web.*"]), [""; 0]);
+        fs::create_dir(directory.path().join("empty")).unwrap();
+        assert_eq!(found(&["empty"], &["web.*"]), ["!empty"]);
+    }
 }
