@@ -11,6 +11,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use crate::audit;
 use crate::certificates::host::{self, Host};
 use crate::observe::telemetry::LogFormat;
+use crate::offline::inputs::Exclusion;
 use crate::report::json;
 use crate::server::duration;
 
@@ -68,7 +69,14 @@ pub enum Command {
     /// gapless has injected its defaults. Lists are opened; objects of other
     /// kinds are skipped and counted. Nothing is changed.
     ///
-    /// Templates have to be rendered first:
+    /// Files are read as kubectl reads them: of two equal keys the last one
+    /// counts, which a note says. What lacks something that the API server
+    /// requires (a selector, an image), or has a $patch key, is a part of an
+    /// object, such as a patch for Kustomize: it is skipped. A value that the API
+    /// server refuses is an error.
+    ///
+    /// Templates have to be rendered first, and placeholders filled in. A chart
+    /// in a directory is one error, unless --exclude leaves it out:
     ///
     ///   helm template CHART | gapless check -
     ///   kubectl kustomize DIR | gapless check -
@@ -85,9 +93,11 @@ pub enum Command {
     /// indentation stay. Applied, such a file leaves the webhook nothing to add.
     ///
     /// What stands in a file is yours from then on: a later run changes none of
-    /// it, and a version label has to be changed together with the image. Only in
-    /// a file that kubectl get wrote are values replaced: those that the API
-    /// server filled in, and those that its annotation gapless.dev/injected names.
+    /// it. So version labels are written only with --version-labels: a copy of the
+    /// tag has to be changed together with the image, while the webhook keeps its
+    /// own right. Only in a file that kubectl get wrote are values replaced: those
+    /// that the API server filled in, and those that its annotation
+    /// gapless.dev/injected names.
     ///
     /// Whether a profile injects or only announces makes no difference here; with
     /// the profile off nothing changes.
@@ -97,13 +107,16 @@ pub enum Command {
     ///
     ///   helm template CHART | gapless fix - | kubectl apply -f -
     ///
-    /// A Deployment stays as it is, and a message says why, where the new fields
-    /// belong into text that other places use too (anchors with aliases, merge
-    /// keys). A file stays as it is if a part of it cannot be read.
+    /// What is only a part of an object, such as a patch for Kustomize, stays as it
+    /// is. A whole object does not get what a patch in the same input brings: merged,
+    /// a probe would have two handlers.
     ///
-    /// Exit code: 0 if all is well, 1 if a Deployment could not be fixed, or with
-    /// --check if a file would change, 2 if something cannot be read or written;
-    /// other files are fixed all the same.
+    /// What cannot be written is left out, and a message says why: new fields that
+    /// belong into text which other places use too (anchors with aliases, merge
+    /// keys), and documents that cannot be read. All else is written.
+    ///
+    /// Exit code: 0 if all is well, 1 if something had to be left out, or with
+    /// --check if a file would change, 2 if something cannot be read or written.
     #[command(verbatim_doc_comment)]
     Fix(FixArguments),
 
@@ -190,6 +203,12 @@ pub struct CheckArguments {
     #[arg(value_name = "FILE|DIR|-", required = true)]
     pub files: Vec<PathBuf>,
 
+    /// Leave out files and directories: a name, such as vendor or
+    /// "*.tmpl.yaml", or a path with slashes, such as "charts/**/ci"; for
+    /// several, repeat it
+    #[arg(long, value_name = "GLOB")]
+    pub exclude: Vec<Exclusion>,
+
     /// Form of the report: text for people, json for programs, sarif for code
     /// scanning, github for GitHub Actions
     #[arg(short, long, value_name = "FORMAT", default_value = "text", hide_possible_values = true)]
@@ -222,6 +241,17 @@ pub struct FixArguments {
     /// Write nothing but the changes, to standard output, as a unified diff
     #[arg(long)]
     pub diff: bool,
+
+    /// Write version labels too. They are copies of the image's tag, and have to be
+    /// changed with it; the webhook keeps them right by itself
+    #[arg(long)]
+    pub version_labels: bool,
+
+    /// Leave out files and directories: a name, such as vendor or
+    /// "*.tmpl.yaml", or a path with slashes, such as "charts/**/ci"; for
+    /// several, repeat it
+    #[arg(long, value_name = "GLOB")]
+    pub exclude: Vec<Exclusion>,
 
     /// Profile whose defaults to write; without it, the default profile of the
     /// configuration

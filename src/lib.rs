@@ -23,10 +23,9 @@
 //! ```text
 //! commands     → exit, clock, fix, cli, server, config, certificates, watched,
 //!                observe, cluster, audit, report, offline, admission, injection,
-//!                policy, rules, defaults, workload, finding, printable,
-//!                kubernetes, field
+//!                policy, rules, defaults, finding, printable, kubernetes, field
 //! fix          → offline, admission, injection, policy, finding, field
-//! cli          → server, certificates, observe, audit, report
+//! cli          → server, certificates, observe, audit, report, offline
 //! server       → clock, config, certificates, observe, admission, policy,
 //!                surroundings, printable
 //! config       → watched, offline, policy, rules, defaults, settings, finding,
@@ -39,7 +38,7 @@
 //!                finding, printable, kubernetes
 //! report       → offline, admission, policy, rules, defaults, finding, printable,
 //!                kubernetes
-//! offline      → surroundings, printable, kubernetes, field
+//! offline      → workload, surroundings, printable, kubernetes, field
 //! admission    → injection, waiver, policy, rules, patch, defaults, workload,
 //!                surroundings, ownership, finding, printable, kubernetes, field
 //! injection    → waiver, policy, patch, defaults, workload, surroundings,

@@ -95,7 +95,7 @@ pub fn skip_object(workload: &Workload) -> Option<Skip> {
     if metadata.owner_references.iter().any(|owner| owner.controller == Some(true)) {
         return Some(Skip::Owned);
     }
-    workload.invalid_because().map(|_| Skip::Invalid)
+    workload.is_invalid().then_some(Skip::Invalid)
 }
 
 #[cfg(test)]
@@ -185,8 +185,39 @@ mod tests {
         ] {
             let object = json!({
                 "metadata": metadata,
-                "spec": {"template": {"spec": {"containers": [{"name": "app", "image": "app"}]}}},
+                "spec": {
+                    "selector": {"matchLabels": {"app": "app"}},
+                    "template": {
+                        "metadata": {"labels": {"app": "app"}},
+                        "spec": {"containers": [{"name": "app", "image": "app"}]},
+                    },
+                },
             });
+            assert_eq!(skip_object(&Workload::read(&object).unwrap()), expected, "{object}");
+        }
+    }
+
+    #[test]
+    fn what_the_api_server_rejects_is_left_to_it() {
+        let object = json!({"spec": {
+            "selector": {"matchLabels": {"app": "app"}},
+            "template": {
+                "metadata": {"labels": {"app": "app"}},
+                "spec": {"containers": [{"name": "app", "image": "app"}]},
+            },
+        }});
+        let changes = [
+            ("/spec/replicas", json!(2), None),
+            ("/spec/replicas", json!(-1), Some(Skip::Invalid)),
+            ("/spec/selector", json!({}), Some(Skip::Invalid)),
+            ("/spec/template/metadata/labels", json!({"app": "web"}), Some(Skip::Invalid)),
+            ("/spec/template/spec/containers", json!([]), Some(Skip::Invalid)),
+            ("/spec/template/spec/containers", json!([{"name": "app"}]), Some(Skip::Invalid)),
+        ];
+        for (pointer, value, expected) in changes {
+            let mut object = object.clone();
+            let (parent, key) = pointer.rsplit_once('/').unwrap();
+            object.pointer_mut(parent).unwrap()[key] = value;
             assert_eq!(skip_object(&Workload::read(&object).unwrap()), expected, "{object}");
         }
     }

@@ -13,14 +13,21 @@ use crate::exit;
 use crate::field::FieldPath;
 use crate::finding;
 use crate::injection::InjectError;
-use crate::offline::documents::{self, Document, Unparsable};
+use crate::kubernetes::kind::DEPLOYMENT;
+use crate::offline::documents::{self, Document, Parsed, Unparsable};
 use crate::offline::inputs;
+use crate::offline::node::Outdone;
 use crate::offline::objects::{self, Object};
 use crate::offline::source::{Name, Source, Unreadable};
 use crate::offline::surroundings;
+use crate::offline::whole::{self, Unusable, Wrong};
 use crate::policy::{Policy, Profile};
-use crate::report::{self, Entry, Found, InputError, Judgement, Problem, Report, Skipped, Subject};
-use crate::workload::{Workload, WrongType};
+use crate::report::{
+    self, Entry, Found, InputError, Judgement, Note, Problem, Reason, Report, Skipped, Subject,
+};
+
+/// Where all workloads of Kubernetes are.
+const API_VERSION: &str = DEPLOYMENT.api_version;
 
 /// Judges the files, writes the report, and says by its exit code how it went.
 ///
@@ -30,10 +37,13 @@ use crate::workload::{Workload, WrongType};
 pub fn run(arguments: &CheckArguments) -> anyhow::Result<ExitCode> {
     let policy = config::load(arguments.config.as_deref())?;
     let profile = choose_profile(&policy, arguments.profile.as_deref())?;
-    let inputs: Vec<_> =
-        inputs::expand(&arguments.files).into_iter().map(|input| input.and_then(Source::read)).collect();
+    let inputs: Vec<_> = inputs::expand(&arguments.files, &arguments.exclude)
+        .into_iter()
+        .map(|input| input.and_then(Source::read))
+        .collect();
     let mut objects = surroundings::Objects::default();
-    inputs.iter().flatten().for_each(|source| objects.add(source));
+    // Read twice, so that only one file at a time is in memory as a tree.
+    inputs.iter().flatten().for_each(|source| objects.add(&Parsed::of(source)));
     let mut check = Check::new(profile, objects.neighbours(), clock::today());
     for input in inputs {
         match input {
@@ -93,7 +103,7 @@ impl<'p> Check<'p> {
     fn source(&mut self, source: &Source) {
         self.report.files += 1;
         let (documents, rest) = documents::split(source);
-        if documents.is_empty() && rest.is_none() && source.name == Name::Stdin {
+        if documents.is_empty() && rest.is_empty() && source.name == Name::Stdin {
             // Most likely what should have written it failed, which a pipe hides.
             let message = "there is nothing on standard input".to_owned();
             self.error(Unreadable::new(Name::Stdin, message).into());
@@ -104,48 +114,47 @@ impl<'p> Check<'p> {
                 Err(unparsable) => self.error(unparsable.into()),
             }
         }
-        if let Some(unparsable) = rest {
-            self.error(unparsable.into());
-        }
+        rest.into_iter().for_each(|unparsable| self.error(unparsable.into()));
     }
 
     fn object(&mut self, document: &Document, object: &Object) {
-        if !object.is_deployment() {
-            self.report.other_objects += 1;
-            return;
-        }
-        let entry = self.deployment(document, object).unwrap_or_else(Entry::Error);
-        self.report.entries.push(entry);
+        let entry = match (object.removed(), object.is_deployment()) {
+            (Some((version, kind)), _) => Ok(Entry::Skipped(removed(document, object, version, kind))),
+            (None, true) => self.deployment(document, object),
+            (None, false) => {
+                self.report.other_objects += 1;
+                return;
+            }
+        };
+        self.report.entries.push(entry.unwrap_or_else(Entry::Error));
     }
 
     /// Judges one Deployment, or says why not.
     fn deployment(&self, document: &Document, object: &Object) -> Result<Entry, InputError> {
-        let subject = Subject {
-            namespace: object.namespace().map(str::to_owned),
-            name: object.name().unwrap_or("(without a name)").to_owned(),
-            document: document.index,
-            place: document.place(object.node.place_of(&FieldPath::new("metadata.name"))),
-        };
+        let subject = subject(document, object, DEPLOYMENT.name);
+        let skipped = |subject, reason, message| Ok(Entry::Skipped(Skipped { subject, reason, message }));
         let Some(profile) = self.profile else {
             let message = "is not judged: the profile is off".to_owned();
-            return Ok(Entry::Skipped(Skipped { subject, skip: Skip::ProfileOff, message }));
+            return skipped(subject, Reason::Gate(Skip::ProfileOff), message);
         };
 
         let value = object.to_value();
         let around = self.neighbours.around(&value, document.source());
-        let assessment = match admission::assess(&value, &around, profile, self.today) {
-            Ok(assessment) => assessment,
-            Err(InjectError::WrongType(error)) => return Err(wrong_type(document, object, &error)),
-            Err(InjectError::Patch(error)) => {
-                let message = format!("gapless failed, please report this: {error}");
-                return Err(InputError { place: subject.place, message, hint: None });
-            }
-        };
-        let workload = Workload::read(&value).map_err(|error| wrong_type(document, object, &error))?;
-        let Assessment { skip, injection, judged, problems } = assessment;
+        match whole::examine(object, &value) {
+            Ok(()) => {}
+            Err(Unusable::Part { because }) => return skipped(subject, Reason::Partial, part(&because)),
+            Err(Unusable::Wrong(wrong)) => return Err(InputError::wrong(document, wrong)),
+        }
+        let Assessment { skip, injection, judged, problems } =
+            admission::assess(&value, &around, profile, self.today).map_err(|error| match error {
+                InjectError::WrongType(error) => InputError::wrong(document, Wrong::of_type(object, &error)),
+                InjectError::Patch(error) => {
+                    let message = format!("gapless failed, please report this: {error}");
+                    InputError { place: subject.place.clone(), message, hint: None }
+                }
+            })?;
         if let Some(skip) = skip {
-            let message = skipped_because(skip, &workload);
-            return Ok(Entry::Skipped(Skipped { subject, skip, message }));
+            return skipped(subject, Reason::Gate(skip), skipped_because(skip));
         }
 
         let found = |judged: Judged| Found {
@@ -155,6 +164,7 @@ impl<'p> Check<'p> {
         Ok(Entry::Judged(Judgement {
             findings: judged.into_iter().map(found).collect(),
             problems: problems.iter().map(|it| problem(document, object, it)).collect(),
+            notes: notes(document, object),
             injections: injection.announcements,
             subject,
         }))
@@ -165,16 +175,53 @@ impl<'p> Check<'p> {
     }
 }
 
-fn skipped_because(skip: Skip, workload: &Workload) -> String {
-    match (skip, workload.invalid_because()) {
-        (Skip::Invalid, Some(why)) => format!(
-            "is not judged, since the API server rejects it: {why} \
-             (a patch for kustomize? run kubectl kustomize DIR | gapless check -)"
-        ),
-        (Skip::Owned, _) => "is not judged: another object controls it, see its ownerReferences".to_owned(),
-        (Skip::Deleting, _) => "is not judged: it is being deleted".to_owned(),
+fn subject(document: &Document, object: &Object, kind: &'static str) -> Subject {
+    Subject {
+        kind,
+        namespace: object.namespace().map(str::to_owned),
+        name: object.name().unwrap_or("(without a name)").to_owned(),
+        document: document.index,
+        place: document.place(object.node.place_of(&FieldPath::new("metadata.name"))),
+    }
+}
+
+fn removed(document: &Document, object: &Object, version: &str, kind: &'static str) -> Skipped {
+    let message = format!(
+        "is not judged: no API server serves {version} any more, since Kubernetes 1.16; \
+         write apiVersion: {API_VERSION}, and a spec.selector, which that requires"
+    );
+    Skipped { subject: subject(document, object, kind), reason: Reason::RemovedApiVersion, message }
+}
+
+fn part(because: &str) -> String {
+    format!(
+        "is not judged: it is only a part of an object, since {because} \
+         (a patch for Kustomize? run kubectl kustomize DIR | gapless check -)"
+    )
+}
+
+fn skipped_because(skip: Skip) -> String {
+    match skip {
+        Skip::Owned => "is not judged: another object controls it, see its ownerReferences".to_owned(),
+        Skip::Deleting => "is not judged: it is being deleted".to_owned(),
         _ => format!("is not judged: {}", skip.as_str()),
     }
+}
+
+/// The keys of an object that are written more than once.
+pub(super) fn notes(document: &Document, object: &Object) -> Vec<Note> {
+    let note = |outdone: &Outdone| {
+        let Outdone { key, written, counts, is_merged } = outdone;
+        let line = document.place(*counts).position.map_or(0, |position| position.line);
+        let message = match is_merged {
+            false => format!("{key} is written again in line {line}: the last one counts, as for kubectl"),
+            true => format!(
+                "{key} is written again by the merge key in line {line}: for kubectl the last one counts"
+            ),
+        };
+        Note { message, place: document.place(*written) }
+    };
+    object.node.all_outdone().into_iter().map(note).collect()
 }
 
 /// An annotation that has no effect, where it is written.
@@ -186,43 +233,11 @@ fn problem(document: &Document, object: &Object, problem: &finding::Problem) -> 
     Problem { id: problem.id.clone(), message: problem.message(), place }
 }
 
-fn wrong_type(document: &Document, object: &Object, error: &WrongType) -> InputError {
-    InputError {
-        place: document.place(object.node.place_of_text(&error.path)),
-        message: format!("{}: {}", error.path, in_plain_words(&error.message)),
-        hint: document.hint().map(str::to_owned),
+impl InputError {
+    /// A value of an object that the API server rejects.
+    pub(super) fn wrong(document: &Document, wrong: Wrong) -> Self {
+        InputError { place: document.place(wrong.span), message: wrong.message, hint: wrong.hint }
     }
-}
-
-/// What serde says of a wrong type, in the words of YAML and JSON instead of
-/// Rust's.
-pub(super) fn in_plain_words(message: &str) -> String {
-    let plain = || {
-        let what =
-            message.strip_prefix("invalid type: ").or_else(|| message.strip_prefix("invalid value: "))?;
-        let (found, expected) = what.rsplit_once(", expected ")?;
-        let found = match found {
-            "map" => "an object",
-            "sequence" => "a list",
-            // Such as: floating point `1.5`.
-            scalar => ["boolean ", "integer ", "floating point ", "string "]
-                .iter()
-                .find_map(|kind| scalar.strip_prefix(kind))
-                .map_or(scalar, |value| value.trim_matches('`')),
-        };
-        let expected = match expected {
-            "i32" => "a whole number of at most 32 bits",
-            "i64" => "a whole number",
-            "a boolean" => "true or false",
-            "a sequence" => "a list",
-            "a map" => "an object",
-            "a borrowed string" if found == "an object" || found == "a list" => "text",
-            "a borrowed string" => "text: write it in quotes",
-            other => other,
-        };
-        Some(format!("found {found}, expected {expected}"))
-    };
-    plain().unwrap_or_else(|| message.to_owned())
 }
 
 impl From<Unreadable> for InputError {
@@ -234,42 +249,6 @@ impl From<Unreadable> for InputError {
 impl From<Unparsable> for InputError {
     fn from(unparsable: Unparsable) -> Self {
         let Unparsable { place, message, hint } = unparsable;
-        InputError { place, message, hint: hint.map(str::to_owned) }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    #[test]
-    fn wrong_types_are_told_in_plain_words() {
-        let table = [
-            (json!({"replicas": "three"}), "found \"three\", expected a whole number of at most 32 bits"),
-            (json!({"replicas": 1.5}), "found 1.5, expected a whole number of at most 32 bits"),
-            (
-                json!({"replicas": 9_999_999_999_i64}),
-                "found 9999999999, expected a whole number of at most 32 bits",
-            ),
-            (json!({"strategy": {"type": 5}}), "found 5, expected text: write it in quotes"),
-            (json!({"strategy": {"type": [5]}}), "found a list, expected text"),
-            (json!({"strategy": "Recreate"}), "found \"Recreate\", expected an object"),
-            (json!({"template": {"spec": {"containers": {}}}}), "found an object, expected a list"),
-            (
-                json!({"template": {"spec": {"terminationGracePeriodSeconds": "1m"}}}),
-                "found \"1m\", expected a whole number",
-            ),
-            (json!({"template": {"spec": {"hostNetwork": "yes"}}}), "found \"yes\", expected true or false"),
-            (
-                json!({"strategy": {"rollingUpdate": {"maxSurge": true}}}),
-                "found true, expected a number or a string",
-            ),
-        ];
-        for (spec, expected) in table {
-            let object = json!({ "spec": spec });
-            let error = Workload::read(&object).unwrap_err();
-            assert_eq!(in_plain_words(&error.message), expected);
-        }
+        InputError { place, message, hint }
     }
 }

@@ -1,5 +1,6 @@
 //! `gapless fix`: writes into manifests what the webhook would inject.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{self, Write as _};
@@ -7,21 +8,20 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anstyle::Style;
-use jiff::civil::Date;
 use tempfile::NamedTempFile;
 
-use super::check::{choose_profile, in_plain_words};
+use super::check::choose_profile;
 use super::output;
 use crate::cli::FixArguments;
 use crate::clock;
 use crate::config;
 use crate::exit;
-use crate::fix::{self, Deployment, FixError, Fixed};
-use crate::injection::InjectError;
+use crate::fix::parts::{self, Parts};
+use crate::fix::{self, Deployment, FixError, Fixed, Terms};
+use crate::offline::documents::Parsed;
 use crate::offline::inputs;
 use crate::offline::source::{BYTE_ORDER_MARK, Name, Source, Unreadable};
 use crate::offline::surroundings;
-use crate::policy::Profile;
 use crate::printable::printable;
 use crate::report::{InputError, text};
 
@@ -40,15 +40,31 @@ const BOLD: Style = Style::new().bold();
 pub fn run(arguments: &FixArguments) -> anyhow::Result<ExitCode> {
     let policy = config::load(arguments.config.as_deref())?;
     let profile = choose_profile(&policy, arguments.profile.as_deref())?;
-    let inputs: Vec<_> =
-        inputs::expand(&arguments.files).into_iter().map(|input| input.and_then(Source::read)).collect();
+    let sources: Vec<_> = inputs::expand(&arguments.files, &arguments.exclude)
+        .into_iter()
+        .map(|input| input.and_then(Source::read))
+        .collect();
+    let kustomizations = kustomizations(&sources);
+    let files: Vec<_> = sources.iter().map(|source| source.as_ref().map(Parsed::of)).collect();
     let mut objects = surroundings::Objects::default();
-    inputs.iter().flatten().for_each(|source| objects.add(source));
+    files.iter().flatten().for_each(|file| objects.add(file));
     let neighbours = objects.neighbours();
-    let mut run =
-        Run { arguments, profile, neighbours: &neighbours, today: clock::today(), count: Count::default() };
-    for input in inputs {
-        if let Err(errors) = input.map_err(one_error).and_then(|source| run.source(&source)) {
+    let beside: Vec<_> = kustomizations.iter().map(Parsed::of).collect();
+    let parts = Parts::of(files.iter().flatten().chain(&beside));
+    let terms = profile.map(|profile| Terms {
+        profile,
+        today: clock::today(),
+        version_labels: arguments.version_labels,
+        parts: &parts,
+        neighbours: &neighbours,
+    });
+    let mut run = Run { arguments, terms, count: Count::default() };
+    for file in &files {
+        let errors = match file {
+            Ok(file) => run.file(file)?,
+            Err(unreadable) => vec![(*unreadable).clone().into()],
+        };
+        if !errors.is_empty() {
             run.count.failed += 1;
             let mut message = String::new();
             errors.iter().for_each(|error| text::error(error, &mut message));
@@ -64,12 +80,27 @@ pub fn run(arguments: &FixArguments) -> anyhow::Result<ExitCode> {
     })
 }
 
+/// The kustomizations beside the files, as far as they are not among them. They tell what
+/// is a patch.
+fn kustomizations(sources: &[Result<Source, Unreadable>]) -> Vec<Source> {
+    let paths = sources.iter().flatten().filter_map(|source| match &source.name {
+        Name::Path(path) => Some(path),
+        Name::Stdin => None,
+    });
+    let known: BTreeSet<_> = paths.clone().collect();
+    let directories: BTreeSet<_> = paths.filter_map(|path| path.parent()).collect();
+    let all =
+        directories.into_iter().flat_map(|directory| parts::FILE_NAMES.map(|name| directory.join(name)));
+    let beside = all.filter(|path| !known.contains(path) && path.is_file());
+    // What cannot be read is nobody's input.
+    beside.filter_map(|path| Source::read(Name::Path(path)).ok()).collect()
+}
+
 /// The work under way.
 struct Run<'a> {
     arguments: &'a FixArguments,
-    profile: Option<&'a Profile>,
-    neighbours: &'a surroundings::Neighbours<'a>,
-    today: Date,
+    /// `None` if the profile is off.
+    terms: Option<Terms<'a>>,
     count: Count,
 }
 
@@ -81,35 +112,40 @@ struct Count {
     unchanged: usize,
     /// Files that could not be read or written.
     failed: usize,
-    /// Deployments that could not be fixed.
+    /// Deployments to which not all could be added.
     left: usize,
+    /// Parts of objects, which are left alone.
+    parts: usize,
 }
 
 impl Run<'_> {
-    /// Fixes one file.
-    fn source(&mut self, source: &Source) -> Result<(), Vec<InputError>> {
+    /// Fixes one file. Returns what could not be read or written of it.
+    fn file(&mut self, file: &Parsed) -> io::Result<Vec<InputError>> {
+        let source = file.source;
         if source.name == Name::Stdin && source.text.trim().is_empty() {
             // Most likely what should have written it failed, which a pipe hides.
             let message = "there is nothing on standard input".to_owned();
-            return Err(one_error(Unreadable::new(Name::Stdin, message)));
+            return Ok(vec![Unreadable::new(Name::Stdin, message).into()]);
         }
-        let fixed = match self.profile {
-            Some(profile) => fix::fix(source, self.neighbours, profile, self.today)
-                .map_err(|errors| errors.into_iter().map(InputError::from).collect::<Vec<_>>())?,
+        let mut fixed = match &self.terms {
+            Some(terms) => fix::fix(file, terms),
             None => Fixed::unchanged(source),
         };
-        let unwritable = |error: io::Error| {
-            one_error(Unreadable::new(source.name.clone(), format!("cannot write it: {error}")))
-        };
-        self.write(source, &fixed).map_err(unwritable)?;
-
+        let mut errors: Vec<_> = fixed.errors.drain(..).map(InputError::from).collect();
+        if let Err(error) = self.write(source, &fixed) {
+            errors.push(Unreadable::new(source.name.clone(), format!("cannot write it: {error}")).into());
+            return Ok(errors);
+        }
         match fixed.is_changed() {
             true => self.count.changed += 1,
-            false => self.count.unchanged += 1,
+            false if errors.is_empty() => self.count.unchanged += 1,
+            false => {}
         }
-        self.count.left += fixed.deployments.iter().filter(|it| it.outcome.is_err()).count();
+        self.count.left += fixed.deployments.iter().filter(|it| !it.left.is_empty()).count();
+        self.count.parts += fixed.parts;
         let message: String = fixed.deployments.iter().map(|deployment| self.message(deployment)).collect();
-        output::print_error(&message).map_err(unwritable)
+        output::print_error(&message)?;
+        Ok(errors)
     }
 
     /// Writes the new text to where it belongs, or what changes.
@@ -131,27 +167,30 @@ impl Run<'_> {
 
     /// What is done to one Deployment.
     fn message(&self, deployment: &Deployment) -> String {
-        let Deployment { name, place, outcome, problems } = deployment;
+        let Deployment { name, place, added, left, brought, problems } = deployment;
         let (name, place) = (printable(name), place.to_string());
         let place = printable(&place);
         let mut message = String::new();
-        match outcome {
-            Ok(added) => {
-                let verb = if self.is_dry() { "would fix" } else { "fixed" };
-                let (on, off) = (BOLD.render(), BOLD.render_reset());
-                if !added.is_empty() {
-                    line(&mut message, &format!("{on}{place}: {verb} Deployment {name}{off}"));
-                }
-                for it in added {
-                    line(&mut message, &format!("  {} ({})", printable(&it.text), it.default));
-                }
-            }
-            Err(left) => {
-                let why = format!("cannot fix Deployment {name}: {}", left.message);
-                let hint = "add the fields by hand, or waive the defaults".to_owned();
-                let error = InputError { place: left.place.clone(), message: why, hint: Some(hint) };
-                text::error(&error, &mut message);
-            }
+        let verb = if self.is_dry() { "would fix" } else { "fixed" };
+        let (on, off) = (BOLD.render(), BOLD.render_reset());
+        if !added.is_empty() {
+            line(&mut message, &format!("{on}{place}: {verb} Deployment {name}{off}"));
+        }
+        for it in added {
+            line(&mut message, &format!("  {} ({})", printable(&it.text), it.default));
+        }
+        for it in left {
+            let why = format!("cannot fix Deployment {name}: {} ({})", it.message, it.default);
+            let hint = format!("add it by hand, or waive it: gapless.dev/waive.{}", it.default);
+            text::error(
+                &InputError { place: it.place.clone(), message: why, hint: Some(hint) },
+                &mut message,
+            );
+        }
+        for (default, patch) in brought {
+            let why =
+                format!("{place}: Deployment {name}: left to the patch in {} ({default})", printable(patch));
+            line(&mut message, &why);
         }
         for problem in problems {
             line(&mut message, &format!("{place}: Deployment {name}: {}", printable(&problem.line())));
@@ -160,7 +199,7 @@ impl Run<'_> {
     }
 
     fn summary(&self) -> String {
-        let Count { changed, unchanged, failed, left } = self.count;
+        let Count { changed, unchanged, failed, left, parts } = self.count;
         let files = |number: usize| if number == 1 { "1 file".to_owned() } else { format!("{number} files") };
         let verb = if self.is_dry() { "would change" } else { "changed" };
         let mut summary = format!("{} {verb}, {unchanged} unchanged", files(changed));
@@ -169,9 +208,14 @@ impl Run<'_> {
         }
         if left > 0 {
             let deployments = if left == 1 { "Deployment" } else { "Deployments" };
-            summary.push_str(&format!("; {left} {deployments} could not be fixed"));
+            summary.push_str(&format!("; {left} {deployments} could not be fixed in all points"));
         }
-        if self.profile.is_none() {
+        if parts > 0 {
+            let objects =
+                if parts == 1 { "1 part of an object" } else { &format!("{parts} parts of objects") };
+            summary.push_str(&format!("; {objects} left alone"));
+        }
+        if self.terms.is_none() {
             summary.push_str("; the profile is off");
         }
         summary + "\n"
@@ -180,10 +224,6 @@ impl Run<'_> {
     fn is_dry(&self) -> bool {
         self.arguments.check || self.arguments.diff
     }
-}
-
-fn one_error(unreadable: Unreadable) -> Vec<InputError> {
-    vec![unreadable.into()]
 }
 
 fn line(message: &mut String, text: &str) {
@@ -227,12 +267,10 @@ impl From<FixError> for InputError {
                 let error = InputError::from(unparsable);
                 InputError { hint: error.hint.map(|hint| hint.replace(CHECK, FIX)), ..error }
             }
-            FixError::NotInjected { error: InjectError::WrongType(error), place, hint } => InputError {
-                place,
-                message: format!("{}: {}", error.path, in_plain_words(&error.message)),
-                hint: hint.map(|hint| hint.replace(CHECK, FIX)),
-            },
-            FixError::NotInjected { error: InjectError::Patch(error), place, .. } => {
+            FixError::Wrong { place, message, hint } => {
+                InputError { place, message, hint: hint.map(|hint| hint.replace(CHECK, FIX)) }
+            }
+            FixError::NotInjected { error, place } => {
                 let message = format!("gapless failed, please report this: {error}");
                 InputError { place, message, hint: None }
             }

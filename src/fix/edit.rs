@@ -15,6 +15,9 @@ use crate::offline::node::Span;
 /// Deployment's spec. What is small goes before it.
 const TEMPLATE: &str = "template";
 
+/// The key that brings the entries of other maps.
+const MERGE: &str = "<<";
+
 /// A piece of text to put in the place of another one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Edit {
@@ -121,8 +124,7 @@ impl<'t> Editor<'t> {
         for index in indices {
             place.path = format!("items[{index}]");
             self.own(part, &place)?;
-            let entry =
-                part.entries().into_iter().flatten().find(|entry| entry.name.as_deref() == Some("items"));
+            let entry = part.entries().and_then(|entries| own_entry(entries, "items"));
             let Some(items) = entry.map(|entry| &entry.value) else {
                 return Err(unfixable(part, "items come from a merge key".to_owned()));
             };
@@ -174,7 +176,7 @@ impl<'t> Editor<'t> {
             if from == to {
                 continue;
             }
-            let Some(entry) = entries.iter().find(|entry| entry.name.as_deref() == Some(key)) else {
+            let Some(entry) = own_entry(entries, key) else {
                 let message = format!("{path} comes from a merge key, whose text other places use too");
                 return Err(unfixable(part, message));
             };
@@ -221,7 +223,7 @@ impl<'t> Editor<'t> {
             .iter()
             .flat_map(|(key, value)| render::block_entry(key, value, indent, place.style.indents))
             .collect();
-        let at = self.after_line(after.end(self.text), Some(indent));
+        let at = self.after_comments(after, indent);
         self.insert_lines(at, lines, place, after)
     }
 
@@ -309,7 +311,7 @@ impl<'t> Editor<'t> {
                 .iter()
                 .flat_map(|(key, value)| render::block_entry(key, value, indent, place.style.indents))
                 .collect();
-            return self.insert_lines(self.after_line(end, None), lines, place, entry);
+            return self.insert_lines(self.after_line(end), lines, place, entry);
         }
         let colon = if entry.after_colon(self.text).is_some() { "" } else { ":" };
         let text = format!("{colon} {}", render::flow(to, place.style.flow));
@@ -359,23 +361,65 @@ impl<'t> Editor<'t> {
         }
     }
 
-    /// The beginning of the line after the one with the byte `offset`. With an
-    /// `indent`, comments that are indented by more belong to what is above.
-    fn after_line(&self, offset: usize, indent: Option<usize>) -> usize {
-        let mut lines = self.text.get(offset..).unwrap_or_default().split_inclusive('\n');
-        let mut end = offset + lines.next().map_or(0, str::len);
-        let Some(indent) = indent else { return end };
+    /// The beginning of the line after the one with the byte `offset`.
+    fn after_line(&self, offset: usize) -> usize {
+        let line = self.text.get(offset..).unwrap_or_default().split_inclusive('\n').next();
+        offset + line.map_or(0, str::len)
+    }
+
+    /// The beginning of the line after an entry of a map whose keys are indented by
+    /// `indent`, and after the comments that belong to the entry: those within it, and
+    /// what was commented out of it.
+    fn after_comments(&self, entry: &Entry, indent: usize) -> usize {
+        let mut end = self.after_line(entry.end(self.text));
+        let mut dashes = Vec::new();
+        self.last_dashes(&entry.value, &mut dashes);
         let mut position = end;
-        for line in lines {
+        // The columns of the last item that was commented out: of its mark, and its dash.
+        let mut item: Option<(usize, usize)> = None;
+        for line in self.text.get(end..).unwrap_or_default().split_inclusive('\n') {
             position += line.len();
-            let content = line.trim_start_matches(' ');
-            if content.starts_with('#') && line.len() - content.len() > indent {
-                end = position;
-            } else if !content.trim().is_empty() {
+            let Some(comment) = CommentLine::read(line) else {
+                if !line.trim().is_empty() {
+                    break;
+                }
+                item = None;
+                continue;
+            };
+            let CommentLine { mark, content, is_item } = comment;
+            // The mark stands where the text began, or at the beginning of the line.
+            let is_further_out = mark < indent && (mark > 0 || content <= indent);
+            if is_further_out {
                 break;
+            }
+            let is_item = is_item && dashes.iter().any(|dash| comment.may_stand_at(*dash));
+            let goes_on = item.is_some_and(|(of_item, dash)| mark == of_item && content >= dash + 2);
+            let is_deeper = mark > indent || mark < indent && content > indent + 2;
+            if is_item {
+                item = Some((mark, content));
+            } else if !goes_on {
+                item = None;
+            }
+            if is_item || goes_on || is_deeper {
+                end = position;
             }
         }
         end
+    }
+
+    /// The columns, from 0 on, of the dashes of all lists in block style that end where
+    /// `part` ends.
+    fn last_dashes(&self, part: &Part, dashes: &mut Vec<usize>) {
+        match &part.content {
+            Content::Sequence(items) if !self.has_at(part.span.start, '[') => {
+                dashes.push(self.indent_of_line(part.span.start).len());
+                items.last().into_iter().for_each(|item| self.last_dashes(item, dashes));
+            }
+            Content::Block(entries) => {
+                entries.last().into_iter().for_each(|entry| self.last_dashes(&entry.value, dashes));
+            }
+            _ => {}
+        }
     }
 
     fn has_at(&self, offset: usize, character: char) -> bool {
@@ -422,6 +466,50 @@ struct LineOfEntry {
     has_comma: bool,
 }
 
+/// A line that holds nothing but a comment.
+#[derive(Clone, Copy)]
+struct CommentLine {
+    /// The column of its mark, from 0 on.
+    mark: usize,
+    /// The column of the text after the mark.
+    content: usize,
+    /// Whether the text looks like an item of a list.
+    is_item: bool,
+}
+
+impl CommentLine {
+    fn read(line: &str) -> Option<Self> {
+        let comment = line.trim_start_matches([' ', '\t']);
+        let mark = line.len() - comment.len();
+        let text = comment.strip_prefix('#')?.trim_start_matches('#');
+        let item = text.trim_start();
+        let content = line.len() - item.len();
+        let is_item = item
+            .strip_prefix('-')
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with(char::is_whitespace));
+        Some(CommentLine { mark, content, is_item })
+    }
+
+    /// Whether it is an item of a list whose dashes are in this column. Editors put the
+    /// mark where the text of an item, or of the list's key, begins, or at the beginning
+    /// of the line, and a blank after it or none.
+    fn may_stand_at(self, dash: usize) -> bool {
+        match self.mark {
+            0 => (dash + 1..=dash + 2).contains(&self.content),
+            mark => mark == dash || (dash..=dash + 2).contains(&self.content),
+        }
+    }
+}
+
+/// The entry of a key, if the map itself has it: of several the last one counts, and a
+/// merge key after it may bring another one.
+fn own_entry<'e>(entries: &'e [Entry], key: &str) -> Option<&'e Entry> {
+    let last = |name: &str| entries.iter().rposition(|entry| entry.name.as_deref() == Some(name));
+    let index = last(key)?;
+    let is_merged_later = last(MERGE).is_some_and(|merge| merge > index);
+    if is_merged_later { None } else { entries.get(index) }
+}
+
 /// The entry after which new ones go.
 fn entry_before(entries: &[Entry]) -> Option<&Entry> {
     let template = entries.iter().position(|entry| entry.name.as_deref() == Some(TEMPLATE));
@@ -448,6 +536,8 @@ fn misread(part: &Part, place: &Place) -> Unfixable {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::offline::documents;
+    use crate::offline::source::{Name, Source};
     use serde_json::json;
 
     /// The one document `text`, from what it means to `to`.
@@ -482,6 +572,99 @@ mod tests {
         for (text, to, expected) in table {
             assert_eq!(edited(text, &to).as_deref(), Ok(expected), "{text:?}");
         }
+    }
+
+    /// Where new lines go, `+` in the text, into the map that `b` is in.
+    #[track_caller]
+    fn assert_added_at_plus(text: &str) {
+        let before = text.replace("+\n", "");
+        let from: Value = serde_saphyr::from_str(&before).unwrap();
+        let mut to = from.clone();
+        to["c"]["l"][0]["new"] = json!(1);
+        let expected = text.replace("+\n", "    new: 1\n");
+        for line_break in ["\n", "\r\n"] {
+            let edited = edited(&before.replace('\n', line_break), &to);
+            assert_eq!(edited, Ok(expected.replace('\n', line_break)), "{text}");
+        }
+    }
+
+    #[test]
+    fn comments_stay_with_what_they_were_taken_from() {
+        // A list in an item of a list, as ports in a container.
+        let ports = [
+            "",
+            "    # - 2\n",
+            "    # - p: 2\n    #   q: 3\n",
+            "    # see below\n    # - p: 2\n    #   q: 3\n",
+            "\n    # - p: 2\n",
+            "    #- p: 2\n    #  q: 3\n",
+            "    # -\tp: 2\n",
+            "    # -\n    #   p: 2\n",
+            "      # deeper\n",
+            "#    - p: 2\n#      q: 3\n",
+            "#     - p: 2\n",
+            "#      # q: 3\n",
+            "    # - p: 2\n    # - r: 3\n\n    # - t: 4\n",
+        ];
+        // What follows is about something else.
+        let others = [
+            "",
+            "    # prose\n",
+            "    # key: value\n",
+            "  # - b: 2\n  #   ports:\n  #   - p: 2\n",
+            "#  - b: 2\n#    ports:\n#    - p: 2\n",
+            "#   - b: 2\n#     ports:\n#     - p: 2\n",
+            "\n    # prose\n",
+            "# - end\n",
+            "# end\n",
+        ];
+        for (mine, other) in ports.iter().flat_map(|mine| others.iter().map(move |other| (mine, other))) {
+            for list in ["    - p: 1\n", "    - p: 1 # - x\n", "    - p: 1\n      q: 2\n"] {
+                for rest in ["", "  - b: 2\n", "d: 1\n"] {
+                    assert_added_at_plus(&format!(
+                        "c:\n  l:\n  - b: 1\n    ports:\n{list}{mine}+\n{other}{rest}"
+                    ));
+                }
+            }
+        }
+        // Lists that are indented by more than their keys.
+        for mine in ["      # - 2\n", "    # - 2\n", "    #   - 2\n", "#      - 2\n", "#       - 2\n"] {
+            assert_added_at_plus(&format!(
+                "c:\n  l:\n  - b: 1\n    ports:\n      - 1\n{mine}+\n    # d: 1\n"
+            ));
+        }
+        // In flow style there are no items to comment out below it.
+        assert_added_at_plus("c:\n  l:\n  - b: 1\n    ports: [1]\n+\n    # - 2\n");
+        // A list at the end of a map at the end.
+        assert_added_at_plus(
+            "c:\n  l:\n  - b: 1\n    m:\n      n:\n      - 1\n#      - 2\n#      o: 1\n+\n# end\n",
+        );
+    }
+
+    #[test]
+    fn of_equal_keys_the_last_one_is_edited() {
+        let table = [
+            ("a: {b: 1}\na: {b: 2}\n", "a: {b: 1}\na: {b: 2, c: 3}\n"),
+            ("a:\n  b: 1\na:\n  b: 2\nd: 1\n", "a:\n  b: 1\na:\n  b: 2\n  c: 3\nd: 1\n"),
+            ("<<: {a: {b: 1}}\na: {b: 2}\n", "<<: {a: {b: 1}}\na: {b: 2, c: 3}\n"),
+        ];
+        let parse = |text: &str| {
+            let source = Source::new(Name::Stdin, text.to_owned());
+            documents::split(&source).0[0].parse().unwrap().to_value()
+        };
+        let changed = |text: &str| {
+            let from = parse(text);
+            let mut to = from.clone();
+            to["a"]["c"] = json!(3);
+            let syntax = Syntax::read(text).unwrap().unwrap();
+            edits(text, &syntax, &[], &from, &to).map(|edits| apply(text, edits).unwrap())
+        };
+        for (text, expected) in table {
+            assert_eq!(changed(text).as_deref(), Ok(expected), "{text}");
+            assert_eq!(parse(expected)["a"], json!({"b": 2, "c": 3}));
+        }
+        let error = changed("a: {b: 2}\n<<: {a: {b: 1}}\n").unwrap_err();
+        assert!(error.message.starts_with("a comes from a merge key"), "{}", error.message);
     }
 
     #[test]

@@ -3,10 +3,12 @@
 //! Read [`fix`] from top to bottom. It changes the text of a file and nothing
 //! in it that somebody wrote: comments, order and style stay. [`syntax`] is how
 //! a document is written, [`edit`] goes from one value to another by edits of
-//! the text, [`render`] writes the new text, and [`diff`] shows it.
+//! the text, [`render`] writes the new text, [`diff`] shows it, and [`parts`] knows
+//! what others bring.
 
 mod diff;
 mod edit;
+pub mod parts;
 mod render;
 mod syntax;
 
@@ -17,14 +19,19 @@ use crate::admission::{self, Assessment};
 use crate::field::FieldPath;
 use crate::finding::Problem;
 use crate::injection::InjectError;
-use crate::offline::documents::{self, Document, Unparsable};
-use crate::offline::node::Span;
+use crate::offline::documents::{self, Document, Parsed, Unparsable};
+use crate::offline::node::{Node, Span};
 use crate::offline::objects::{self, Object};
 use crate::offline::source::{Place, Source};
 use crate::offline::surroundings::Neighbours;
+use crate::offline::whole::{self, Unusable, Wrong};
 use crate::policy::Profile;
 use edit::{Edit, Unfixable};
+use parts::Parts;
 use syntax::Syntax;
+
+/// The default that is only written where it is asked for.
+const VERSION_LABEL: &str = "version-label";
 
 /// Where a document begins.
 const BEGINNING: Span = Span { start: 0, end: 0, line: 1, column: 1 };
@@ -36,6 +43,10 @@ pub struct Fixed {
     pub text: String,
     /// The Deployments to which something was or should be added.
     pub deployments: Vec<Deployment>,
+    /// What could not be read, and is as it was.
+    pub errors: Vec<FixError>,
+    /// How many parts of objects were left alone.
+    pub parts: usize,
     edits: Vec<Edit>,
 }
 
@@ -46,8 +57,13 @@ pub struct Deployment {
     pub name: String,
     /// Where it begins.
     pub place: Place,
-    /// What was added, or why it cannot be.
-    pub outcome: Result<Vec<Added>, Left>,
+    /// What was added.
+    pub added: Vec<Added>,
+    /// What could not be added.
+    pub left: Vec<Left>,
+    /// What is left to a patch that brings it: the id of the default, and the file of
+    /// the patch.
+    pub brought: Vec<(&'static str, String)>,
     /// Waivers and other annotations that have no effect, a line each.
     pub problems: Vec<Problem>,
 }
@@ -61,30 +77,40 @@ pub struct Added {
     pub text: String,
 }
 
-/// A Deployment is left as it is, although something should be added.
+/// What a default should add, and does not.
 #[derive(Debug)]
 pub struct Left {
+    /// The id of the default.
+    pub default: &'static str,
     /// Where the trouble is.
     pub place: Place,
     /// Why.
     pub message: String,
 }
 
-/// A file that is left as it is.
+/// A part of a file that is left as it is.
 #[derive(Debug, thiserror::Error)]
 pub enum FixError {
     /// A document is neither YAML nor JSON.
     #[error("{}", .0.message)]
     Unparsable(Unparsable),
-    /// A field has the wrong type, or the injection fails.
-    #[error("{error}")]
+    /// A field has a value that the API server rejects.
+    #[error("{message}")]
+    Wrong {
+        /// Where it stands.
+        place: Place,
+        /// The field, and what is wrong with it.
+        message: String,
+        /// What may help.
+        hint: Option<String>,
+    },
+    /// The injection fails. A defect of gapless.
+    #[error("gapless failed, please report this: {error}")]
     NotInjected {
         /// Why.
         error: InjectError,
-        /// Where the field stands, or the Deployment.
+        /// The Deployment.
         place: Place,
-        /// What may help.
-        hint: Option<&'static str>,
     },
     /// Read again, the new text is not what it should be. A defect of gapless.
     #[error("gapless failed to write this document as it should be, please report this")]
@@ -94,53 +120,58 @@ pub enum FixError {
     },
 }
 
-/// The text of `source` with everything that `profile` injects into new
-/// objects. Whether the profile injects or only announces makes no difference:
-/// fixing is asked for.
-///
-/// # Errors
-/// [`FixError`], one for each document that has one. No text is returned that
-/// means anything else than the old one and what was added to it.
-pub fn fix(
-    source: &Source,
-    neighbours: &Neighbours,
-    profile: &Profile,
-    today: Date,
-) -> Result<Fixed, Vec<FixError>> {
-    let (documents, rest) = documents::split(source);
-    let mut errors = Vec::new();
-    let mut deployments = Vec::new();
-    let mut edits = Vec::new();
+/// What to write.
+#[derive(Debug)]
+pub struct Terms<'t> {
+    /// Its defaults. Whether it injects or only announces makes no difference: fixing is
+    /// asked for.
+    pub profile: &'t Profile,
+    /// The day of today, for waivers.
+    pub today: Date,
+    /// Whether version labels too: in a file they are stale with the next release.
+    pub version_labels: bool,
+    /// What is merged into the objects.
+    pub parts: &'t Parts,
+    /// What is around the objects.
+    pub neighbours: &'t Neighbours<'t>,
+}
+
+/// The text of a file with everything that is injected into new objects. What cannot
+/// be read or written stays as it is. No text is returned that means anything else than
+/// the old one and what was added to it.
+pub fn fix(parsed: &Parsed, terms: &Terms) -> Fixed {
+    let Parsed { source, documents, broken } = parsed;
+    let mut fixed = Fixed::unchanged(source);
     let mut expected = Vec::new();
-    for document in &documents {
-        match fix_document(document, neighbours, profile, today) {
-            Ok(fixed) => {
-                deployments.extend(fixed.deployments);
-                edits.extend(fixed.edits.into_iter().map(|edit| edit.moved(document.start())));
-                expected.push(fixed.value);
+    for (document, root) in documents {
+        let value = match root {
+            Ok(root) => fix_document(document, root, source, terms, &mut fixed),
+            Err(unparsable) => {
+                fixed.errors.push(FixError::Unparsable(unparsable.clone()));
+                None
             }
-            Err(error) => errors.push(error),
-        }
+        };
+        expected.push(value.map_or(Expected::Text(document.text()), Expected::Value));
     }
-    errors.extend(rest.map(FixError::Unparsable));
-    if !errors.is_empty() {
-        return Err(errors);
-    }
-    if edits.is_empty() {
-        return Ok(Fixed { deployments, ..Fixed::unchanged(source) });
+    fixed.errors.extend(broken.iter().cloned().map(FixError::Unparsable));
+    if fixed.edits.is_empty() {
+        return fixed;
     }
 
-    let text = edit::apply(&source.text, edits.clone());
+    let text = edit::apply(&source.text, fixed.edits.clone());
     let differing = match &text {
-        Some(text) => first_differing(&Source::new(source.name.clone(), text.clone()), &expected),
+        Some(text) => {
+            first_differing(&Source::new(source.name.clone(), text.clone()), &expected, broken.len())
+        }
         None => Some(0),
     };
     match (text, differing) {
-        (Some(text), None) => Ok(Fixed { text, deployments, edits }),
+        (Some(text), None) => Fixed { text, ..fixed },
         (_, differing) => {
             let document = differing.and_then(|index| documents.get(index)).or(documents.last());
-            let place = document.map(|document| document.place(BEGINNING));
-            Err(place.map(|place| FixError::NotAsExpected { place }).into_iter().collect())
+            let place = document.map(|(document, _)| document.place(BEGINNING));
+            let errors = place.map(|place| FixError::NotAsExpected { place }).into_iter().collect();
+            Fixed { errors, ..Fixed::unchanged(source) }
         }
     }
 }
@@ -148,7 +179,8 @@ pub fn fix(
 impl Fixed {
     /// The file as it is.
     pub fn unchanged(source: &Source) -> Self {
-        Fixed { text: source.text.clone(), deployments: Vec::new(), edits: Vec::new() }
+        let text = source.text.clone();
+        Fixed { text, deployments: Vec::new(), errors: Vec::new(), parts: 0, edits: Vec::new() }
     }
 
     /// Whether the file changes.
@@ -162,58 +194,196 @@ impl Fixed {
     }
 }
 
-/// One document, with all added that can be.
-struct FixedDocument {
+/// What a document should be afterwards.
+#[derive(Debug)]
+enum Expected<'d> {
+    /// What it was.
+    Text(&'d str),
+    /// Another text, with this meaning.
+    Value(Value),
+}
+
+/// Fixes all objects of a document. Returns what it should mean afterwards, if it changes.
+fn fix_document(
+    document: &Document,
+    root: &Node,
+    source: &Source,
+    terms: &Terms,
+    fixed: &mut Fixed,
+) -> Option<Value> {
+    let mut writer = Writer { document, syntax: None };
+    let mut changed = None;
+    for object in objects::objects(root).iter().filter(|object| object.is_deployment()) {
+        let from = object.node.to_value();
+        match whole::examine(object, &from) {
+            Ok(()) if terms.parts.is_patch(&source.name) => {
+                fixed.parts += 1;
+                continue;
+            }
+            Ok(()) => {}
+            Err(Unusable::Part { .. }) => {
+                fixed.parts += 1;
+                continue;
+            }
+            Err(Unusable::Wrong(Wrong { span, message, hint })) => {
+                fixed.errors.push(FixError::Wrong { place: document.place(span), message, hint });
+                continue;
+            }
+        }
+        match fix_object(&mut writer, object, &from, source, terms) {
+            Ok((deployment, written)) => {
+                if let Some(Written { edits, value }) = written {
+                    fixed.edits.extend(edits.into_iter().map(|edit| edit.moved(document.start())));
+                    let all = changed.get_or_insert_with(|| root.to_value());
+                    if let Some(item) = item_mut(all, &object.items) {
+                        *item = value;
+                    }
+                }
+                fixed.deployments.extend(deployment);
+            }
+            Err(error) => fixed.errors.push(error),
+        }
+    }
+    changed
+}
+
+/// The edits that make an object into `value`.
+struct Written {
     edits: Vec<Edit>,
-    deployments: Vec<Deployment>,
-    /// What it should mean afterwards.
     value: Value,
 }
 
-fn fix_document(
-    document: &Document,
-    neighbours: &Neighbours,
-    profile: &Profile,
-    today: Date,
-) -> Result<FixedDocument, FixError> {
-    let root = document.parse().map_err(FixError::Unparsable)?;
-    let mut fixed = FixedDocument { edits: Vec::new(), deployments: Vec::new(), value: root.to_value() };
-    let mut syntax = None;
-    for object in objects::objects(&root).iter().filter(|object| object.is_deployment()) {
-        let from = object.node.to_value();
-        let around = neighbours.around(&object.to_value(), document.source());
-        let assessment = admission::assess(&from, &around, profile, today)
-            .map_err(|error| not_injected(document, object, error))?;
-        let Assessment { injection, problems, .. } = assessment;
-        let to = without_record(&from, injection.object);
-        if from == to && problems.is_empty() {
-            continue;
+/// Adds to one object what can be added, and says what it was, if there is anything to say.
+fn fix_object(
+    writer: &mut Writer,
+    object: &Object,
+    from: &Value,
+    source: &Source,
+    terms: &Terms,
+) -> Result<(Option<Deployment>, Option<Written>), FixError> {
+    let place = writer.document.place(object.node.place_of(&FieldPath::new("metadata.name")));
+    let around = terms.neighbours.around(&object.to_value(), source);
+    let assessment = admission::assess(from, &around, terms.profile, terms.today);
+    let assessment = assessment.map_err(|error| match error {
+        InjectError::WrongType(error) => {
+            let Wrong { span, message, hint } = Wrong::of_type(object, &error);
+            FixError::Wrong { place: writer.document.place(span), message, hint }
         }
-
-        let place = document.place(object.node.place_of(&FieldPath::new("metadata.name")));
-        if syntax.is_none() {
-            // The same parser has just read it.
-            let failed = |_| FixError::NotAsExpected { place: place.clone() };
-            syntax = Syntax::read(document.text()).map_err(failed)?;
-        }
-        let Some(syntax) = &syntax else { continue };
-        let outcome = match edit::edits(document.text(), syntax, &object.items, &from, &to) {
-            Ok(edits) => {
-                fixed.edits.extend(edits);
-                if let Some(value) = item_mut(&mut fixed.value, &object.items) {
-                    *value = to;
-                }
-                let added = injection.announcements.into_iter();
-                Ok(added.map(|(default, text)| Added { default, text }).collect())
-            }
-            Err(Unfixable { span, message }) => Err(Left { place: document.place(span), message }),
-        };
-        let name = object.name().unwrap_or("(without a name)");
-        let name =
-            object.namespace().map_or_else(|| name.to_owned(), |namespace| format!("{namespace}/{name}"));
-        fixed.deployments.push(Deployment { name, place, outcome, problems });
+        error @ InjectError::Patch(_) => FixError::NotInjected { error, place: place.clone() },
+    })?;
+    let Assessment { injection, problems, .. } = assessment;
+    let mut whole = without_record(from, injection.object);
+    let mut added = injection.announcements;
+    if !terms.version_labels {
+        leave_out(&mut whole, &mut added, from, VERSION_LABEL);
     }
-    Ok(fixed)
+    let mut brought = Vec::new();
+    for (default, patch) in terms.parts.brought_to(object, source) {
+        // Only what would be added otherwise is worth a word.
+        if added.iter().any(|(id, _)| *id == default) {
+            leave_out(&mut whole, &mut added, from, default);
+            brought.push((default, patch));
+        }
+    }
+
+    let mut left = Vec::new();
+    let mut edits = writer.edits(object, from, &whole, &place)?;
+    if edits.is_err() {
+        // Each default by itself, so that one that cannot be written takes none with it.
+        let all = added.clone();
+        for (id, _) in &all {
+            let (mut alone, mut only) = (whole.clone(), all.clone());
+            let others = all.iter().filter(|(other, _)| other != id);
+            others.for_each(|(other, _)| leave_out(&mut alone, &mut only, from, other));
+            if let Err(Unfixable { span, message }) = writer.edits(object, from, &alone, &place)? {
+                leave_out(&mut whole, &mut added, from, id);
+                left.push(Left { default: id, place: writer.document.place(span), message });
+            }
+        }
+        edits = writer.edits(object, from, &whole, &place)?;
+    }
+    let written = match edits {
+        Ok(edits) => (whole != *from).then_some(Written { edits, value: whole }),
+        Err(Unfixable { span, message }) => {
+            let place = writer.document.place(span);
+            let why = |(default, _)| Left { default, place: place.clone(), message: message.clone() };
+            left.extend(added.drain(..).map(why));
+            None
+        }
+    };
+    let added: Vec<_> = added.into_iter().map(|(default, text)| Added { default, text }).collect();
+    if written.is_none() && left.is_empty() && problems.is_empty() && brought.is_empty() {
+        return Ok((None, None));
+    }
+    let name = object.name().unwrap_or("(without a name)");
+    let name = object.namespace().map_or_else(|| name.to_owned(), |namespace| format!("{namespace}/{name}"));
+    Ok((Some(Deployment { name, place, added, left, brought, problems }), written))
+}
+
+/// Writes into one document.
+struct Writer<'d> {
+    document: &'d Document<'d>,
+    /// How it is written, once anybody wants to know.
+    syntax: Option<Syntax>,
+}
+
+impl Writer<'_> {
+    /// The edits from `from` to `to`, or why there can be none.
+    fn edits(
+        &mut self,
+        object: &Object,
+        from: &Value,
+        to: &Value,
+        place: &Place,
+    ) -> Result<Result<Vec<Edit>, Unfixable>, FixError> {
+        if from == to {
+            return Ok(Ok(Vec::new()));
+        }
+        // The same parser has read it before.
+        let failed = || FixError::NotAsExpected { place: place.clone() };
+        if self.syntax.is_none() {
+            self.syntax = Syntax::read(self.document.text()).map_err(|_| failed())?;
+        }
+        let syntax = self.syntax.as_ref().ok_or_else(failed)?;
+        Ok(edit::edits(self.document.text(), syntax, &object.items, from, to))
+    }
+}
+
+/// The fields of each default; `*` stands for each item of a list.
+const FIELDS: [(&str, &[&str]); 7] = [
+    ("readiness-probe", &["spec", "template", "spec", "containers", "*", "readinessProbe"]),
+    ("pre-stop-sleep", &["spec", "template", "spec", "containers", "*", "lifecycle"]),
+    ("pre-stop-sleep", &["spec", "template", "spec", "terminationGracePeriodSeconds"]),
+    ("rolling-update", &["spec", "strategy"]),
+    ("rolling-update", &["spec", "minReadySeconds"]),
+    (VERSION_LABEL, &["metadata", "labels"]),
+    (VERSION_LABEL, &["spec", "template", "metadata", "labels"]),
+];
+
+/// Takes back what a default changed in `to`, and what is said about it. What others do
+/// stays, as if this one were written elsewhere.
+fn leave_out(to: &mut Value, added: &mut Vec<(&'static str, String)>, from: &Value, default: &str) {
+    let fields = FIELDS.iter().filter(|(id, _)| *id == default);
+    fields.for_each(|(_, path)| restore(to, from, path));
+    added.retain(|(id, _)| *id != default);
+}
+
+/// Makes `to` at `path` what `from` is there.
+fn restore(to: &mut Value, from: &Value, path: &[&str]) {
+    match (path, to, from) {
+        (["*", rest @ ..], Value::Array(to), Value::Array(from)) => {
+            to.iter_mut().zip(from).for_each(|(to, from)| restore(to, from, rest));
+        }
+        ([key, rest @ ..], Value::Object(to), Value::Object(from)) => {
+            match (to.get_mut(*key), from.get(*key)) {
+                (Some(to), Some(from)) => restore(to, from, rest),
+                (Some(_), None) => drop(to.remove(*key)),
+                (None, Some(from)) => drop(to.insert((*key).to_owned(), from.clone())),
+                (None, None) => {}
+            }
+        }
+        (_, to, from) => *to = from.clone(),
+    }
 }
 
 /// `to` with the annotations of `from`: the record of what was injected is for
@@ -232,51 +402,104 @@ fn without_record(from: &Value, mut to: Value) -> Value {
     to
 }
 
-fn not_injected(document: &Document, object: &Object, error: InjectError) -> FixError {
-    let span = match &error {
-        InjectError::WrongType(error) => object.node.place_of_text(&error.path),
-        InjectError::Patch(_) => object.node.beginning(),
-    };
-    FixError::NotInjected { error, place: document.place(span), hint: document.hint() }
-}
-
 /// The item of Lists in one another that `items` leads to.
 fn item_mut<'v>(root: &'v mut Value, items: &[usize]) -> Option<&'v mut Value> {
     items.iter().try_fold(root, |value, index| value.get_mut("items")?.get_mut(*index))
 }
 
-/// The first document of `source` that does not mean what is expected.
-fn first_differing(source: &Source, expected: &[Value]) -> Option<usize> {
+/// The first document of `source` that is not what is expected; `broken` parts of it
+/// could not even be split.
+fn first_differing(source: &Source, expected: &[Expected], broken: usize) -> Option<usize> {
     let (documents, rest) = documents::split(source);
-    let is_as_expected = |(document, expected): (&Document, &Value)| {
-        document.parse().is_ok_and(|root| root.to_value() == *expected)
+    let is_as_expected = |(document, expected): (&Document, &Expected)| match expected {
+        Expected::Text(text) => document.text() == *text,
+        Expected::Value(value) => document.parse().is_ok_and(|root| root.to_value() == *value),
     };
     let differing = documents.iter().zip(expected).position(|pair| !is_as_expected(pair));
-    let is_complete = documents.len() == expected.len() && rest.is_none();
+    let is_complete = documents.len() == expected.len() && rest.len() == broken;
     differing.or((!is_complete).then_some(documents.len()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::defaults::{self, DEFAULTS};
     use crate::offline::source::Name;
+    use crate::ownership::record::InjectedField;
     use serde_json::json;
 
     #[test]
     fn a_text_that_means_something_else_is_noticed() {
+        use Expected::{Text, Value};
         let source = Source::new(Name::Stdin, "a: 1\n---\nb: 2\n".to_owned());
         let table = [
-            (vec![json!({"a": 1}), json!({"b": 2})], None),
-            (vec![json!({"a": 2}), json!({"b": 2})], Some(0)),
-            (vec![json!({"a": 1}), json!({"b": "2"})], Some(1)),
-            (vec![json!({"a": 1})], Some(2)),
-            (vec![json!({"a": 1}), json!({"b": 2}), json!({})], Some(2)),
+            (vec![Value(json!({"a": 1})), Value(json!({"b": 2}))], None),
+            (vec![Value(json!({"a": 2})), Value(json!({"b": 2}))], Some(0)),
+            (vec![Value(json!({"a": 1})), Value(json!({"b": "2"}))], Some(1)),
+            (vec![Text("a: 1\n"), Text("---\nb: 2\n")], None),
+            (vec![Text("a: 1\n"), Text("---\nb: 2")], Some(1)),
+            (vec![Value(json!({"a": 1}))], Some(2)),
+            (vec![Value(json!({"a": 1})), Value(json!({"b": 2})), Value(json!({}))], Some(2)),
         ];
         for (expected, differing) in table {
-            assert_eq!(first_differing(&source, &expected), differing, "{expected:?}");
+            assert_eq!(first_differing(&source, &expected, 0), differing, "{expected:?}");
         }
         let broken = Source::new(Name::Stdin, "a: [".to_owned());
-        assert_eq!(first_differing(&broken, &[json!({"a": []})]), Some(0));
+        assert_eq!(first_differing(&broken, &[Value(json!({"a": []}))], 0), Some(0));
+        let json = Source::new(Name::Path("a.json".into()), "{} {".to_owned());
+        assert_eq!(first_differing(&json, &[Text("{}")], 0), Some(1));
+        assert_eq!(first_differing(&json, &[Text("{}")], 1), None);
+    }
+
+    #[test]
+    fn every_field_of_a_default_is_known() {
+        let of = |id: &str| FIELDS.into_iter().filter(|(known, _)| *known == id).collect::<Vec<_>>();
+        for default in DEFAULTS {
+            assert!(!of(default.id).is_empty(), "{}", default.id);
+        }
+        let fields = [
+            InjectedField::MaxUnavailable,
+            InjectedField::MaxSurge,
+            InjectedField::MinReadySeconds,
+            InjectedField::Label("version".to_owned()),
+            InjectedField::TemplateLabel("version".to_owned()),
+            InjectedField::ReadinessProbe("app".to_owned()),
+            InjectedField::PreStop("app".to_owned()),
+            InjectedField::GracePeriod,
+        ];
+        for field in fields {
+            let path = field.path().to_string().replace("[app]", ".*");
+            let is_within = |known: &[&str]| path.starts_with(&known.join("."));
+            let id = defaults::of(&field).unwrap().id;
+            assert!(of(id).iter().any(|(_, known)| is_within(known)), "{path} of {id}");
+        }
+    }
+
+    #[test]
+    fn what_is_left_out_is_as_before() {
+        let from = json!({"metadata": {"labels": null}, "spec": {"template": {"spec": {"containers": [
+            {"name": "a", "lifecycle": {"postStart": 1}}, {"name": "b", "readinessProbe": 1},
+        ]}}}});
+        let to = json!({"metadata": {"labels": {"version": "1"}}, "spec": {
+            "strategy": {"rollingUpdate": {}},
+            "template": {
+                "metadata": {"labels": {"version": "1"}},
+                "spec": {"terminationGracePeriodSeconds": 40, "containers": [
+                    {"name": "a", "readinessProbe": 2, "lifecycle": {"postStart": 1, "preStop": 2}},
+                    {"name": "b", "readinessProbe": 1, "lifecycle": {"preStop": 2}},
+                ]},
+            },
+        }});
+        let mut all = to.clone();
+        for default in DEFAULTS {
+            let (mut one, mut added) =
+                (to.clone(), vec![(default.id, String::new()), ("other", String::new())]);
+            leave_out(&mut one, &mut added, &from, default.id);
+            assert_ne!(one, to, "{}", default.id);
+            assert_eq!(added, [("other", String::new())]);
+            leave_out(&mut all, &mut added, &from, default.id);
+        }
+        assert_eq!(all, from);
     }
 
     #[test]

@@ -5,16 +5,27 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Deserializer};
+
 use super::from_json::{objects, or_default};
 
 /// A map of strings, such as labels.
 pub type StringMap<'a> = BTreeMap<&'a str, &'a str>;
 
+/// A map of texts, in which null is the empty text: so it is for Go's reader of JSON.
+///
+/// # Errors
+/// If it is no map of texts.
+pub fn texts<'de: 'a, 'a, D: Deserializer<'de>>(deserializer: D) -> Result<StringMap<'a>, D::Error> {
+    let texts: Option<BTreeMap<&str, Option<&str>>> = Option::deserialize(deserializer)?;
+    Ok(texts.unwrap_or_default().into_iter().map(|(key, text)| (key, text.unwrap_or_default())).collect())
+}
+
+/// Which labels an object must have.
 #[derive(Debug, Default, serde::Deserialize)]
 #[serde(rename_all = "camelCase", default, remote = "Self")]
-/// Which labels an object must have.
 pub struct LabelSelector<'a> {
-    #[serde(borrow, deserialize_with = "or_default")]
+    #[serde(borrow, deserialize_with = "texts")]
     pub match_labels: StringMap<'a>,
     #[serde(borrow, deserialize_with = "or_default")]
     pub match_expressions: Vec<LabelSelectorRequirement<'a>>,
@@ -23,9 +34,9 @@ pub struct LabelSelector<'a> {
 #[derive(Debug, Default, serde::Deserialize)]
 #[serde(default, remote = "Self")]
 pub struct LabelSelectorRequirement<'a> {
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "or_default")]
     pub key: &'a str,
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "or_default")]
     pub operator: &'a str,
     #[serde(borrow, deserialize_with = "or_default")]
     pub values: Vec<&'a str>,

@@ -6,10 +6,11 @@
 use std::ops::Range;
 
 use serde::de::IgnoredAny;
-use serde_saphyr::options::NonFiniteFloatPolicy;
+use serde_saphyr::options::{DuplicateKeyPolicy, MergeKeyPolicy, NonFiniteFloatPolicy};
 use serde_saphyr::{Error as YamlError, MessageFormatter, UserMessageFormatter};
 
 use super::node::{Node, Span};
+use super::placeholder::{self, Placeholder};
 use super::source::{Name, Place, Position, Source};
 
 /// Levels of lists and maps in one another; Kubernetes objects have less than
@@ -18,10 +19,6 @@ const MAX_DEPTH: usize = 128;
 
 /// Keys, values and brackets that aliases may stand for in one document.
 const MAX_REPLAYED: usize = 250_000;
-
-/// What to do about a file with `{{ … }}` in it.
-const RENDER_FIRST: &str =
-    "this looks like a Helm template; render it first: helm template CHART | gapless check -";
 
 /// One document of a file, not parsed yet.
 #[derive(Debug)]
@@ -35,31 +32,58 @@ pub struct Document<'s> {
     position: Position,
 }
 
-/// A document that is neither YAML nor JSON.
+/// A file, read as far as it can be.
 #[derive(Debug)]
+pub struct Parsed<'s> {
+    /// The file.
+    pub source: &'s Source,
+    /// Its documents, each with what it holds.
+    pub documents: Vec<(Document<'s>, Result<Node, Unparsable>)>,
+    /// What could not even be split.
+    pub broken: Vec<Unparsable>,
+}
+
+/// A document that is neither YAML nor JSON.
+#[derive(Clone, Debug)]
 pub struct Unparsable {
     /// Where the parser gave up.
     pub place: Place,
     /// What the parser says.
     pub message: String,
     /// What may help.
-    pub hint: Option<&'static str>,
+    pub hint: Option<String>,
 }
 
-/// The documents of `source`, and why the rest of it could not be split, if so.
+/// The documents of `source`, and what of it could not be split, if so.
 ///
-/// A file of several JSON objects, one after the other, is as many documents.
-pub fn split(source: &Source) -> (Vec<Document<'_>>, Option<Unparsable>) {
+/// `---` stands between documents of YAML, and between those of JSON too. JSON objects
+/// may also follow one another without it.
+pub fn split(source: &Source) -> (Vec<Document<'_>>, Vec<Unparsable>) {
     let is_json = matches!(&source.name, Name::Path(path) if path.extension().is_some_and(|it| it == "json"));
-    if source.text.trim_start().starts_with('{') || is_json {
-        let (ranges, error) = split_json(&source.text);
-        // A flow mapping of YAML begins with a brace too.
-        if is_json || error.is_none() {
-            let error = error.map(|error| Unparsable::json(source, &error));
-            return (documents(source, ranges), error);
+    let (mut ranges, mut broken) = (Vec::new(), Vec::new());
+    for whole in split_yaml(&source.text) {
+        let text = source.text.get(whole.clone()).unwrap_or_default();
+        let start = if is_marker(text, "---") { whole.start + "---".len() } else { whole.start };
+        let text = source.text.get(start..whole.end).unwrap_or_default();
+        if !(is_json || text.trim_start().starts_with('{')) {
+            ranges.push(whole);
+            continue;
+        }
+        let (values, error) = split_json(text);
+        match error {
+            None if values.len() > 1 || is_json => {
+                ranges.extend(values.into_iter().map(|it| moved(it, start)))
+            }
+            // A flow mapping of YAML begins with a brace too.
+            Some(error) if is_json => {
+                ranges.extend(values.into_iter().map(|it| moved(it, start)));
+                broken.push((start, error));
+            }
+            _ => ranges.push(whole),
         }
     }
-    (documents(source, split_yaml(&source.text)), None)
+    let broken = broken.iter().map(|(start, error)| Unparsable::json(source, *start, error)).collect();
+    (documents(source, ranges), broken)
 }
 
 fn documents(source: &Source, ranges: Vec<Range<usize>>) -> Vec<Document<'_>> {
@@ -121,8 +145,29 @@ fn split_yaml(text: &str) -> Vec<Range<usize>> {
     ranges
 }
 
+fn moved(range: Range<usize>, by: usize) -> Range<usize> {
+    range.start + by..range.end + by
+}
+
 fn is_marker(line: &str, marker: &str) -> bool {
     line.strip_prefix(marker).is_some_and(|rest| rest.is_empty() || rest.starts_with(char::is_whitespace))
+}
+
+impl<'s> Parsed<'s> {
+    /// All of `source`.
+    pub fn of(source: &'s Source) -> Self {
+        let (documents, broken) = split(source);
+        let parsed = |document: Document<'s>| {
+            let root = document.parse();
+            (document, root)
+        };
+        Parsed { source, documents: documents.into_iter().map(parsed).collect(), broken }
+    }
+
+    /// The documents that could be read.
+    pub fn roots(&self) -> impl Iterator<Item = &Node> {
+        self.documents.iter().filter_map(|(_, root)| root.as_ref().ok())
+    }
 }
 
 impl<'s> Document<'s> {
@@ -137,6 +182,9 @@ impl<'s> Document<'s> {
             non_finite_float_policy: NonFiniteFloatPolicy::AsString,
             with_snippet: false,
             emit_comments: false,
+            // Of equal keys the last one counts, and merge keys are one case of that.
+            duplicate_keys: DuplicateKeyPolicy::PassThrough,
+            merge_keys: MergeKeyPolicy::AsOrdinary,
             // The size of the file is limit enough for all but aliases.
             alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: MAX_REPLAYED },
             budget: serde_saphyr::budget! {
@@ -171,9 +219,21 @@ impl<'s> Document<'s> {
         self.source.place(position, self.start + span.start, self.start + span.end)
     }
 
-    /// Whether it looks like a template that was not rendered.
-    pub fn hint(&self) -> Option<&'static str> {
-        (self.text.contains("{{") && self.text.contains("}}")).then_some(RENDER_FIRST)
+    /// The placeholder that keeps it from being read at the byte `offset`, if there is
+    /// one: what stands there, or a template in that line or anywhere.
+    fn hint(&self, offset: usize) -> Option<String> {
+        let line_start = self.text.get(..offset)?.rfind('\n').map_or(0, |at| at + 1);
+        let line = self.text.get(line_start..)?.split('\n').next()?;
+        let is_to_blame = |found: &Placeholder| {
+            let begins = line.find(found.text).unwrap_or_default() + line_start;
+            found.is_template() || (begins..begins + found.text.len()).contains(&offset)
+        };
+        let in_line = placeholder::find(line).filter(is_to_blame);
+        let template = || {
+            let opening = self.text.find("{{").into_iter().chain(self.text.find("{%")).min()?;
+            placeholder::find(self.text.get(opening..)?).filter(Placeholder::is_template)
+        };
+        in_line.or_else(template).map(|found| found.hint())
     }
 
     fn unparsable(&self, error: &YamlError) -> Unparsable {
@@ -190,19 +250,25 @@ impl<'s> Document<'s> {
         let end = self.text.get(start..).and_then(|rest| rest.chars().next()).map_or(start, |character| {
             if character == '\n' || character == '\r' { start } else { start + character.len_utf8() }
         });
-        Unparsable { place: self.place(Span { start, end, line, column }), message, hint: self.hint() }
+        let hint = self.hint(start);
+        Unparsable { place: self.place(Span { start, end, line, column }), message, hint }
     }
 }
 
 impl Unparsable {
-    fn json(source: &Source, error: &serde_json::Error) -> Self {
-        let position = Position { line: error.line().max(1), column: error.column().max(1) };
-        let start = byte_of(&source.text, position.line, position.column);
+    /// The error of the JSON that begins at the byte `offset`.
+    fn json(source: &Source, offset: usize, error: &serde_json::Error) -> Self {
+        let (before, json) = source.text.split_at_checked(offset).unwrap_or(("", &source.text));
+        let (line, column) = (error.line().max(1), error.column().max(1));
+        let start = offset + byte_of(json, line, column);
+        let position = Position { line: 1, column: 1 }.after(before).relative(line, column);
         let text = error.to_string();
         // serde_json writes the place at the end of the message.
         let suffix = format!(" at line {} column {}", error.line(), error.column());
         let message = text.strip_suffix(&suffix).unwrap_or(&text).to_owned();
-        Unparsable { place: source.place(position, start, start), message, hint: None }
+        let line = json.lines().nth(line - 1).unwrap_or_default();
+        let hint = placeholder::find(line).map(|found| found.hint());
+        Unparsable { place: source.place(position, start, start), message, hint }
     }
 }
 
@@ -274,7 +340,7 @@ mod tests {
     fn json_is_split_at_its_values() {
         let source = source("a.json", "{\"a\": 1}\n\n{\"b\":\n 1} {\"c\": \"---\"}\n");
         let (documents, rest) = split(&source);
-        assert!(rest.is_none());
+        assert!(rest.is_empty());
         let places: Vec<_> = documents
             .iter()
             .map(|document| document.place(document.parse().unwrap().beginning()).position.unwrap())
@@ -288,7 +354,7 @@ mod tests {
         let source = source("a.json", "{\"a\": 1}\n{\"b\": 1,}\n");
         let (documents, rest) = split(&source);
         assert_eq!(documents.len(), 1);
-        let rest = rest.unwrap();
+        let [rest] = rest.as_slice() else { panic!("{rest:?}") };
         assert_eq!(
             (rest.place.to_string().as_str(), rest.message.as_str()),
             ("a.json:2:9", "key must be a string")
@@ -307,7 +373,7 @@ mod tests {
             ("a: 1\n---\nb: \"x\n", "a.yaml:3:4: unclosed quote"),
             ("a: 1\n b: 2\n", "a.yaml:2:3: mapping values are not allowed in this context"),
             ("ä: *none\n", "a.yaml:1:4: reference to unknown value"),
-            ("a: 1\na: 2\n", "a.yaml:2:1: duplicate mapping key `a` is not allowed here"),
+            ("a: 1\n<<: 2\n", "a.yaml:1:1: << merges maps: it needs one, or a list of them"),
             ("{x}: 1\n", "a.yaml:1:1: a key must be text"),
         ];
         for (text, expected) in table {
@@ -324,7 +390,119 @@ mod tests {
         for text in ["{{- if .Values.x }}\na: 1\n{{- end }}\n", "a: {{ .Values.a }}\n", "a: {{ .a }}-b\n"] {
             let source = source("a.yaml", text);
             let error = split(&source).0.iter().find_map(|document| document.parse().err()).unwrap();
-            assert_eq!(error.hint, Some(RENDER_FIRST), "{text}");
+            let hint = error.hint.unwrap();
+            assert!(hint.contains("render it first: helm template CHART | gapless check -"), "{hint}");
+        }
+    }
+
+    #[test]
+    fn a_placeholder_that_is_no_yaml_is_named() {
+        let table = [
+            ("a.yaml", "a: 1\nreplicas: %REPLICAS%\n", Some("%REPLICAS%")),
+            ("a.yaml", "replicas: @replicas@\n", Some("@replicas@")),
+            ("a.yaml", "a: {{ .Values.a }}\nb: 1\n", Some("{{ .Values.a }}")),
+            ("a.yaml", "{% if a %}\na: 1\n{% endif %}\n", Some("{% if a %}")),
+            ("a.json", "{\"a\": 1,\n \"replicas\": ${N}}", Some("${N}")),
+            ("a.json", "{\"a\": {{ .Values.a }}}", Some("{{ .Values.a }}")),
+            // That is not what is wrong.
+            ("a.yaml", "a: \"$HOME <x>\nb: 1\n", None),
+            ("a.yaml", "a: ${X}: b\n", None),
+            ("a.json", "{\"a\": 1,}", None),
+        ];
+        for (name, text, expected) in table {
+            let source = source(name, text);
+            let (documents, broken) = split(&source);
+            let errors = documents.iter().filter_map(|document| document.parse().err()).chain(broken);
+            let [error] = errors.collect::<Vec<_>>().try_into().unwrap();
+            let hint = error.hint.clone().unwrap_or_default();
+            assert_eq!(error.hint.is_some(), expected.is_some(), "{text:?} {error:?}");
+            assert!(hint.contains(expected.unwrap_or_default()), "{text:?} {hint}");
+        }
+    }
+
+    #[test]
+    fn json_may_have_the_markers_of_yaml() {
+        let whole = [
+            ("a.json", "{\"a\": 1}\n---\n{\"b\": 2}\n", 2),
+            ("a.json", "---\n{\"a\": 1}\n{\"b\": 2}\n---\n{\"c\": \"---\"}\n", 3),
+            ("a.yaml", "{\"a\": 1} {\"b\": 2}\n---\nc: 1\n---\n{d: 1}\n", 4),
+            ("a.yaml", "--- {\"a\": 1}\n--- {\"b\": 1}\n", 2),
+            ("a.yaml", "{\"a\": 1}\r\n---\r\n{\"b\": 2}\r\n", 2),
+            ("a.json", "", 0),
+        ];
+        for (name, text, count) in whole {
+            let source = source(name, text);
+            let (documents, broken) = split(&source);
+            assert!(broken.is_empty(), "{text:?} {broken:?}");
+            let values: Vec<_> =
+                documents.iter().map(|document| document.parse().unwrap().to_value()).collect();
+            assert_eq!(values.len(), count, "{text:?} {values:?}");
+            assert!(
+                values.iter().all(|value| value.as_object().is_some_and(|it| it.len() == 1)),
+                "{values:?}"
+            );
+        }
+
+        // What is broken hides nothing, before or behind it.
+        let source = source("a.json", "{\"a\": 1}\n---\n{\"b\": 2}\n{\"c\": ,}\n---\n{\"d\": 2}\n");
+        let (documents, broken) = split(&source);
+        assert_eq!(documents.len(), 3);
+        assert_eq!(broken.iter().map(|it| it.place.to_string()).collect::<Vec<_>>(), ["a.json:4:7"]);
+        let last = &documents[2];
+        assert_eq!(last.place(last.parse().unwrap().beginning()).to_string(), "a.json:6:2");
+    }
+
+    #[test]
+    fn of_equal_keys_the_last_one_counts() {
+        // As go.yaml.in/yaml/v2 reads them, which kubectl does.
+        let table = [
+            ("a: 1\na: 2\n", r#"{"a": 2}"#, "1:a:2"),
+            ("a: 1\nb: 1\na: 2\na: 3\n", r#"{"a": 3, "b": 1}"#, "1:a:3 3:a:4"),
+            ("a: {b: 1}\na: {c: 1}\n", r#"{"a": {"c": 1}}"#, "1:a:2"),
+            ("a: {b: 1, b: 2}\n", r#"{"a": {"b": 2}}"#, "1:b:1"),
+            ("{\"a\": [{\"b\": 1,\n\"b\": 2}]}", r#"{"a": [{"b": 2}]}"#, "1:b:2"),
+            ("x: &x {a: 1}\ny:\n  <<: *x\n  a: 2\n", r#"{"x": {"a": 1}, "y": {"a": 2}}"#, ""),
+            ("x: &x {a: 1}\ny:\n  a: 2\n  <<: *x\n", r#"{"x": {"a": 1}, "y": {"a": 1}}"#, "3:a:4~"),
+            ("<<: {a: 1}\n<<: {b: 2}\n", r#"{"a": 1, "b": 2}"#, ""),
+            ("<<: {a: 1}\n<<: {a: 2}\n", r#"{"a": 2}"#, ""),
+            ("<<: [{a: 1}, {a: 2, b: 3}]\n", r#"{"a": 1, "b": 3}"#, ""),
+            ("\"<<\": {a: 1}\n", r#"{"<<": {"a": 1}}"#, ""),
+            // The same text is read twice.
+            (
+                "x: &x {a: 1, a: 2}\ny: *x\nz: {<<: *x}\n",
+                r#"{"x": {"a": 2}, "y": {"a": 2}, "z": {"a": 2}}"#,
+                "1:a:1",
+            ),
+            (
+                "a: 2.0\nb: -0.0\nc: 1e3\nd: 2.5\ne: '2.0'\n",
+                r#"{"a": 2, "b": 0, "c": 1000, "d": 2.5, "e": "2.0"}"#,
+                "",
+            ),
+            ("a:\nb: ~\nc: null\nd: ''\n", r#"{"a": null, "b": null, "c": null, "d": ""}"#, ""),
+        ];
+        for (text, value, outdone) in table {
+            let source = source("a.yaml", text);
+            let root = split(&source).0[0].parse().unwrap();
+            assert_eq!(
+                root.to_value(),
+                serde_json::from_str::<serde_json::Value>(value).unwrap(),
+                "{text:?}"
+            );
+            let found = root.all_outdone().into_iter().map(|it| {
+                format!(
+                    "{}:{}:{}{}",
+                    it.written.line,
+                    it.key,
+                    it.counts.line,
+                    if it.is_merged { "~" } else { "" }
+                )
+            });
+            assert_eq!(found.collect::<Vec<_>>().join(" "), outdone, "{text:?}");
+        }
+        for text in ["<<:\n", "<<: [1]\n", "<<: [{a: 1}, x]\n", "a: &a [1]\nb: {<<: *a}\n"] {
+            let source = source("a.yaml", text);
+            let error = split(&source).0[0].parse().unwrap_err();
+            assert_eq!(error.message, "<< merges maps: it needs one, or a list of them", "{text:?}");
         }
     }
 

@@ -1,15 +1,24 @@
 //! A YAML or JSON document as a tree that knows where each part stands.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry as Slot;
 use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Number, Value};
 use serde_saphyr::{Location, Spanned};
 
 use crate::field::{FieldPath, Segment};
 
+/// Beyond this a float stands for more than one whole number.
+const LARGEST_EXACT: f64 = 9_007_199_254_740_992.0;
+
+/// The key that brings the entries of other maps.
+const MERGE: &str = "<<";
+
 /// A part of a document. Aliases and merge keys are resolved: what they bring
-/// stands where it was written, at the anchor.
+/// stands where it was written, at the anchor. Of equal keys only the last one
+/// is there.
 #[derive(Debug)]
 pub struct Node {
     span: Span,
@@ -33,7 +42,15 @@ pub struct Span {
 enum Content {
     Scalar(Value),
     List(Vec<Node>),
-    Map(Vec<Entry>),
+    Map(Map),
+}
+
+#[derive(Debug, Default)]
+struct Map {
+    /// No two of them have the same key.
+    entries: Vec<Entry>,
+    /// Entries of the same map that do not count.
+    outdone: Vec<Outdone>,
 }
 
 #[derive(Debug)]
@@ -43,14 +60,27 @@ struct Entry {
     value: Node,
 }
 
+/// An entry that does not count, since another one with the same key comes later.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outdone {
+    /// The key.
+    pub key: String,
+    /// Where the entry stands.
+    pub written: Span,
+    /// Where the key stands that counts, or the merge key that brings it.
+    pub counts: Span,
+    /// Whether a merge key brings it.
+    pub is_merged: bool,
+}
+
 impl Node {
     /// The same as plain JSON.
     pub fn to_value(&self) -> Value {
         match &self.content {
             Content::Scalar(value) => value.clone(),
             Content::List(items) => items.iter().map(Node::to_value).collect(),
-            Content::Map(entries) => {
-                entries.iter().map(|entry| (entry.key.clone(), entry.value.to_value())).collect()
+            Content::Map(map) => {
+                map.entries.iter().map(|entry| (entry.key.clone(), entry.value.to_value())).collect()
             }
         }
     }
@@ -83,15 +113,51 @@ impl Node {
 
     fn entry(&self, key: &str) -> Option<&Entry> {
         match &self.content {
-            Content::Map(entries) => entries.iter().find(|entry| entry.key == key),
+            Content::Map(map) => map.entries.iter().find(|entry| entry.key == key),
             _ => None,
         }
+    }
+
+    /// The keys and values, if it is a map.
+    pub fn entries(&self) -> impl Iterator<Item = (&str, &Node)> {
+        let entries = match &self.content {
+            Content::Map(map) => map.entries.as_slice(),
+            _ => &[],
+        };
+        entries.iter().map(|entry| (entry.key.as_str(), &entry.value))
+    }
+
+    /// The entries in this map itself that do not count, since a later one has the
+    /// same key.
+    pub fn outdone(&self) -> &[Outdone] {
+        match &self.content {
+            Content::Map(map) => &map.outdone,
+            _ => &[],
+        }
+    }
+
+    /// The same in all of it, in the order of the text. What several aliases
+    /// stand for is in it once.
+    pub fn all_outdone(&self) -> Vec<&Outdone> {
+        let mut all = Vec::new();
+        let mut parts = vec![self];
+        while let Some(part) = parts.pop() {
+            all.extend(part.outdone());
+            match &part.content {
+                Content::Map(map) => parts.extend(map.entries.iter().map(|entry| &entry.value)),
+                Content::List(items) => parts.extend(items),
+                Content::Scalar(_) => {}
+            }
+        }
+        all.sort_by_key(|it| (it.written.start, it.counts.start));
+        all.dedup();
+        all
     }
 
     /// Where it begins.
     pub fn beginning(&self) -> Span {
         match &self.content {
-            Content::Map(entries) => entries.first().map_or(self.span, Entry::place),
+            Content::Map(map) => map.entries.first().map_or(self.span, Entry::place),
             Content::List(items) => items.first().map_or(self.span, Node::beginning),
             Content::Scalar(_) => self.span,
         }
@@ -145,9 +211,9 @@ impl Node {
             let item = self.items()?.get(index.parse::<usize>().ok()?)?;
             return Some((item.beginning(), item, rest));
         }
-        let Content::Map(entries) = &self.content else { return None };
+        let Content::Map(map) = &self.content else { return None };
         let path = path.strip_prefix('.').unwrap_or(path);
-        let named = entries.iter().filter_map(|entry| {
+        let named = map.entries.iter().filter_map(|entry| {
             let rest = path.strip_prefix(entry.key.as_str())?;
             (rest.is_empty() || rest.starts_with(['.', '['])).then_some((entry, rest))
         });
@@ -212,6 +278,10 @@ impl<'de> Deserialize<'de> for Content {
                 Ok(Content::Scalar(value.into()))
             }
             fn visit_f64<E>(self, value: f64) -> Result<Content, E> {
+                // kubectl turns YAML into JSON, and there 2.0 is written 2.
+                if value.fract() == 0.0 && value.abs() <= LARGEST_EXACT {
+                    return Ok(Content::Scalar((value as i64).into()));
+                }
                 Ok(Content::Scalar(Number::from_f64(value).into()))
             }
             fn visit_str<E>(self, value: &str) -> Result<Content, E> {
@@ -228,14 +298,73 @@ impl<'de> Deserialize<'de> for Content {
                 Ok(Content::List(items))
             }
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Content, A::Error> {
-                let mut entries = Vec::new();
+                let mut builder = MapBuilder::default();
                 while let Some((key, value)) = map.next_entry::<Spanned<String>, Node>()? {
-                    entries.push(Entry { key: key.value, key_span: key.defined.into(), value });
+                    let entry = Entry { key: key.value, key_span: key.defined.into(), value };
+                    builder.add(entry).map_err(A::Error::custom)?;
                 }
-                Ok(Content::Map(entries))
+                Ok(Content::Map(builder.map))
             }
         }
         deserializer.deserialize_any(ContentVisitor)
+    }
+}
+
+/// A map under construction. Entries come in the order of the text, and each takes
+/// the place of an earlier one with the same key, whether it is written here or
+/// brought by a merge key: so does kubectl's reader (go.yaml.in/yaml/v2, decode.go,
+/// mapping and merge).
+#[derive(Default)]
+struct MapBuilder {
+    map: Map,
+    /// The index of each key, and whether the entry is written in the map itself.
+    keys: HashMap<String, (usize, bool)>,
+}
+
+impl MapBuilder {
+    fn add(&mut self, entry: Entry) -> Result<(), &'static str> {
+        // In quotes it is a key like others.
+        let is_merge = entry.key == MERGE && entry.key_span.end - entry.key_span.start == MERGE.len();
+        if !is_merge {
+            let place = entry.key_span;
+            self.put(entry, place, true);
+            return Ok(());
+        }
+        let maps = match entry.value.content {
+            Content::List(items) => items,
+            _ => vec![entry.value],
+        };
+        // Of several maps, the first one that has a key counts.
+        for map in maps.into_iter().rev() {
+            let Content::Map(map) = map.content else {
+                return Err("<< merges maps: it needs one, or a list of them");
+            };
+            self.map.outdone.extend(map.outdone);
+            map.entries.into_iter().for_each(|merged| self.put(merged, entry.key_span, false));
+        }
+        Ok(())
+    }
+
+    /// `place` is that of the key, or of the merge key that brings the entry.
+    fn put(&mut self, entry: Entry, place: Span, is_written: bool) {
+        match self.keys.entry(entry.key.clone()) {
+            Slot::Vacant(slot) => {
+                slot.insert((self.map.entries.len(), is_written));
+                self.map.entries.push(entry);
+            }
+            Slot::Occupied(mut slot) => {
+                let (index, was_written) = *slot.get();
+                let Some(old) = self.map.entries.get_mut(index) else { return };
+                // To write what a merge key brought before is what merge keys are for.
+                if was_written {
+                    let written = old.place();
+                    let key = entry.key.clone();
+                    self.map.outdone.push(Outdone { key, written, counts: place, is_merged: !is_written });
+                }
+                *old = entry;
+                slot.insert((index, is_written));
+            }
+        }
     }
 }
 

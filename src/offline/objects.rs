@@ -6,6 +6,14 @@ use super::node::Node;
 
 use crate::kubernetes::kind::DEPLOYMENT;
 
+/// Where workloads were before they came to `apps/v1`; no API server has served these
+/// since Kubernetes 1.16.
+const REMOVED: [(&str, &[&str]); 3] = [
+    ("extensions/v1beta1", &["Deployment", "DaemonSet", "ReplicaSet"]),
+    ("apps/v1beta1", &["Deployment", "StatefulSet"]),
+    ("apps/v1beta2", &["Deployment", "StatefulSet", "DaemonSet", "ReplicaSet"]),
+];
+
 /// What a document holds: one object, an item of a List, or something else
 /// that is not Kubernetes' at all.
 #[derive(Debug)]
@@ -67,6 +75,14 @@ impl<'n> Object<'n> {
         value
     }
 
+    /// The API version and the kind, if it is a workload of a version that no API server
+    /// serves any more.
+    pub fn removed(&self) -> Option<(&'static str, &'static str)> {
+        let (version, kinds) = REMOVED.iter().find(|(version, _)| self.api_version == Some(version))?;
+        let kind = kinds.iter().find(|kind| self.kind == Some(kind))?;
+        Some((version, kind))
+    }
+
     /// `metadata.namespace`
     pub fn namespace(&self) -> Option<&'n str> {
         self.metadata("namespace")
@@ -119,6 +135,24 @@ mod tests {
                 (deployments.iter().map(|it| (*it).to_owned()).collect(), others),
                 "{text}"
             );
+        }
+    }
+
+    #[test]
+    fn removed_versions_are_known() {
+        let table = [
+            ("extensions/v1beta1", "DaemonSet", true),
+            ("extensions/v1beta1", "Ingress", false),
+            ("apps/v1beta1", "Deployment", true),
+            ("apps/v1beta1", "DaemonSet", false),
+            ("apps/v1beta2", "StatefulSet", true),
+            ("apps/v1", "Deployment", false),
+        ];
+        for (version, kind, is_removed) in table {
+            let node: Node =
+                serde_saphyr::from_str(&format!("{{apiVersion: {version}, kind: {kind}}}")).unwrap();
+            let found = objects(&node)[0].removed();
+            assert_eq!(found.is_some_and(|it| it == (version, kind)), is_removed, "{version} {kind}");
         }
     }
 

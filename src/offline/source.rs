@@ -35,7 +35,7 @@ pub struct Source {
 }
 
 /// A file or directory that cannot be read.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Unreadable {
     /// What cannot be read.
     pub name: Name,

@@ -9,13 +9,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
 use serde_json::Value;
 
-use super::documents;
+use super::documents::Parsed;
 use super::objects;
 use super::source::{Name, Source};
-use crate::kubernetes::label_selector::StringMap;
+use crate::kubernetes::label_selector::{StringMap, texts};
 use crate::surroundings::Surroundings;
 use crate::surroundings::neighbour::{Neighbour, Role, Subject};
 
@@ -25,11 +24,10 @@ pub struct Objects(Vec<(PathBuf, Value)>);
 
 impl Objects {
     /// Adds those of one file. What cannot be read is none; whoever judges the file says so.
-    pub fn add(&mut self, source: &Source) {
-        let directory = directory(source);
-        let (documents, _) = documents::split(source);
-        for root in documents.iter().filter_map(|document| document.parse().ok()) {
-            let objects = objects::objects(&root);
+    pub fn add(&mut self, file: &Parsed) {
+        let directory = directory(file.source);
+        for root in file.documents.iter().filter_map(|(_, root)| root.as_ref().ok()) {
+            let objects = objects::objects(root);
             let values =
                 objects.iter().map(|object| object.to_value()).filter(|it| Neighbour::read(it).is_some());
             self.0.extend(values.map(|value| (directory.to_owned(), trimmed(value))));
@@ -76,7 +74,7 @@ impl Neighbours<'_> {
     /// What is around `object`, which is in `source`.
     pub fn around(&self, object: &Value, source: &Source) -> Surroundings {
         let none = StringMap::new();
-        let labels = object.pointer("/spec/template/metadata/labels").map(StringMap::deserialize);
+        let labels = object.pointer("/spec/template/metadata/labels").map(texts);
         let labels = labels.and_then(Result::ok).unwrap_or(none);
         let subject = subject(object, &labels);
         let found = Role::ALL.into_iter().flat_map(|role| self.nearest(role, &subject, directory(source)));
@@ -149,9 +147,9 @@ spec:
     fn around(files: &[(&str, String)]) -> Surroundings {
         let sources: Vec<Source> = files.iter().map(|(path, text)| source(path, text.clone())).collect();
         let mut objects = Objects::default();
-        sources.iter().for_each(|source| objects.add(source));
-        let (documents, _) = documents::split(&sources[0]);
-        let root = documents[0].parse().unwrap();
+        let files: Vec<Parsed> = sources.iter().map(Parsed::of).collect();
+        files.iter().for_each(|file| objects.add(file));
+        let root = files[0].documents[0].1.as_ref().unwrap();
         objects.neighbours().around(&root.to_value(), &sources[0])
     }
 

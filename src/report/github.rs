@@ -31,6 +31,10 @@ pub fn write(report: &Report) -> String {
                     let message = format!("{}: {}", judgement.subject, problem.message);
                     text.push_str(&command("warning", &problem.place, &problem.id, &message));
                 }
+                for note in &judgement.notes {
+                    let message = format!("{}: {}", judgement.subject, note.message);
+                    text.push_str(&command("notice", &note.place, "note", &message));
+                }
             }
             Entry::Error(error) => {
                 let hint = error.hint.iter().map(|hint| format!("\n{hint}"));

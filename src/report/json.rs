@@ -5,7 +5,6 @@ use serde::{Serialize, Serializer};
 use super::{Report, Subject, Summary};
 use crate::admission::Judged;
 use crate::finding::Action;
-use crate::kubernetes::kind::DEPLOYMENT;
 use crate::offline::source::Place;
 use crate::printable;
 
@@ -16,11 +15,13 @@ The form json is one object:
   findings     rule, action (of the rule: Deny, Warn, Audit), outcome (deny,
                warn, audit, waived), field, message, fix, waivedBecause
   problems     annotations that have no effect: id, message
+  notes        what may be read otherwise than kubectl does: message
   injections   what would be injected: default, message
-  skipped      Deployments that are not judged: reason, message
+  skipped      workloads that are not judged: reason, message; the reason partial
+               is that of a part of an object, such as a patch for Kustomize
   errors       what cannot be read: message, hint
-  summary      files, deployments, denied (Deployments), warnings, audited,
-               waived, skipped, errors, injections (Deployments, by default)
+  summary      files, judged (objects), deployments, denied (Deployments), warnings,
+               audited, waived, skipped, errors, injections (Deployments, by default)
 All between profile and summary are lists. Their items have file, line and
 column (from 1), and all but errors have document (its number in the file,
 from 0), kind, namespace and name. What is not known is null.";
@@ -30,6 +31,7 @@ struct ReportJson<'r> {
     profile: &'r str,
     findings: Vec<FoundJson<'r>>,
     problems: Vec<ProblemJson<'r>>,
+    notes: Vec<NoteJson<'r>>,
     injections: Vec<InjectionJson<'r>>,
     skipped: Vec<SkippedJson<'r>>,
     errors: Vec<ErrorJson<'r>>,
@@ -80,6 +82,15 @@ struct ProblemJson<'r> {
     #[serde(flatten)]
     subject: SubjectJson<'r>,
     id: &'r str,
+    message: &'r str,
+}
+
+#[derive(Serialize)]
+struct NoteJson<'r> {
+    #[serde(flatten)]
+    place: PlaceJson,
+    #[serde(flatten)]
+    subject: SubjectJson<'r>,
     message: &'r str,
 }
 
@@ -142,6 +153,11 @@ pub fn write(report: &Report) -> serde_json::Result<String> {
         id: &problem.id,
         message: &problem.message,
     });
+    let notes = report.notes().map(|(subject, note)| NoteJson {
+        place: (&note.place).into(),
+        subject: subject.into(),
+        message: &note.message,
+    });
     let injections = report.judgements().flat_map(|judgement| {
         judgement.injections.iter().map(|(default, message)| InjectionJson {
             place: (&judgement.subject.place).into(),
@@ -153,7 +169,7 @@ pub fn write(report: &Report) -> serde_json::Result<String> {
     let skipped = report.skipped().map(|skipped| SkippedJson {
         place: (&skipped.subject.place).into(),
         subject: (&skipped.subject).into(),
-        reason: skipped.skip.as_str(),
+        reason: skipped.reason.as_str(),
         message: &skipped.message,
     });
     let errors = report.errors().map(|error| ErrorJson {
@@ -165,6 +181,7 @@ pub fn write(report: &Report) -> serde_json::Result<String> {
         profile: &report.profile,
         findings: findings.collect(),
         problems: problems.collect(),
+        notes: notes.collect(),
         injections: injections.collect(),
         skipped: skipped.collect(),
         errors: errors.collect(),
@@ -187,7 +204,7 @@ impl<'r> From<&'r Subject> for SubjectJson<'r> {
     fn from(subject: &'r Subject) -> Self {
         SubjectJson {
             document: subject.document,
-            kind: DEPLOYMENT.name,
+            kind: subject.kind,
             namespace: subject.namespace.as_deref(),
             name: &subject.name,
         }

@@ -35,9 +35,11 @@ pub enum Entry {
     Error(InputError),
 }
 
-/// A Deployment in a file.
+/// A workload in a file.
 #[derive(Clone, Debug)]
 pub struct Subject {
+    /// `kind`
+    pub kind: &'static str,
     /// `metadata.namespace`
     pub namespace: Option<String>,
     /// `metadata.name`
@@ -57,6 +59,8 @@ pub struct Judgement {
     pub findings: Vec<Found>,
     /// Waivers and other annotations that have no effect.
     pub problems: Vec<Problem>,
+    /// What else is worth knowing of how it is written.
+    pub notes: Vec<Note>,
     /// The ids of the defaults that would be injected, and what they do.
     pub injections: Vec<(&'static str, String)>,
 }
@@ -81,13 +85,44 @@ pub struct Problem {
     pub place: Place,
 }
 
-/// A Deployment that is not judged.
+/// Something that one may read otherwise than kubectl does.
+#[derive(Debug)]
+pub struct Note {
+    /// What.
+    pub message: String,
+    /// Where it stands.
+    pub place: Place,
+}
+
+/// Why an object of a kind that gapless knows is not judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// The webhook would not look at it.
+    Gate(Skip),
+    /// It is only a part of an object, such as a patch for Kustomize.
+    Partial,
+    /// No API server serves its API version any more.
+    RemovedApiVersion,
+}
+
+impl Reason {
+    /// As programs read it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Reason::Gate(skip) => skip.as_str(),
+            Reason::Partial => "partial",
+            Reason::RemovedApiVersion => "removed-api-version",
+        }
+    }
+}
+
+/// An object that is not judged, although gapless knows its kind.
 #[derive(Debug)]
 pub struct Skipped {
-    /// The Deployment.
+    /// The object.
     pub subject: Subject,
     /// Why, in one word.
-    pub skip: Skip,
+    pub reason: Reason,
     /// Why, and what can be done about it.
     pub message: String,
 }
@@ -109,6 +144,8 @@ pub struct InputError {
 pub struct Summary {
     /// Files that were read.
     pub files: usize,
+    /// Objects that were judged, of any kind.
+    pub judged: usize,
     /// Deployments that were judged.
     pub deployments: usize,
     /// Deployments that would be denied.
@@ -147,6 +184,11 @@ impl Report {
         self.judgements().flat_map(|it| it.problems.iter().map(|problem| (&it.subject, problem)))
     }
 
+    /// The notes on all Deployments.
+    pub fn notes(&self) -> impl Iterator<Item = (&Subject, &Note)> {
+        self.judgements().flat_map(|it| it.notes.iter().map(|note| (&it.subject, note)))
+    }
+
     /// The Deployments that were not judged.
     pub fn skipped(&self) -> impl Iterator<Item = &Skipped> {
         self.entries.iter().filter_map(|entry| match entry {
@@ -175,7 +217,8 @@ impl Report {
         let injections = crate::defaults::DEFAULTS.iter().map(|default| (default.id, injected(default.id)));
         Summary {
             files: self.files,
-            deployments: self.judgements().count(),
+            judged: self.judgements().count(),
+            deployments: self.judgements().filter(|it| it.subject.kind == DEPLOYMENT.name).count(),
             denied: self.judgements().filter(is_denied).count(),
             warnings: count(Outcome::Warn) + self.problems().count(),
             audited: count(Outcome::Audit),
@@ -191,8 +234,8 @@ impl Report {
 impl std::fmt::Display for Subject {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match &self.namespace {
-            Some(namespace) => write!(f, "Deployment {namespace}/{}", self.name),
-            None => write!(f, "Deployment {}", self.name),
+            Some(namespace) => write!(f, "{} {namespace}/{}", self.kind, self.name),
+            None => write!(f, "{} {}", self.kind, self.name),
         }
     }
 }

@@ -34,7 +34,11 @@ pub fn write(report: &Report, profile: Option<&Profile>) -> serde_json::Result<S
     let findings = report.findings().map(|(subject, found)| finding(subject, found));
     let problems = report.problems().map(|(subject, problem)| self::problem(subject, problem));
     let results: Vec<Value> = findings.chain(problems).collect();
-    let notifications: Vec<Value> = report.errors().map(notification).collect();
+    let errors = report.errors().map(notification);
+    let notes = report
+        .notes()
+        .map(|(subject, note)| notify("note", &format!("{subject}: {}", note.message), &note.place));
+    let notifications: Vec<Value> = errors.chain(notes).collect();
     let log = json!({
         "$schema": SCHEMA,
         "version": "2.1.0",
@@ -46,7 +50,7 @@ pub fn write(report: &Report, profile: Option<&Profile>) -> serde_json::Result<S
             }},
             "columnKind": "unicodeCodePoints",
             "invocations": [{
-                "executionSuccessful": notifications.is_empty(),
+                "executionSuccessful": report.errors().next().is_none(),
                 "toolExecutionNotifications": notifications,
             }],
             "results": results,
@@ -116,7 +120,11 @@ fn result(id: &str, level: &str, message: String, place: &Place) -> Value {
 fn notification(error: &InputError) -> Value {
     let hint = error.hint.iter().map(|hint| format!("\n{hint}"));
     let message = format!("{}{}", error.message, hint.collect::<String>());
-    json!({"level": "error", "message": {"text": message}, "locations": [location(&error.place)]})
+    notify("error", &message, &error.place)
+}
+
+fn notify(level: &str, message: &str, place: &Place) -> Value {
+    json!({"level": level, "message": {"text": message}, "locations": [location(place)]})
 }
 
 fn location(place: &Place) -> Value {

@@ -2,7 +2,7 @@
 
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 
-use super::{Entry, Found, InputError, Judgement, Problem, Report, Skipped};
+use super::{Entry, Found, InputError, Judgement, Note, Problem, Reason, Report, Skipped};
 use crate::admission::{Outcome, Skip};
 use crate::offline::source::Place;
 use crate::printable::printable;
@@ -28,6 +28,9 @@ fn judged(judgement: &Judgement, text: &mut String) {
     }
     for problem in &judgement.problems {
         self::problem(judgement, problem, text);
+    }
+    for note in &judgement.notes {
+        self::note(judgement, note, text);
     }
     if !judgement.injections.is_empty() {
         let title = format!("gapless would inject into {}", judgement.subject);
@@ -60,9 +63,14 @@ fn problem(judgement: &Judgement, problem: &Problem, text: &mut String) {
     message(Level::WARNING, Some(&problem.id), &problem.message, &problem.place, lines, text);
 }
 
+fn note(judgement: &Judgement, note: &Note, text: &mut String) {
+    let lines = [("of", judgement.subject.to_string())];
+    message(Level::NOTE, None, &note.message, &note.place, lines, text);
+}
+
 fn skipped(skipped: &Skipped, text: &mut String) {
     // With this profile nothing is judged, which the summary says once.
-    if skipped.skip == Skip::ProfileOff {
+    if skipped.reason == Reason::Gate(Skip::ProfileOff) {
         return;
     }
     let title = format!("{} {}", skipped.subject, skipped.message);

@@ -2,13 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use serde::Deserialize;
 use serde_json::Value;
 
 use super::{Autoscaler, Budget, DisruptionBudget, Service, ServicePort, Surroundings, Target};
 use crate::kubernetes::from_json::{objects, or_default};
 use crate::kubernetes::int_or_string::{Amount, IntOrString};
-use crate::kubernetes::label_selector::{LabelSelector, StringMap};
+use crate::kubernetes::label_selector::{LabelSelector, StringMap, texts};
 
 /// The workload around which is looked.
 #[derive(Clone, Debug)]
@@ -87,7 +86,7 @@ impl<'a> Neighbour<'a> {
         let what = match (group, kind) {
             ("", "Service") => {
                 // A Service without selector, such as one of type ExternalName, has no pods.
-                let selector = StringMap::deserialize(object.get("spec")?.get("selector")?).ok()?;
+                let selector = texts(object.get("spec")?.get("selector")?).ok()?;
                 if selector.is_empty() {
                     return None;
                 }

@@ -12,6 +12,7 @@ pub mod object;
 pub mod probes;
 pub mod scheduling;
 pub mod shutdown;
+pub mod validity;
 
 use std::cell::OnceCell;
 
@@ -19,7 +20,7 @@ use serde_json::Value;
 
 use crate::field::FieldPath;
 use crate::kubernetes::api_default;
-use crate::kubernetes::int_or_string::{Amount, IntOrString};
+use crate::kubernetes::int_or_string::IntOrString;
 use crate::kubernetes::label_selector::StringMap;
 use crate::kubernetes::object::View;
 use crate::ownership::containers::Containers;
@@ -236,31 +237,5 @@ impl<'a> Workload<'a> {
         let selector = &self.spec().selector;
         selector.match_labels.contains_key(key)
             || selector.match_expressions.iter().any(|requirement| requirement.key == key)
-    }
-
-    /// Why the API server is going to reject this object, if gapless can tell.
-    /// Mutating webhooks run before validation, so such objects do arrive;
-    /// they are left alone, and the API server's own message reaches the user.
-    pub fn invalid_because(&self) -> Option<&'static str> {
-        if self.containers().is_empty() {
-            return Some("spec.template.spec.containers is empty");
-        }
-        let mut names = self.containers().iter().map(|container| container.name).collect::<Vec<_>>();
-        names.sort_unstable();
-        if names.iter().any(|name| name.is_empty())
-            || names.windows(2).any(|pair| pair.first() == pair.last())
-        {
-            return Some("a container has no name of its own");
-        }
-        if self.spec().replicas.is_some_and(|replicas| replicas < 0) {
-            return Some("spec.replicas is negative");
-        }
-        if self.rolls() && Amount::parse(self.max_unavailable()).is_none() {
-            return Some("maxUnavailable is neither a count nor a percentage");
-        }
-        if self.rolls() && Amount::parse(self.max_surge()).is_none() {
-            return Some("maxSurge is neither a count nor a percentage");
-        }
-        None
     }
 }

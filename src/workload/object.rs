@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 
 use crate::kubernetes::from_json::{objects, or_default};
 use crate::kubernetes::int_or_string::IntOrString;
-use crate::kubernetes::label_selector::{LabelSelector, StringMap};
+use crate::kubernetes::label_selector::{LabelSelector, StringMap, texts};
 
 /// A Deployment.
 #[derive(Debug, serde::Deserialize)]
@@ -33,9 +33,9 @@ pub struct ObjectMeta<'a> {
     pub generate_name: Option<&'a str>,
     #[serde(borrow)]
     pub namespace: Option<&'a str>,
-    #[serde(borrow, deserialize_with = "or_default")]
+    #[serde(borrow, deserialize_with = "texts")]
     pub labels: StringMap<'a>,
-    #[serde(borrow, deserialize_with = "or_default")]
+    #[serde(borrow, deserialize_with = "texts")]
     pub annotations: StringMap<'a>,
     #[serde(borrow)]
     pub deletion_timestamp: Option<&'a str>,
@@ -113,7 +113,7 @@ pub struct PodSpec<'a> {
 #[derive(Debug, Default, serde::Deserialize)]
 #[serde(rename_all = "camelCase", default, remote = "Self")]
 pub struct Container<'a> {
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "or_default")]
     pub name: &'a str,
     #[serde(borrow)]
     pub image: Option<&'a str>,
@@ -171,6 +171,7 @@ impl<'de> serde::Deserialize<'de> for Quantity {
 pub struct ContainerPort<'a> {
     #[serde(borrow)]
     pub name: Option<&'a str>,
+    #[serde(deserialize_with = "or_default")]
     pub container_port: i32,
     pub host_port: Option<i32>,
     #[serde(borrow)]
@@ -254,6 +255,7 @@ pub struct GrpcAction<'a> {
 #[derive(Debug, Default, PartialEq, serde::Deserialize)]
 #[serde(default, remote = "Self")]
 pub struct SleepAction {
+    #[serde(deserialize_with = "or_default")]
     pub seconds: i64,
 }
 
@@ -303,7 +305,7 @@ pub struct PodAntiAffinity<'a> {
 #[derive(Debug, Default, serde::Deserialize)]
 #[serde(rename_all = "camelCase", default, remote = "Self")]
 pub struct PodAffinityTerm<'a> {
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "or_default")]
     pub topology_key: &'a str,
     #[serde(borrow)]
     pub label_selector: Option<LabelSelector<'a>>,
@@ -425,6 +427,31 @@ mod tests {
                 let error = Workload::read(&object).expect_err("a list").to_string();
                 let expected = format!("{}: invalid type: sequence, expected ", path(&pointer));
                 assert!(error.starts_with(&expected), "{expected:?} {error:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn null_is_the_empty_text() {
+        let sound = everything();
+        for pointer in [
+            "/metadata/labels/a",
+            "/metadata/annotations/a",
+            "/spec/selector/matchLabels/a",
+            "/spec/template/metadata/labels/a",
+            "/spec/selector/matchExpressions/0/key",
+            "/spec/selector/matchExpressions/0/operator",
+            "/spec/template/spec/containers/0/name",
+            "/spec/template/spec/containers/0/image",
+            "/spec/template/spec/containers/0/ports/0/containerPort",
+            "/spec/template/spec/containers/0/lifecycle/preStop/sleep/seconds",
+        ] {
+            let (parent, key) = pointer.rsplit_once('/').unwrap();
+            let mut object = sound.clone();
+            object.pointer_mut(parent).unwrap()[key] = Value::Null;
+            let workload = Workload::read(&object).unwrap_or_else(|error| panic!("{pointer}: {error}"));
+            if pointer == "/metadata/labels/a" {
+                assert_eq!(workload.metadata().labels.get("a"), Some(&""));
             }
         }
     }

@@ -175,7 +175,7 @@ fn lists_and_streams_of_json_are_opened() {
         found,
         [
             "list.yaml:11:7 0 first",
-            "list.yaml:22:27 0 second",
+            "list.yaml:26:27 0 second",
             "deployments.json:9:5 0 typed",
             "stream.json:2:85 1 b"
         ]
@@ -346,8 +346,10 @@ kind: Deployment
 metadata: {name: app}
 spec:
   replicas: 2
+  selector: {matchLabels: {app: app}}
   template:
     metadata:
+      labels: {app: app}
       annotations:
         gapless.dev/waive.single-replica: ''
     spec:
@@ -364,8 +366,240 @@ spec:
         .iter()
         .map(|problem| (problem["id"].as_str().unwrap(), problem["line"].as_u64().unwrap()))
         .collect();
-    assert_eq!(problems, [("readiness-probe", 3), ("single-replica", 9)], "{report:#}");
+    assert_eq!(problems, [("readiness-probe", 3), ("single-replica", 11)], "{report:#}");
     assert!(report["summary"]["warnings"].as_u64().unwrap() >= 2);
+}
+
+/// A whole Deployment without a finding that denies.
+const WHOLE: &str = "\
+apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: web
+spec:
+  replicas: 2
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec:
+      terminationGracePeriodSeconds: 60
+      containers:
+      - name: web
+        image: web:1.0.0
+";
+
+/// The report on standard input, with its exit code.
+fn report_on(text: &str) -> (i32, Value) {
+    let checked = check_stdin(&["-f", "json", "-"], text);
+    (checked.code, serde_json::from_str(&checked.stdout).unwrap())
+}
+
+/// `skipped`, `judged` and `errors` of a report.
+fn counts(report: &Value) -> [u64; 3] {
+    ["skipped", "judged", "errors"].map(|key| report["summary"][key].as_u64().unwrap())
+}
+
+#[test]
+fn a_part_of_an_object_is_not_judged() {
+    let table = [
+        ("  selector: {matchLabels: {app: web}}\n", "", "it lacks spec.selector"),
+        ("{matchLabels: {app: web}}", "{matchLabels: {}}", "it lacks spec.selector"),
+        ("        image: web:1.0.0\n", "", "it lacks the image of container web"),
+        ("image: web:1.0.0", "env: []", "it lacks the image of container web"),
+        ("- name: web\n        image", "- image", "it lacks spec.template.spec.containers[0].name"),
+        ("image: web:1.0.0", "$patch: delete", "it has the key $patch"),
+        (
+            "      containers:\n      - name: web\n        image: web:1.0.0\n",
+            "      containers: []\n",
+            "it lacks spec.template.spec.containers",
+        ),
+        ("  replicas: 2\n", "  $patch: replace\n", "it has the key $patch"),
+        ("metadata:\n", "$patch: delete\nmetadata:\n", "it has the key $patch"),
+    ];
+    for (from, to, because) in table {
+        let part =
+            WHOLE.replace(from, to).replace("  replicas: 2\n", "  replicas: 2\n  revisionHistoryLimit: 0\n");
+        assert_ne!(part, WHOLE);
+        let list = format!("apiVersion: v1\nkind: List\nitems:\n- {}", part.trim_end().replace('\n', "\n  "));
+        for text in [part.clone(), part.replace('\n', "\r\n"), list] {
+            let (code, report) = report_on(&text);
+            assert_eq!((code, counts(&report)), (0, [1, 0, 0]), "{text}");
+            let skipped = &report["skipped"][0];
+            assert_eq!((&skipped["reason"], &skipped["name"]), (&json!("partial"), &json!("web")));
+            let shown = check_stdin(&["-"], &text).stdout;
+            assert!(shown.contains("only a part of an object"), "{shown}");
+            assert!(shown.contains(because), "{because}: {shown}");
+        }
+    }
+    assert_eq!(counts(&report_on(WHOLE).1), [0, 1, 0]);
+}
+
+/// In a whole object a value that the API server refuses is nobody's intention.
+#[test]
+fn a_mistake_is_an_error_in_its_line() {
+    let table = [
+        ("replicas: 2", "replicas: -2", 6, "spec.replicas: -2 is negative"),
+        ("{labels: {app: web}}", "{labels: {app: api}}", 7, "spec.selector: it asks for app=web"),
+        (
+            "replicas: 2",
+            "strategy: {rollingUpdate: {maxUnavailable: abc}}",
+            6,
+            "\"abc\" is neither a count nor a percentage",
+        ),
+        (
+            "replicas: 2",
+            "strategy: {rollingUpdate: {maxUnavailable: 0, maxSurge: 0}}",
+            6,
+            "must not both be 0",
+        ),
+        (
+            "        image: web:1.0.0\n",
+            "        image: web:1.0.0\n      - name: web\n        image: web:2\n",
+            13,
+            "two containers have the name web",
+        ),
+        ("replicas: 2", "replicas: [2]", 6, "spec.replicas: found a list"),
+    ];
+    for (from, to, line, message) in table {
+        let (code, report) = report_on(&format!("{WHOLE}---\n{}", WHOLE.replace(from, to)));
+        assert_eq!((code, counts(&report)), (2, [0, 1, 1]), "{to}: {report:#}");
+        let error = &report["errors"][0];
+        assert!(error["message"].as_str().unwrap().contains(message), "{error}");
+        assert_eq!(error["line"], line + WHOLE.lines().count() + 1, "{error}");
+    }
+}
+
+#[test]
+fn a_placeholder_is_quoted_with_what_to_run_first() {
+    let placeholders = [
+        ("$(GRACE)", "kubectl kustomize"),
+        ("${GRACE}", "envsubst"),
+        ("$GRACE", "envsubst"),
+        ("{{ .Values.grace }}", "helm template"),
+        ("'{{ grace }}'", "helm template"),
+        ("<grace>", "placeholder"),
+        ("'#{grace}#'", "placeholder"),
+        ("__GRACE__", "placeholder"),
+        ("%GRACE%", "placeholder"),
+        ("\"@GRACE@\"", "placeholder"),
+    ];
+    for (placeholder, hint) in placeholders {
+        for from in ["60", "2\n  selector"] {
+            let field = if from == "60" { "terminationGracePeriodSeconds: " } else { "replicas: " };
+            let to = format!(
+                "{field}{placeholder}{}",
+                from.strip_prefix(['2', '6']).unwrap().trim_start_matches('0')
+            );
+            let text = WHOLE.replace(&format!("{field}{from}"), &to);
+            assert!(text.contains(placeholder), "{text}");
+            let (code, report) = report_on(&format!("{text}---\n{WHOLE}"));
+            assert_eq!((code, counts(&report)), (2, [0, 1, 1]), "{placeholder}: {report:#}");
+            let shown = check_stdin(&["-"], &text).stdout;
+            assert!(shown.contains(placeholder.trim_matches(['\'', '"'])), "{shown}");
+            assert!(shown.contains(hint), "{hint}: {shown}");
+            let fix = ran::with_stdin(ran::gapless("fix", &["-"]), &text);
+            assert_eq!((fix.code, fix.stdout), (2, text.clone()), "{}", fix.stderr);
+        }
+    }
+}
+
+#[test]
+fn of_equal_keys_the_last_one_counts_and_a_note_says_so() {
+    let twice = WHOLE
+        .replace("        image: web:1.0.0\n", "        image: web:1.0.0\n        image: web:latest\n")
+        + "  replicas: 1\n";
+    let other = "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {a: b, a: c}\n";
+    let (code, report) = report_on(&format!("{twice}{other}"));
+    assert_eq!((code, counts(&report)), (1, [1, 1, 0]), "{report:#}");
+    let notes = report["notes"].as_array().unwrap();
+    let notes: Vec<_> =
+        notes.iter().map(|it| (it["line"].as_u64().unwrap(), it["message"].as_str().unwrap())).collect();
+    assert_eq!(
+        notes,
+        [
+            (6, "replicas is written again in line 16: the last one counts, as for kubectl"),
+            (14, "image is written again in line 15: the last one counts, as for kubectl"),
+        ]
+    );
+    assert!(findings(&report).iter().any(|it| (it.0, it.1) == ("mutable-image-tag", "deny")));
+    // Two of them at the top, one brought by a merge key, and in JSON.
+    let spec = WHOLE.split("spec:\n  rep").next().unwrap().to_owned()
+        + "spec: {replicas: 1}\n"
+        + WHOLE.split_once("name: web\n").unwrap().1;
+    let merged = WHOLE.replace("  replicas: 2\n", "  replicas: 2\n  <<: {replicas: 3}\n");
+    let json = r#"{"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"}, "spec": {"replicas": 9,
+  "selector": {"matchLabels": {"app": "web"}}, "template": {"metadata": {"labels": {"app": "web"}},
+  "spec": {"containers": [{"name": "web", "image": "web:1.0.0"}]}}, "replicas": 2}}"#;
+    let table = [
+        (spec.as_str(), "spec is written again in line 6: "),
+        (&merged, "replicas is written again by the merge key in line 7: "),
+        (json, "replicas is written again in line 3: "),
+    ];
+    for (text, note) in table {
+        let (code, report) = report_on(text);
+        assert_eq!((code, counts(&report)), (0, [0, 1, 0]), "{text}");
+        let [found] = report["notes"].as_array().unwrap().as_slice() else { panic!("{report:#}") };
+        assert!(found["message"].as_str().unwrap().starts_with(note), "{found}");
+        let shown = check_stdin(&["-"], text).stdout;
+        assert!(shown.contains(&format!("note: {note}")), "{shown}");
+        let github = check_stdin(&["-f", "github", "-"], text).stdout;
+        assert!(github.contains("::notice ") && github.contains(note), "{github}");
+        let sarif: Value = serde_json::from_str(&check_stdin(&["-f", "sarif", "-"], text).stdout).unwrap();
+        let invocation = &sarif["runs"][0]["invocations"][0];
+        assert_eq!(invocation["executionSuccessful"], true);
+        assert_eq!(invocation["toolExecutionNotifications"][0]["level"], "note");
+    }
+}
+
+#[test]
+fn a_removed_api_version_is_named() {
+    let table = [
+        ("extensions/v1beta1", "Deployment"),
+        ("apps/v1beta1", "Deployment"),
+        ("apps/v1beta2", "Deployment"),
+        ("apps/v1beta2", "StatefulSet"),
+        ("extensions/v1beta1", "DaemonSet"),
+    ];
+    for (version, kind) in table {
+        let text = WHOLE.replace("apps/v1", version).replace("kind: Deployment", &format!("kind: {kind}"));
+        let (code, report) = report_on(&text);
+        assert_eq!((code, counts(&report)), (0, [1, 0, 0]), "{report:#}");
+        assert_eq!(report["skipped"][0]["reason"], "removed-api-version");
+        assert_eq!(report["skipped"][0]["kind"], kind);
+        let shown = check_stdin(&["-"], &text).stdout;
+        assert!(
+            shown.contains(&format!("{kind} web is not judged: no API server serves {version} any more")),
+            "{shown}"
+        );
+        assert!(shown.contains("write apiVersion: apps/v1"), "{shown}");
+        let fix = ran::with_stdin(ran::gapless("fix", &["--version-labels", "-"]), &text);
+        assert_eq!((fix.code, fix.stdout), (0, text));
+    }
+}
+
+#[test]
+fn a_chart_in_a_directory_is_one_error() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    fs::create_dir_all(path("chart/templates")).unwrap();
+    fs::write(path("chart/Chart.yaml"), "apiVersion: v2\nname: chart\n").unwrap();
+    for name in ["chart/templates/a.yaml", "chart/templates/b.yaml"] {
+        fs::write(path(name), WHOLE.replace("name: web\nspec", "name: {{ .Release.Name }}\nspec")).unwrap();
+    }
+    fs::write(path("web.yaml"), WHOLE.replace("replicas: 2", "revisionHistoryLimit: 0")).unwrap();
+    let check = |arguments: &[&str]| {
+        let checked = Ran::from(command(arguments).current_dir(directory.path()).output().unwrap());
+        (checked.code, checked.stdout)
+    };
+    let (code, shown) = check(&["."]);
+    assert_eq!((code, shown.matches("error: ").count()), (2, 1), "{shown}");
+    assert!(shown.contains("error: chart: this is a Helm chart"), "{shown}");
+    assert!(shown.contains("helm template chart | gapless check -"), "{shown}");
+    assert!(shown.contains("error[no-rollback-history]"), "{shown}");
+    let (code, shown) = check(&["--exclude", "chart", "."]);
+    assert_eq!(code, 1, "{shown}");
+    assert_eq!(check(&["--exclude", "chart", "--exclude", "web.yaml", "."]).0, 0);
+    assert_eq!(check(&["--exclude", "[", "."]).0, 2);
 }
 
 #[test]
@@ -395,7 +629,8 @@ fn no_control_characters_reach_the_terminal() {
     let manifest = r#"{"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {
   "name": "a\u001b[2Jb\nc\u009b1m",
   "annotations": {"gapless.dev/waive.single-replica": "so\u009b2J\u007f\t\u0000", "gapless.dev/waive.b\u0007": "x"}},
-"spec": {"replicas": 1, "revisionHistoryLimit": 0, "template": {"spec": {"containers": [
+"spec": {"replicas": 1, "revisionHistoryLimit": 0, "selector": {"matchLabels": {"app": "a"}},
+ "template": {"metadata": {"labels": {"app": "a"}}, "spec": {"containers": [
   {"name": "a\u001b]0;x\u0007", "image": "a\u001b[1m\u007f", "ports": [{"containerPort": 80}]}]}}}}"#;
     let is_control = |character: char| character.is_control() && character != '\n';
     for format in ["text", "github", "json", "sarif"] {
@@ -445,7 +680,8 @@ fn many(count: usize) -> impl Iterator<Item = Value> {
     (0..count).map(|number| {
         json!({
             "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": format!("web-{number}")},
-            "spec": {"revisionHistoryLimit": 0, "strategy": {"type": "Recreate"}, "template": {"spec": {"containers": [
+            "spec": {"revisionHistoryLimit": 0, "strategy": {"type": "Recreate"}, "selector": {"matchLabels": {"app": "web"}},
+             "template": {"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [
                 {"name": "web", "image": "web:latest", "ports": [{"containerPort": 80}],
                  "env": (0..20).map(|it| json!({"name": format!("KEY_{it}"), "value": "value"})).collect::<Vec<_>>()},
             ]}}},

@@ -9,7 +9,9 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use gapless::admission::assess;
-use gapless::fix::{Fixed, fix};
+use gapless::fix::parts::Parts;
+use gapless::fix::{Fixed, Terms, fix};
+use gapless::offline::documents::Parsed;
 use gapless::offline::node::Node;
 use gapless::offline::surroundings::Neighbours;
 use gapless::policy::{Policy, Profile};
@@ -66,11 +68,19 @@ fn command(directory: &Path, arguments: &[&str]) -> Command {
     command
 }
 
+/// With everything that can be written, version labels too.
 fn run(directory: &Path, arguments: &[&str]) -> Ran {
-    command(directory, arguments).output().unwrap().into()
+    command(directory, arguments).arg("--version-labels").output().unwrap().into()
 }
 
 fn run_stdin(arguments: &[&str], stdin: &str) -> Ran {
+    let mut command = command(&fixtures(), arguments);
+    command.arg("--version-labels");
+    ran::with_stdin(command, stdin)
+}
+
+/// Without what has to be asked for.
+fn run_plainly(arguments: &[&str], stdin: &str) -> Ran {
     ran::with_stdin(command(&fixtures(), arguments), stdin)
 }
 
@@ -151,7 +161,9 @@ fn exactly_what_the_webhook_injects_is_added() {
         assert_eq!(old.len(), new.len());
         let mut unfixed = 0;
         for (old, new) in old.iter().zip(&new) {
-            if new == old && !announced(old).is_empty() {
+            if left > 0 && *new != injected(old) {
+                // The rest of it is added all the same.
+                assert!(announced(new).iter().all(|it| announced(old).contains(it)), "{name}");
                 unfixed += 1;
                 continue;
             }
@@ -200,15 +212,20 @@ fn a_block_scalar_that_is_not_ended_is_left_alone() {
         "{}",
         ran.stderr
     );
-    assert_eq!(read(&directory, "a.yaml"), text);
+    let written = read(&directory, "a.yaml");
+    assert!(written.contains("maxUnavailable: 0") && written.ends_with("- |\n          no end"), "{written}");
 
     let stripped = text.replace('|', "|-");
     let fixed = fixed(&Profile::production(), "a.yaml", &stripped).text;
     assert!(fixed.contains("- |-\n          no end\n        lifecycle:\n"), "{fixed}");
 }
 
+/// With everything that can be written.
 fn fixed(profile: &Profile, name: &str, text: &str) -> Fixed {
-    fix(&source(name, text), &Neighbours::default(), profile, TODAY).unwrap()
+    let parts = Parts::default();
+    let neighbours = Neighbours::default();
+    let terms = Terms { profile, today: TODAY, version_labels: true, parts: &parts, neighbours: &neighbours };
+    fix(&Parsed::of(&source(name, text)), &terms)
 }
 
 #[test]
@@ -232,7 +249,7 @@ fn standard_input_goes_to_standard_output() {
     let shared = run_stdin(&["-"], &fixture("shared.yaml"));
     assert_eq!((shared.code, shared.stdout), (1, fixed_fixture("shared.yaml")));
     let broken = run_stdin(&["-"], "a: [\n");
-    assert_eq!((broken.code, broken.stdout.as_str()), (2, ""));
+    assert_eq!((broken.code, broken.stdout.as_str()), (2, "a: [\n"));
     let empty = run_stdin(&["-"], "\n");
     assert_eq!((empty.code, empty.stdout.as_str()), (2, ""));
     assert!(empty.stderr.contains("there is nothing on standard input"), "{}", empty.stderr);
@@ -312,12 +329,13 @@ fn what_cannot_be_read_hides_nothing_else() {
         "wrong.yaml:8:3",
         "spec.replicas: found \"three\", expected a whole number",
         "the file is UTF-16",
-        "1 file changed, 0 unchanged, 5 with errors",
+        "2 files changed, 0 unchanged, 5 with errors",
     ] {
         assert!(ran.stderr.contains(part), "{part:?} is missing in:\n{}", ran.stderr);
     }
     assert_eq!(read(&directory, "a.yaml"), fixed_fixture("plain.yaml"));
-    for (name, text) in &files[1..] {
+    assert_eq!(read(&directory, "half.yaml"), fixed_fixture("plain.yaml") + "---\na: [\n");
+    for (name, text) in &files[2..] {
         assert_eq!(read(&directory, name), *text);
     }
 }
@@ -328,15 +346,122 @@ fn what_other_places_use_too_is_left_alone() {
     let ran = run(directory.path(), &["shared.yaml"]);
     assert_eq!(ran.code, 1);
     for part in [
-        "cannot fix Deployment alias: metadata.labels has an anchor that aliases refer to",
+        "cannot fix Deployment alias: metadata.labels has an anchor that aliases refer to, so a change here would change other places too (version-label)",
         "shared.yaml:10:9",
+        "cannot fix Deployment alias: spec.template.spec.containers[app] has an anchor that aliases refer to, so a change here would change other places too (readiness-probe)",
+        "fixed Deployment alias\n  maxUnavailable 25% -> 0 (rolling-update)",
         "cannot fix Deployment container: spec.template.spec.containers[app] is an alias",
+        "fixed Deployment container\n  maxUnavailable 25% -> 0 (rolling-update)\n  label app.kubernetes.io/version=1.0",
         "cannot fix Deployment strategy: spec.strategy comes from a merge key",
         "cannot fix Deployment null: metadata.labels has an anchor that aliases refer to",
-        "1 file changed, 0 unchanged; 4 Deployments could not be fixed",
+        "1 file changed, 0 unchanged; 4 Deployments could not be fixed in all points",
     ] {
         assert!(ran.stderr.contains(part), "{part:?} is missing in:\n{}", ran.stderr);
     }
+}
+
+/// A copy of the tag goes stale, so that it has to be asked for.
+#[test]
+fn version_labels_are_written_only_when_asked() {
+    let plain = fixture("plain.yaml");
+    let ran = run_plainly(&["-"], &plain);
+    assert_eq!(ran.code, 0);
+    let label = |line: &&str| {
+        line.trim_start().starts_with("app.kubernetes.io/version:")
+            || line.trim_start().starts_with("version:")
+    };
+    let labelled = fixed_fixture("plain.yaml");
+    assert_eq!(labelled.lines().filter(label).count(), 4);
+    let without: Vec<_> = labelled.lines().filter(|line| !label(line)).collect();
+    assert_eq!(ran.stdout.lines().collect::<Vec<_>>(), without);
+    assert!(!ran.stderr.contains("version-label"), "{}", ran.stderr);
+
+    let again = run_plainly(&["--check", "-"], &ran.stdout);
+    assert_eq!(again.code, 0, "{}", again.stderr);
+    let labels = run_plainly(&["--check", "--version-labels", "-"], &ran.stdout);
+    assert_eq!(labels.code, 1, "{}", labels.stderr);
+}
+
+const PART: &str = "\
+apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: web
+spec:
+  template:
+    spec:
+      containers:
+      - name: web
+        image: web:1
+        ports: [{containerPort: 80}]
+";
+
+/// Merged into a base, what was added to a patch may stand beside something else.
+#[test]
+fn parts_of_objects_are_left_alone() {
+    let selector = "  selector: {matchLabels: {app: web}}\n  template:\n    metadata: {labels: {app: web}}\n";
+    let whole = PART.replace("  template:\n", selector);
+    let delete = whole.replace("        image: web:1\n", "        $patch: delete\n");
+    for part in [PART, &delete, &whole.replace("        image: web:1\n", "")] {
+        let ran = run_plainly(&["-"], part);
+        assert_eq!((ran.code, ran.stdout.as_str()), (0, part));
+        assert_eq!(ran.stderr, "0 files changed, 1 unchanged; 1 part of an object left alone\n");
+        let both = format!("{part}---\n{whole}");
+        let ran = run_plainly(&["-"], &both);
+        assert!(ran.stdout.starts_with(&format!("{part}---\n")), "{}", ran.stdout);
+        assert!(ran.stdout.contains("preStop"), "{}", ran.stdout);
+    }
+
+    // What is whole is a patch all the same if a kustomization says so.
+    let base = directory(&[
+        ("web.yaml", &whole),
+        ("kustomization.yaml", "resources: [../base]\npatches: [{path: web.yaml}]\n"),
+    ]);
+    for argument in [".", "web.yaml"] {
+        let ran = run(base.path(), &[argument]);
+        assert_eq!((ran.code, read(&base, "web.yaml")), (0, whole.clone()), "{}", ran.stderr);
+        assert!(ran.stderr.contains("1 part of an object left alone"), "{}", ran.stderr);
+    }
+    fs::remove_file(base.path().join("kustomization.yaml")).unwrap();
+    run(base.path(), &["."]);
+    assert_ne!(read(&base, "web.yaml"), whole);
+}
+
+#[test]
+fn what_a_patch_brings_is_left_to_it() {
+    let selector = "  selector: {matchLabels: {app: web}}\n  template:\n    metadata: {labels: {app: web}}\n";
+    let whole = PART.replace("  template:\n", selector);
+    let patch =
+        PART.replace("        image: web:1\n", "        readinessProbe: {httpGet: {path: /, port: 80}}\n");
+    let directory = directory(&[]);
+    for (name, text) in [("app/base/web.yaml", &whole), ("app/overlays/a/patch.yaml", &patch)] {
+        fs::create_dir_all(directory.path().join(name).parent().unwrap()).unwrap();
+        fs::write(directory.path().join(name), text).unwrap();
+    }
+    let ran = run(directory.path(), &["."]);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    let fixed = read(&directory, "app/base/web.yaml");
+    assert!(
+        fixed.contains("preStop") && !fixed.contains("readinessProbe") && !fixed.contains("minReadySeconds"),
+        "{fixed}"
+    );
+    assert!(
+        ran.stderr
+            .contains("Deployment web: left to the patch in app/overlays/a/patch.yaml (readiness-probe)"),
+        "{}",
+        ran.stderr
+    );
+    assert_eq!(read(&directory, "app/overlays/a/patch.yaml"), patch);
+}
+
+#[test]
+fn excluded_files_are_left_alone() {
+    let plain = fixture("plain.yaml");
+    let directory = directory(&[("a.yaml", &plain), ("b.yaml", &plain)]);
+    let ran = run(directory.path(), &["--exclude", "b.*", "."]);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert_eq!(read(&directory, "a.yaml"), fixed_fixture("plain.yaml"));
+    assert_eq!(read(&directory, "b.yaml"), plain);
 }
 
 #[test]

@@ -53,7 +53,7 @@ pub fn source(name: &str, text: &str) -> Source {
 /// The documents of a file, as gapless reads it.
 pub fn documents_of(source: &Source) -> Vec<Node> {
     let (documents, rest) = documents::split(source);
-    assert!(rest.is_none());
+    assert!(rest.is_empty());
     documents.iter().map(Document::parse).map(Result::unwrap).collect()
 }
 
