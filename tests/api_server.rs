@@ -29,6 +29,7 @@ mod api_server {
     mod ownership;
     mod ping;
     mod profiles;
+    mod replicas;
     mod scenarios;
     mod simulation;
 }

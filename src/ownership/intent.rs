@@ -117,7 +117,9 @@ impl<'a> Intent<'a> {
         let is_applied = |applied: &Applied| at(&applied.fields, &["f:spec", "f:replicas"]).is_some();
         self.origin == Origin::File
             || self.applied().any(is_applied)
-            || self.last_applied().is_some_and(|it| at(&it.manifest, REPLICAS).is_some())
+            || self
+                .last_applied()
+                .is_some_and(|it| at(&it.manifest, REPLICAS).is_some_and(|it| !it.is_null()))
     }
 
     /// Whether the object carries proofs of this kind at all.

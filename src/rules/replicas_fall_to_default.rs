@@ -70,6 +70,10 @@ mod tests {
     #[test]
     fn a_manifest_that_no_longer_says_how_many() {
         assert_eq!(found(&applied(5, Some(5)), &applied(1, None)), 1);
+        let null = json!({"spec": {"replicas": null}}).to_string();
+        let mut unset = applied(1, None);
+        unset["metadata"]["annotations"][LAST_APPLIED] = Value::from(null);
+        assert_eq!(found(&applied(5, Some(5)), &unset), 1, "null is nothing");
         // An autoscaler had raised it meanwhile.
         assert_eq!(found(&applied(8, Some(3)), &applied(1, None)), 1);
     }
