@@ -14,7 +14,6 @@ use gapless::workload::object::LifecycleHandler;
 use gapless::workload::shutdown::StopsFirst;
 use proptest::prelude::*;
 use proptest::sample::select;
-use serde::Deserialize;
 use serde_json::json;
 
 const PROGRAMS: [(&str, &str); 2] = [
