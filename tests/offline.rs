@@ -17,6 +17,7 @@ mod offline {
     mod certs;
     mod check;
     mod fix;
+    mod hooks;
     mod house;
     mod injection;
     mod load;

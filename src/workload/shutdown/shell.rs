@@ -36,6 +36,9 @@ pub struct Simple {
     pub documents: Vec<String>,
 }
 
+/// Stands among the texts of a command where a function is defined in it.
+pub const FUNCTION: &str = "()";
+
 /// What a pipeline consists of.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Command {
@@ -88,11 +91,13 @@ impl Word {
 impl Command {
     /// All texts in it.
     pub fn texts(&self) -> impl Iterator<Item = &str> {
-        let (simple, hidden) = match self {
-            Command::Simple(simple) => (Some(simple), None),
-            Command::Compound(texts) | Command::Function(_, texts) => (None, Some(texts)),
+        let (simple, hidden, function) = match self {
+            Command::Simple(simple) => (Some(simple), None, None),
+            Command::Compound(texts) => (None, Some(texts), None),
+            Command::Function(_, texts) => (None, Some(texts), Some(FUNCTION)),
         };
-        simple.into_iter().flat_map(Simple::texts).chain(hidden.into_iter().flatten().map(String::as_str))
+        let hidden = hidden.into_iter().flatten().map(String::as_str);
+        simple.into_iter().flat_map(Simple::texts).chain(hidden).chain(function)
     }
 }
 
@@ -130,7 +135,7 @@ enum Token {
 /// Of two that begin alike the longer one stands first.
 const OPERATORS: [&str; 12] = ["\n", "&&", "||", "|&", ";;&", ";;", ";&", ";", "&", "|", "(", ")"];
 
-/// With whether they read. `&>` is none: a POSIX shell takes it for `&` and `>`.
+/// With whether they read.
 const REDIRECTIONS: [(&str, bool); 8] = [
     ("<<<", true),
     ("<>", true),
@@ -145,9 +150,9 @@ const REDIRECTIONS: [(&str, bool); 8] = [
 #[derive(Default)]
 struct Lexer<'a> {
     rest: &'a str,
-    /// Here-documents whose text begins with the next line: where each ends, and whether
-    /// tabs before that are left out.
-    awaited: VecDeque<(String, bool)>,
+    /// Here-documents whose text begins with the next line: the word where each ends, and
+    /// whether tabs before that are left out.
+    awaited: VecDeque<(Word, bool)>,
     documents: VecDeque<String>,
 }
 
@@ -184,6 +189,10 @@ impl<'a> Lexer<'a> {
         if self.rest.is_empty() {
             return Some(None);
         }
+        // One operator for bash, two for POSIX shells.
+        if self.rest.starts_with("&>") {
+            return None;
+        }
         let is_process_substitution = self.rest.starts_with("<(") || self.rest.starts_with(">(");
         if is_process_substitution {
             return self.word().map(|word| Some(Token::Word(word)));
@@ -193,7 +202,7 @@ impl<'a> Lexer<'a> {
             let strips_tabs = self.eat("-");
             self.skip_blanks();
             let end = self.word()?;
-            self.awaited.push_back((end.text, strips_tabs));
+            self.awaited.push_back((end, strips_tabs));
             return Some(Some(Token::Document));
         }
         if let Some((_, reads)) = REDIRECTIONS.into_iter().find(|(sign, _)| self.eat(sign)) {
@@ -201,7 +210,7 @@ impl<'a> Lexer<'a> {
         }
         if let Some(operator) = OPERATORS.into_iter().find(|operator| self.eat(operator)) {
             if operator == "\n" {
-                self.read_documents();
+                self.read_documents()?;
             }
             return Some(Some(Token::Operator(operator)));
         }
@@ -215,22 +224,24 @@ impl<'a> Lexer<'a> {
     }
 
     /// Here-documents begin with the line behind their operators. One without an end goes
-    /// on to that of the script.
-    fn read_documents(&mut self) {
+    /// on to that of the script. `None` if the shell would run what is in one.
+    fn read_documents(&mut self) -> Option<()> {
         while let Some((end, strips_tabs)) = self.awaited.pop_front() {
             let mut document = String::new();
             while !self.rest.is_empty() {
                 let (line, rest) = self.rest.split_once('\n').unwrap_or((self.rest, ""));
                 self.rest = rest;
                 let unindented = if strips_tabs { line.trim_start_matches('\t') } else { line };
-                if unindented == end {
+                if unindented == end.text {
                     break;
                 }
                 document.push_str(line);
                 document.push('\n');
             }
-            self.documents.push_back(document);
+            let is_text = end.is_quoted || !["`", "$(", "${"].iter().any(|sign| document.contains(sign));
+            is_text.then(|| self.documents.push_back(document))?;
         }
+        Some(())
     }
 
     fn word(&mut self) -> Option<Word> {
@@ -427,9 +438,6 @@ impl Parser {
 
     fn pipeline(&mut self) -> Option<Pipeline> {
         let is_negated = self.eat_keyword("!");
-        if self.eat_keyword("time") {
-            self.eat_keyword("-p");
-        }
         let mut commands = vec![self.command()?];
         while self.eat("|") || self.eat("|&") {
             self.skip_line_ends();
@@ -452,7 +460,7 @@ impl Parser {
                     }
                     self.function(name)
                 }
-                "then" | "do" | "done" | "fi" | "else" | "elif" | "esac" | "}" | "coproc" => None,
+                "then" | "do" | "done" | "fi" | "else" | "elif" | "esac" | "}" | "coproc" | "!" => None,
                 _ => self.simple(),
             },
             _ => self.simple(),
@@ -486,7 +494,7 @@ impl Parser {
                 }
                 Some(Token::Operator("(")) if simple.words.len() == 1 && simple.assignments.is_empty() => {
                     self.tokens.next();
-                    let name = simple.words.pop()?;
+                    let name = simple.words.pop().filter(|name| name.is_literal && !name.is_quoted)?;
                     return if self.eat(")") { self.function(name) } else { None };
                 }
                 Some(Token::Operator("(")) => return None,
@@ -518,43 +526,32 @@ impl Parser {
     fn compound(&mut self) -> Option<Vec<String>> {
         let mut texts = Vec::new();
         let mut open: Vec<&'static str> = Vec::new();
-        let mut place = Place::Command;
+        let mut place = Place::Required;
         loop {
-            let innermost = open.last().copied();
+            let in_test = open.last() == Some(&"]]");
             match self.tokens.next()? {
-                Token::Word(word) if innermost == Some("]]") => {
-                    if word.is_keyword("]]") {
-                        open.pop();
-                        place = Place::Arguments;
-                    }
-                    texts.push(word.text);
-                }
-                _ if innermost == Some("]]") => {}
                 Token::Word(word) => {
-                    place = place.behind(&word, &mut open)?;
+                    place = place.behind_word(&word, &mut open)?;
                     texts.push(word.text);
                 }
-                Token::Operator("(") if place == Place::Pattern => {}
-                Token::Operator("(") => {
-                    open.push(")");
-                    place = Place::Command;
+                Token::Operator("(") if place == Place::Program => {
+                    if !self.eat(")") {
+                        return None;
+                    }
+                    texts.push(FUNCTION.to_owned());
+                    place = Place::Body;
                 }
-                Token::Operator(")") if place == Place::Pattern => place = Place::Command,
-                Token::Operator(")") => {
-                    (open.pop() == Some(")")).then_some(())?;
-                    place = Place::Command;
-                }
-                Token::Operator(";;" | ";&" | ";;&") => {
-                    (innermost == Some("esac")).then_some(())?;
-                    place = Place::Pattern;
-                }
-                Token::Operator(_) if place == Place::Pattern || place == Place::CaseWord => {}
-                Token::Operator(_) => place = Place::Command,
+                _ if in_test => {}
+                Token::Operator(operator) => place = place.behind_operator(operator, &mut open)?,
                 Token::Redirection { .. } => {
                     let Some(Token::Word(file)) = self.tokens.next() else { return None };
                     texts.push(file.text);
+                    place = place.behind_redirection()?;
                 }
-                Token::Document => texts.extend(self.documents.pop_front()),
+                Token::Document => {
+                    texts.extend(self.documents.pop_front());
+                    place = place.behind_redirection()?;
+                }
             }
             if open.is_empty() {
                 break;
@@ -569,49 +566,140 @@ impl Parser {
     }
 }
 
-/// What the next word of a compound command may be.
+/// What may come next in a compound command.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Place {
-    /// A keyword or a program.
+    /// A command has to come.
+    Required,
+    /// A command has to come, without `!` before it.
+    Piped,
+    /// A command may come, or what closes the innermost part.
     Command,
-    /// Neither.
+    /// An argument, or the `()` of a function.
+    Program,
+    /// An argument.
     Arguments,
+    /// The compound before is over.
+    Closed,
+    /// The body of a function.
+    Body,
     /// The name of a function.
     Name,
+    /// The name of the variable of a `for`.
+    Variable,
     /// What stands between `case` and `in`.
     CaseWord,
-    /// A pattern of a `case`.
+    /// `in`
+    In,
+    /// A pattern of a `case`, or its end.
     Pattern,
+    /// A pattern of a `case`.
+    PatternWord,
+    /// What follows a pattern.
+    PatternEnd,
 }
 
 impl Place {
-    /// The place behind a word; `None` if a keyword stands where none may.
-    fn behind(self, word: &Word, open: &mut Vec<&'static str>) -> Option<Place> {
+    /// The place behind a word; `None` if no such word may stand here.
+    fn behind_word(self, word: &Word, open: &mut Vec<&'static str>) -> Option<Place> {
+        let is_test = open.last() == Some(&"]]");
         match self {
-            Place::Arguments => return Some(Place::Arguments),
-            Place::Name => return Some(Place::Command),
-            Place::CaseWord if word.is_keyword("in") => return Some(Place::Pattern),
-            Place::CaseWord => return Some(Place::CaseWord),
-            Place::Pattern if word.is_keyword("esac") => {}
-            Place::Pattern => return Some(Place::Pattern),
-            Place::Command if word.is_quoted => return Some(Place::Arguments),
-            Place::Command => {}
+            _ if is_test && !word.is_keyword("]]") => return Some(Place::Arguments),
+            _ if is_test => return open.pop().map(|_| Place::Closed),
+            Place::Program | Place::Arguments => return Some(Place::Arguments),
+            Place::Name => return Some(Place::Body),
+            Place::Variable => return Some(Place::Arguments),
+            Place::CaseWord => return Some(Place::In),
+            Place::In => return word.is_keyword("in").then_some(Place::Pattern),
+            Place::Pattern if word.is_keyword("esac") => return open.pop().map(|_| Place::Closed),
+            Place::Pattern | Place::PatternWord => return Some(Place::PatternEnd),
+            Place::PatternEnd => return None,
+            Place::Required | Place::Piped | Place::Command | Place::Closed | Place::Body => {}
         }
-        let (opens, place) = match word.text.as_str() {
-            "if" => (Some("fi"), Place::Command),
-            "while" | "until" => (Some("done"), Place::Command),
-            "for" | "select" => (Some("done"), Place::Arguments),
-            "case" => (Some("esac"), Place::CaseWord),
-            "{" => (Some("}"), Place::Command),
-            "[[" => (Some("]]"), Place::Arguments),
-            "then" | "do" | "else" | "elif" | "!" | "time" => (None, Place::Command),
-            "function" => (None, Place::Name),
-            close @ ("fi" | "done" | "esac" | "}") => {
-                return (open.pop() == Some(close)).then_some(Place::Arguments);
-            }
-            _ => (None, Place::Arguments),
+        let text = if word.is_quoted { "" } else { word.text.as_str() };
+        let may_begin = self != Place::Closed;
+        let opened = match text {
+            "if" => Some(("then", Place::Required)),
+            "while" | "until" => Some(("do", Place::Required)),
+            "for" | "select" => Some(("do", Place::Variable)),
+            "case" => Some(("esac", Place::CaseWord)),
+            "{" => Some(("}", Place::Required)),
+            "[[" => Some(("]]", Place::Arguments)),
+            _ => None,
         };
-        open.extend(opens);
-        Some(place)
+        if let Some((close, place)) = opened {
+            open.push(close);
+            return may_begin.then_some(place);
+        }
+        if let "then" | "do" | "elif" | "else" | "fi" | "done" | "esac" | "}" = text {
+            let may_end = matches!(self, Place::Command | Place::Closed);
+            // What has to close the part then, if it has more than one.
+            let next = match (open.pop().filter(|_| may_end)?, text) {
+                ("then", "then") => Some("fi"),
+                ("fi", "elif") => Some("then"),
+                ("fi", "else") => Some("last fi"),
+                ("do", "do") => Some("done"),
+                ("fi" | "last fi", "fi") | ("done", "done") | ("esac", "esac") | ("}", "}") => None,
+                _ => return None,
+            };
+            open.extend(next);
+            return Some(if next.is_some() { Place::Required } else { Place::Closed });
+        }
+        match text {
+            _ if matches!(self, Place::Closed | Place::Body) => None,
+            "!" if self == Place::Piped => None,
+            "!" => Some(Place::Piped),
+            "function" => Some(Place::Name),
+            _ if word.is_assignment() => Some(Place::Arguments),
+            _ => Some(Place::Program),
+        }
+    }
+
+    /// The same behind an operator.
+    fn behind_operator(self, operator: &str, open: &mut Vec<&'static str>) -> Option<Place> {
+        let is_command = matches!(self, Place::Program | Place::Arguments | Place::Closed);
+        let innermost = open.last().copied();
+        match operator {
+            "\n" if is_command => Some(Place::Command),
+            "\n" => matches!(
+                self,
+                Place::Required | Place::Piped | Place::Command | Place::Body | Place::In | Place::Pattern
+            )
+            .then_some(self),
+            ";" | "&" => is_command.then_some(Place::Command),
+            "&&" | "||" => is_command.then_some(Place::Required),
+            "|" if self == Place::PatternEnd => Some(Place::PatternWord),
+            "|" | "|&" => is_command.then_some(Place::Piped),
+            ";;" | ";&" | ";;&" => {
+                let is_end = is_command || self == Place::Command;
+                (is_end && innermost == Some("esac")).then_some(Place::Pattern)
+            }
+            "(" if self == Place::Pattern => Some(Place::PatternWord),
+            "(" => {
+                open.push(")");
+                let may_begin = matches!(
+                    self,
+                    Place::Required | Place::Piped | Place::Command | Place::Body | Place::Variable
+                );
+                may_begin.then_some(Place::Required)
+            }
+            ")" if self == Place::PatternEnd => Some(Place::Command),
+            ")" => {
+                let is_end = is_command || self == Place::Command;
+                (is_end && open.pop() == Some(")")).then_some(Place::Closed)
+            }
+            _ => None,
+        }
+    }
+
+    /// The same behind a redirection.
+    fn behind_redirection(self) -> Option<Place> {
+        match self {
+            Place::Closed => Some(Place::Closed),
+            Place::Required | Place::Piped | Place::Command | Place::Program | Place::Arguments => {
+                Some(Place::Arguments)
+            }
+            _ => None,
+        }
     }
 }

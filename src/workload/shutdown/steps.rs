@@ -27,8 +27,12 @@ const LOOK_UP: [&str; 16] = [
     "echo", "printf", "lsof",
 ];
 
-/// Programs that send texts to servers, so that a word says little.
-const SEND: [&str; 6] = ["curl", "wget", "nc", "ncat", "http", "grpcurl"];
+/// Programs of which a word such as `stop` says little: they send texts to servers, or are
+/// builtins of the shell.
+const OTHER: [&str; 15] = [
+    "curl", "wget", "nc", "ncat", "http", "grpcurl", "break", "continue", "shift", "wait", "read", "type",
+    "hash", "let", "jobs",
+];
 
 /// Parts of the names of what tells a process to end, in whatever way.
 const TELLING: [&str; 9] =
@@ -136,7 +140,8 @@ struct Hidden {
 
 impl Hidden {
     fn of<'a>(texts: impl Iterator<Item = &'a str>) -> Self {
-        const ENDINGS: [&str; 9] = ["exit", "return", "exec", "eval", ".", "source", "set", "alias", "$$"];
+        const ENDINGS: [&str; 10] =
+            ["exit", "return", "exec", "eval", ".", "source", "set", "alias", "$$", shell::FUNCTION];
         texts.fold(Hidden::default(), |hidden, text| Hidden {
             may_stop: hidden.may_stop || may_tell(text),
             may_end: hidden.may_end || ENDINGS.contains(&text),
@@ -248,7 +253,8 @@ impl Reader {
                 return Then::Ends;
             }
             name if waits => {
-                return self.hidden(Hidden { may_end: matches!(name, "exec" | "set"), ..told });
+                let may_end = matches!(name, "exec" | "set" | "." | "source" | "eval" | "alias");
+                return self.hidden(Hidden { may_end, ..told });
             }
             "exec" if arguments.is_empty() => self.steps.push(Step::Nothing),
             "exec" => {
@@ -269,6 +275,10 @@ impl Reader {
             "." | "source" | "eval" | "alias" => {
                 return self.hidden(Hidden { may_stop: true, may_end: true });
             }
+            // A name that is none ends a POSIX shell.
+            "export" | "readonly" | "unset" if !arguments.iter().all(is_name) => {
+                return self.hidden(Hidden { may_end: true, ..told });
+            }
             "kill" | "pkill" | "killall" if self.has_background => return self.hidden(told),
             _ => self.steps.extend(of_words(&simple.words, self.depth)),
         }
@@ -278,6 +288,13 @@ impl Reader {
         }
         Then::GoesOn
     }
+}
+
+/// Whether a word is a variable's name, with or without a value.
+fn is_name(word: &Word) -> bool {
+    let name = word.text.split('=').next().unwrap_or_default();
+    let is_start = |it: char| it.is_ascii_alphabetic() || it == '_';
+    name.starts_with(is_start) && name.chars().all(|it| is_start(it) || it.is_ascii_digit())
 }
 
 /// `exec -a name program`
@@ -404,7 +421,7 @@ fn of_words(words: &[Word], depth: usize) -> Vec<Step> {
             vec![Step::Instant { may_stop: arguments.iter().any(|word| may_tell(&word.text)) }]
         }
         name if LOOK_UP.contains(&name) => vec![Step::Instant { may_stop: false }],
-        name if SEND.contains(&name) => unknown(),
+        name if OTHER.contains(&name) => unknown(),
         _ if asks_to_stop(arguments) => vec![Step::Stop(shown(words))],
         "nginx" if arguments.iter().any(|word| word.text == "-s") => vec![Step::Instant { may_stop: false }],
         _ => unknown(),
