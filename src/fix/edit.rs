@@ -368,8 +368,8 @@ impl<'t> Editor<'t> {
     }
 
     /// The beginning of the line after an entry of a map whose keys are indented by
-    /// `indent`, and after the comments that belong to the entry: those within it, and
-    /// what was commented out of it.
+    /// `indent`, and after the comments that belong to the entry: those within it, what
+    /// was commented out of it, and what stands right below it and above nothing else.
     fn after_comments(&self, entry: &Entry, indent: usize) -> usize {
         let mut end = self.after_line(entry.end(self.text));
         let mut dashes = Vec::new();
@@ -377,14 +377,21 @@ impl<'t> Editor<'t> {
         let mut position = end;
         // The columns of the last item that was commented out: of its mark, and its dash.
         let mut item: Option<(usize, usize)> = None;
+        // Behind the comments right below, of which the line that follows decides.
+        let mut below = None;
+        let mut is_right_below = true;
         for line in self.text.get(end..).unwrap_or_default().split_inclusive('\n') {
             position += line.len();
             let Some(comment) = CommentLine::read(line) else {
-                if !line.trim().is_empty() {
-                    break;
+                let content = line.trim_start_matches(' ');
+                if content.trim().is_empty() {
+                    end = below.take().unwrap_or(end);
+                    (item, is_right_below) = (None, false);
+                    continue;
                 }
-                item = None;
-                continue;
+                // The heading of the next key, or of the next item of a list around.
+                let is_heading = line.len() - content.len() >= indent || content.starts_with('-');
+                return below.filter(|_| !is_heading).unwrap_or(end);
             };
             let CommentLine { mark, content, is_item } = comment;
             // The mark stands where the text began, or at the beginning of the line.
@@ -402,9 +409,12 @@ impl<'t> Editor<'t> {
             }
             if is_item || goes_on || is_deeper {
                 end = position;
+                (below, is_right_below) = (None, true);
+            } else if is_right_below {
+                below = Some(position);
             }
         }
-        end
+        below.unwrap_or(end)
     }
 
     /// The columns, from 0 on, of the dashes of all lists in block style that end where
@@ -559,7 +569,18 @@ mod tests {
             ("a: |\n  x\n\nc: 1\n", json!({"a": "x\n", "b": 2, "c": 1}), "a: |\n  x\n\nc: 1\nb: 2\n"),
             ("c: 1\na: |+\n  x\n\n", json!({"a": "x\n\n", "b": 2, "c": 1}), "c: 1\na: |+\n  x\n\nb: 2\n"),
             ("a: |\n\nc: >-\n", json!({"a": "", "b": 2, "c": ""}), "a: |\n\nc: >-\nb: 2\n"),
-            ("a:\n- 1\n# c\n", json!({"a": [1], "b": 2}), "a:\n- 1\nb: 2\n# c\n"),
+            ("a:\n- 1\n# c\n", json!({"a": [1], "b": 2}), "a:\n- 1\n# c\nb: 2\n"),
+            (
+                "a:\n- 1\n# c\ntemplate: 1\n",
+                json!({"a": [1], "b": 2, "template": 1}),
+                "a:\n- 1\nb: 2\n# c\ntemplate: 1\n",
+            ),
+            (
+                "a:\n- 1\n# c\n\ntemplate: 1\n",
+                json!({"a": [1], "b": 2, "template": 1}),
+                "a:\n- 1\n# c\nb: 2\n\ntemplate: 1\n",
+            ),
+            ("a:\n- 1\n\n# c\n", json!({"a": [1], "b": 2}), "a:\n- 1\nb: 2\n\n# c\n"),
             ("a: {b: [], c}\n", json!({"a": {"b": [], "c": 1}}), "a: {b: [], c: 1}\n"),
             ("a: {b: ,}\n", json!({"a": {"b": null, "c": 1}}), "a: {b: , c: 1 ,}\n"),
             ("{\"a\":1}", json!({"a": 1, "b": [2]}), "{\"a\":1,\"b\":[2]}"),
@@ -609,8 +630,6 @@ mod tests {
         // What follows is about something else.
         let others = [
             "",
-            "    # prose\n",
-            "    # key: value\n",
             "  # - b: 2\n  #   ports:\n  #   - p: 2\n",
             "#  - b: 2\n#    ports:\n#    - p: 2\n",
             "#   - b: 2\n#     ports:\n#     - p: 2\n",
@@ -620,21 +639,29 @@ mod tests {
         ];
         for (mine, other) in ports.iter().flat_map(|mine| others.iter().map(move |other| (mine, other))) {
             for list in ["    - p: 1\n", "    - p: 1 # - x\n", "    - p: 1\n      q: 2\n"] {
+                let head = format!("c:\n  l:\n  - b: 1\n    ports:\n{list}{mine}");
                 for rest in ["", "  - b: 2\n", "d: 1\n"] {
-                    assert_added_at_plus(&format!(
-                        "c:\n  l:\n  - b: 1\n    ports:\n{list}{mine}+\n{other}{rest}"
-                    ));
+                    assert_added_at_plus(&format!("{head}+\n{other}{rest}"));
+                }
+                // Right below the list, a comment is about it, or about what follows it.
+                for prose in ["    # prose\n", "    # key: value\n    # more\n", "#    key: value\n"] {
+                    assert_added_at_plus(&format!("{head}+\n{prose}  - b: 2\n"));
+                    if !other.starts_with('\n') {
+                        for rest in ["", "d: 1\n", "\n  - b: 2\n"] {
+                            assert_added_at_plus(&format!("{head}{prose}+\n{other}{rest}"));
+                        }
+                    }
                 }
             }
         }
         // Lists that are indented by more than their keys.
         for mine in ["      # - 2\n", "    # - 2\n", "    #   - 2\n", "#      - 2\n", "#       - 2\n"] {
             assert_added_at_plus(&format!(
-                "c:\n  l:\n  - b: 1\n    ports:\n      - 1\n{mine}+\n    # d: 1\n"
+                "c:\n  l:\n  - b: 1\n    ports:\n      - 1\n{mine}+\n\n    # d: 1\n"
             ));
         }
         // In flow style there are no items to comment out below it.
-        assert_added_at_plus("c:\n  l:\n  - b: 1\n    ports: [1]\n+\n    # - 2\n");
+        assert_added_at_plus("c:\n  l:\n  - b: 1\n    ports: [1]\n+\n    # - 2\n  - b: 2\n");
         // A list at the end of a map at the end.
         assert_added_at_plus(
             "c:\n  l:\n  - b: 1\n    m:\n      n:\n      - 1\n#      - 2\n#      o: 1\n+\n# end\n",

@@ -5,6 +5,8 @@
 //! mistake in a file; in a cluster gapless may itself have to take away its own half, so
 //! that the gates do not ask for it.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 use super::object::{Container, Probe};
@@ -138,7 +140,7 @@ impl Workload<'_> {
     }
 
     fn wrong_container(&self) -> Option<Mistake> {
-        let mut names = std::collections::BTreeSet::new();
+        let mut names = BTreeSet::new();
         let lists = [
             ("spec.template.spec.containers", self.containers()),
             ("spec.template.spec.initContainers", self.pod().init_containers.as_slice()),
@@ -178,7 +180,7 @@ impl Workload<'_> {
             return mistake(FieldPath::new("spec.progressDeadlineSeconds"), message);
         }
         self.containers().iter().find_map(|container| {
-            let (name, _) = probes(container).into_iter().find(|(_, probe)| handlers(probe) > 1)?;
+            let (name, _) = probes(container).find(|(_, probe)| handlers(probe) > 1)?;
             let field = FieldPath::container(container.name).field(name);
             mistake(field, "a probe has one handler: exec, httpGet, tcpSocket or grpc".to_owned())
         })
@@ -197,13 +199,13 @@ fn quoted(value: IntOrString) -> String {
     }
 }
 
-fn probes<'c>(container: &'c Container<'c>) -> Vec<(&'static str, &'c Probe<'c>)> {
+fn probes<'c>(container: &'c Container<'c>) -> impl Iterator<Item = (&'static str, &'c Probe<'c>)> {
     let all = [
         ("startupProbe", &container.startup_probe),
         ("readinessProbe", &container.readiness_probe),
         ("livenessProbe", &container.liveness_probe),
     ];
-    all.into_iter().filter_map(|(name, probe)| Some((name, probe.as_ref()?))).collect()
+    all.into_iter().filter_map(|(name, probe)| Some((name, probe.as_ref()?)))
 }
 
 fn handlers(probe: &Probe) -> usize {
@@ -218,7 +220,7 @@ fn wrong_port(container: &Container) -> Option<(&'static str, String)> {
     if let Some(port) = container.ports.iter().map(|port| port.container_port).find(|it| out_of_range(*it)) {
         return Some(("ports", format!("{port} is no port")));
     }
-    probes(container).into_iter().find_map(|(name, probe)| {
+    probes(container).find_map(|(name, probe)| {
         let http = probe.http_get.as_ref().and_then(|it| it.port);
         let tcp = probe.tcp_socket.as_ref().and_then(|it| it.port);
         let is_wrong = |port: &IntOrString| match port {
