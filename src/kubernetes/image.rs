@@ -141,6 +141,8 @@ fn explain<'a>(reference: &'a str, error: NoReference<'a>) -> NoReference<'a> {
         return NoReference::Blank;
     }
     match reference.split_once("://") {
+        // `ko resolve` puts the image of a Go package there (ko.build).
+        Some(("ko", _)) => NoReference::Placeholder(reference),
         Some((scheme, _)) => NoReference::Scheme(scheme),
         None => error,
     }
@@ -365,7 +367,7 @@ mod tests {
 
     #[test]
     fn what_no_kubelet_takes_for_a_reference() {
-        use NoReference::{Blank, Digest, Domain, Repository, Scheme, Tag, UpperCase};
+        use NoReference::{Blank, Digest, Domain, Placeholder, Repository, Scheme, Tag, UpperCase};
         let hex = "1b2c3d4e5f60718293a4b5c6d7e8f9001b2c3d4e5f60718293a4b5c6d7e8f900";
         let upper = format!("app@sha256:{}", hex.to_uppercase());
         let (long, too_long) = ("a".repeat(256), format!("app:{}", "1".repeat(129)));
@@ -394,6 +396,7 @@ mod tests {
             ("app:v1\n", Blank),
             ("https://registry.example/app:v1", Scheme("https")),
             ("docker://app", Scheme("docker")),
+            ("ko://example.dev/cmd/app", Placeholder("ko://example.dev/cmd/app")),
             ("registry.example/", Repository("")),
             ("/app", Repository("/app")),
             ("team//app", Repository("team//app")),

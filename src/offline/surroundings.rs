@@ -90,12 +90,19 @@ impl Neighbours<'_> {
             let here = directories.get(start).into_iter().flatten();
             return here.filter(|neighbour| neighbour.concerns(subject)).collect();
         }
+        // Elsewhere, what has the same name is the same application in another form.
+        let is_variant = |path: &Path, neighbour: &Neighbour| {
+            role == Role::Workload && path != start && neighbour.name() == subject.name
+        };
         for directory in start.ancestors() {
             let from = (Bound::Included(directory), Bound::Unbounded);
             let below =
                 directories.range::<Path, _>(from).take_while(|(path, _)| path.starts_with(directory));
-            let found: Vec<_> =
-                below.flat_map(|(_, all)| all).filter(|neighbour| neighbour.concerns(subject)).collect();
+            let found: Vec<_> = below
+                .flat_map(|(path, all)| all.iter().map(move |neighbour| (*path, neighbour)))
+                .filter(|(path, neighbour)| neighbour.concerns(subject) && !is_variant(path, neighbour))
+                .map(|(_, neighbour)| neighbour)
+                .collect();
             if !found.is_empty() {
                 return found;
             }
@@ -207,6 +214,17 @@ spec:
         assert_eq!(overlapping("a/canary.yaml", ""), ["Deployment canary"]);
         assert!(overlapping("b/canary.yaml", "").is_empty());
         assert_eq!(overlapping("b/canary.yaml", "namespace: shop, "), ["Deployment canary"]);
+    }
+
+    #[test]
+    fn the_same_application_in_another_form_overlaps_only_where_it_stands_beside_it() {
+        let daemon = DEPLOYMENT.replace("kind: Deployment", "kind: DaemonSet");
+        let overlapping = |path: &str| {
+            let with = |text: &str| text.replace("metadata: {name", "metadata: {namespace: shop, name");
+            around(&[("a/web.yaml", with(DEPLOYMENT)), (path, with(&daemon))]).overlapping
+        };
+        assert_eq!(overlapping("a/daemon.yaml"), ["DaemonSet web"]);
+        assert!(overlapping("b/daemon.yaml").is_empty());
     }
 
     #[test]

@@ -65,6 +65,15 @@ mod tests {
     }
 
     #[test]
+    fn of_copies_the_one_that_fits_is_meant() {
+        let mut around = targeting(Target::Name("web".into()));
+        around.services.extend(targeting(Target::Name("http".into())).services);
+        assert!(found_in(&RULE, &web(), &around).is_empty());
+        around.services[1].name = "other".into();
+        assert_eq!(found_in(&RULE, &web(), &around).len(), 1);
+    }
+
+    #[test]
     fn says_what_there_is() {
         let finding = found_in(&RULE, &web(), &targeting(Target::Name("web".into()))).remove(0);
         assert!(finding.fix.ends_with("set the Service's targetPort: http"), "{finding:?}");

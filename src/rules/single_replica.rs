@@ -3,6 +3,7 @@
 use super::{Needs, Rule};
 use crate::field::FieldPath;
 use crate::finding::{Action, Finding};
+use crate::printable::printable;
 use crate::settings::Settings;
 use crate::workload::{Strategy, Workload};
 
@@ -22,35 +23,44 @@ fn check(workload: &Workload, settings: &Settings) -> Vec<Finding> {
     if workload.replicas() != 1 || !workload.serves(&settings.operational_port_names) {
         return Vec::new();
     }
+    let autoscaler = workload.surroundings().autoscaler.as_ref();
     let rolling = match workload.strategy() {
         Strategy::Recreate => "strategy.type: RollingUpdate and ",
         _ => "",
     };
     let fix = match workload.surge_blocker() {
-        None => "set replicas: 2 or more, or let a HorizontalPodAutoscaler keep minReplicas: 2".to_owned(),
+        None => match autoscaler {
+            Some(_) => "set minReplicas: 2 or more there".to_owned(),
+            None => {
+                "set replicas: 2 or more, or let a HorizontalPodAutoscaler keep minReplicas: 2".to_owned()
+            }
+        },
         Some(blocker) => {
+            let replicas = if autoscaler.is_some() { "minReplicas" } else { "replicas" };
             let share = match blocker.allows_one_pod_per_node() {
                 true => "",
                 false => "share the data (a volume with access mode ReadWriteMany), and ",
             };
             format!(
-                "{share}set replicas: 2 or more with {rolling}maxUnavailable: 1, so that one at a time is down \
+                "{share}set {replicas}: 2 or more with {rolling}maxUnavailable: 1, so that one at a time is down \
                  during a rollout"
             )
         }
     };
-    vec![Finding::invalid(
-        RULE.id,
-        FieldPath::new("spec.replicas"),
-        "1 replica: a node drain, eviction or crash stops all requests until a new pod is ready",
-        fix,
-    )]
+    let who =
+        autoscaler.map(|it| format!(" (minReplicas of HorizontalPodAutoscaler {})", printable(&it.name)));
+    let message = format!(
+        "1 replica{}: a node drain, eviction or crash stops all requests until a new pod is ready",
+        who.unwrap_or_default()
+    );
+    vec![Finding::invalid(RULE.id, FieldPath::new("spec.replicas"), message, fix)]
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rules::testing::{found, serve_nobody, web};
+    use crate::rules::testing::{found, found_in, serve_nobody, web};
+    use crate::surroundings::{Autoscaler, Surroundings};
     use serde_json::json;
 
     #[test]
@@ -60,6 +70,18 @@ mod tests {
         assert_eq!(found(&RULE, &one).len(), 1);
         one["spec"]["replicas"] = json!(null);
         assert_eq!(found(&RULE, &one).len(), 1, "the API server fills in 1");
+    }
+
+    #[test]
+    fn the_autoscaler_says_how_many() {
+        let around = |min_replicas| Surroundings {
+            autoscaler: Some(Autoscaler { name: "peak".into(), min_replicas }),
+            ..Surroundings::default()
+        };
+        let finding = found_in(&RULE, &web(), &around(1)).remove(0);
+        assert!(finding.message.starts_with("1 replica (minReplicas of HorizontalPodAutoscaler peak): "));
+        assert_eq!(finding.fix, "set minReplicas: 2 or more there");
+        assert!(found_in(&RULE, &web(), &around(2)).is_empty());
     }
 
     #[test]

@@ -120,6 +120,11 @@ impl<'a> Neighbour<'a> {
         Some(Neighbour { name: written.metadata.name, namespace: written.metadata.namespace, what })
     }
 
+    /// `metadata.name`, empty if it has none.
+    pub fn name(&self) -> &'a str {
+        self.name
+    }
+
     /// `metadata.namespace`, if it says so.
     pub fn namespace(&self) -> Option<&'a str> {
         self.namespace

@@ -241,13 +241,22 @@ impl<'a> Workload<'a> {
     /// The names of ports to which Services send requests and that no container has,
     /// each with the Service's name.
     pub fn dangling_targets(&self) -> impl Iterator<Item = (&str, &str)> {
-        let services = self.surroundings().services.iter();
-        let ports = services.flat_map(|service| service.ports.iter().map(move |port| (service, port)));
-        ports.filter_map(|(service, port)| match &port.target {
-            Target::Name(name) if !self.long_running().any(|it| it.has_port_named(name)) => {
-                Some((service.name.as_str(), name.as_str()))
-            }
-            _ => None,
+        let services = &self.surroundings().services;
+        let dangles = |port: &ServicePort| match &port.target {
+            Target::Name(name) => !self.long_running().any(|it| it.has_port_named(name)),
+            Target::Number(_) => false,
+        };
+        // Of copies, one that fits is the one that is meant.
+        let fits = move |service: &Service| !service.ports.iter().any(dangles);
+        let has_fitting_copy =
+            move |service: &Service| services.iter().any(|it| it.name == service.name && fits(it));
+        let ports = services
+            .iter()
+            .filter(move |service| !has_fitting_copy(service))
+            .flat_map(|service| service.ports.iter().map(move |port| (service.name.as_str(), port)));
+        ports.filter(move |(_, port)| dangles(port)).filter_map(|(service, port)| match &port.target {
+            Target::Name(name) => Some((service, name.as_str())),
+            Target::Number(_) => None,
         })
     }
 
