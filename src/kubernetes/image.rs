@@ -81,7 +81,7 @@ impl<'a> ImageReference<'a> {
 
     /// The placeholder in the tag. `__X__` is the one spelling that is a legal tag too.
     pub fn placeholder(&self) -> Option<&'a str> {
-        placeholder(self.tag?)
+        self.tag.filter(|tag| tag.contains("__")).and_then(placeholder)
     }
 }
 

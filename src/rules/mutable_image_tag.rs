@@ -1,11 +1,11 @@
 //! The rule `mutable-image-tag`.
 
 use super::{Needs, Rule};
-use crate::field::FieldPath;
 use crate::finding::{Action, Finding};
 use crate::kubernetes::image::ImageReference;
 use crate::settings::Settings;
 use crate::workload::Workload;
+use crate::workload::images::PulledImage;
 
 /// The record of this rule.
 pub const RULE: Rule = Rule {
@@ -20,10 +20,11 @@ pub const RULE: Rule = Rule {
 };
 
 fn check(workload: &Workload, settings: &Settings) -> Vec<Finding> {
-    workload.pulled_images().filter_map(|(field, image)| check_image(field, image, settings)).collect()
+    workload.pulled_images().filter_map(|pulled| check_image(pulled, settings)).collect()
 }
 
-fn check_image(field: FieldPath, image: &str, settings: &Settings) -> Option<Finding> {
+fn check_image(pulled: PulledImage, settings: &Settings) -> Option<Finding> {
+    let image = pulled.image;
     // unpullable-image judges what is no reference.
     let reference = ImageReference::parse(image).ok().filter(|reference| reference.digest.is_none())?;
     let (what, at_most) = match reference.tag {
@@ -36,7 +37,7 @@ fn check_image(field: FieldPath, image: &str, settings: &Settings) -> Option<Fin
     let message =
         format!("image {image} {what}: it changes under its name, and a rollback brings nothing back");
     let fix = "name a version or a digest, such as app:v1.2.3 or app@sha256:...";
-    Some(Finding::invalid(RULE.id, field, message, fix).at_most(at_most))
+    Some(Finding::invalid(RULE.id, pulled.field(), message, fix).at_most(at_most))
 }
 
 #[cfg(test)]

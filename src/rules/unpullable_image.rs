@@ -5,6 +5,7 @@ use crate::finding::{Action, Finding};
 use crate::kubernetes::image::{ImageReference, NoReference};
 use crate::settings::Settings;
 use crate::workload::Workload;
+use crate::workload::images::PulledImage;
 
 /// The record of this rule.
 pub const RULE: Rule = Rule {
@@ -22,20 +23,21 @@ const FILL_IN: &str =
     "run the tool that fills it in first, and apply or check what comes out; nothing does so in the cluster";
 
 fn check(workload: &Workload, _: &Settings) -> Vec<Finding> {
-    let finding = |(field, image): (_, &str)| {
+    let finding = |pulled: PulledImage| {
+        let image = pulled.image;
         match ImageReference::parse(image) {
-        Err(why) => {
-            let message = format!("image {image} cannot be pulled: {why}; no new pod starts");
-            Some(Finding::invalid(RULE.id, field, message, fix(why)))
+            Err(why) => {
+                let message = format!("image {image} cannot be pulled: {why}; no new pod starts");
+                Some(Finding::invalid(RULE.id, pulled.field(), message, fix(why)))
+            }
+            // A legal tag, which somebody may have pushed.
+            Ok(reference) => reference.placeholder().map(|placeholder| {
+                let message = format!(
+                    "image {image} has a tag that looks unfinished: {placeholder} is a placeholder that has to be filled in first"
+                );
+                Finding::invalid(RULE.id, pulled.field(), message, FILL_IN).at_most(Action::Audit)
+            }),
         }
-        // A legal tag, which somebody may have pushed.
-        Ok(reference) => reference.placeholder().map(|placeholder| {
-            let message = format!(
-                "image {image} has a tag that looks unfinished: {placeholder} is a placeholder that has to be filled in first"
-            );
-            Finding::invalid(RULE.id, field, message, FILL_IN).at_most(Action::Audit)
-        }),
-    }
     };
     workload.pulled_images().filter_map(finding).collect()
 }

@@ -18,17 +18,33 @@ const ISTIO_IMAGE: &str = "auto";
 /// reference/config/labels and reference/config/annotations).
 const ISTIO_INJECTION: [&str; 3] = ["sidecar.istio.io/inject", "inject.istio.io/templates", "istio.io/rev"];
 
+/// An image that is pulled as it is written.
+#[derive(Clone, Copy, Debug)]
+pub struct PulledImage<'a> {
+    /// What is written.
+    pub image: &'a str,
+    list: &'static str,
+    container: &'a str,
+}
+
+impl PulledImage<'_> {
+    /// The field that holds it.
+    pub fn field(&self) -> FieldPath {
+        FieldPath::new("spec.template.spec").field(self.list).item(self.container).field("image")
+    }
+}
+
 impl<'a> Workload<'a> {
-    /// The images that are pulled as they are written, each with its field: those of regular
-    /// and init containers, but for what another component is going to write over.
-    pub fn pulled_images(&self) -> impl Iterator<Item = (FieldPath, &'a str)> {
+    /// The images that are pulled as they are written: those of regular and init containers,
+    /// but for what another component is going to write over.
+    pub fn pulled_images(&self) -> impl Iterator<Item = PulledImage<'a>> {
         let regular = self.containers().iter().map(|container| (container, "containers"));
         let init = self.pod().init_containers.iter().map(|container| (container, "initContainers"));
         regular.chain(init).filter_map(|(container, list)| {
             // Without one there is nothing to pull: the API server refuses that.
             let image = container.image.filter(|image| !image.is_empty())?;
-            let field = FieldPath::new("spec.template.spec").field(list).item(container.name).field("image");
-            (!self.is_filled_in_later(container)).then_some((field, image))
+            let pulled = PulledImage { image, list, container: container.name };
+            (!self.is_filled_in_later(container)).then_some(pulled)
         })
     }
 
@@ -73,7 +89,7 @@ mod tests {
     use serde_json::json;
 
     fn pulled(object: &Value) -> Vec<String> {
-        Workload::read(object).unwrap().pulled_images().map(|(field, _)| field.to_string()).collect()
+        Workload::read(object).unwrap().pulled_images().map(|it| it.field().to_string()).collect()
     }
 
     #[test]

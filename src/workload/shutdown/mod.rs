@@ -5,7 +5,7 @@ mod steps;
 
 use std::time::Duration;
 
-use super::object::LifecycleHandler;
+use super::object::{LifecycleHandler, SleepAction};
 use steps::{FOREVER, Step};
 
 /// How a hook stops the process before it has waited.
@@ -33,12 +33,15 @@ impl LifecycleHandler<'_> {
     /// How long this hook certainly sleeps: the native action, or the `sleep`
     /// commands that an exec hook is sure to run. Zero if nothing can be told.
     pub fn sleeps(&self) -> Duration {
-        sum(&self.steps())
+        self.sleep.as_ref().map_or_else(|| sum(&self.steps()), native)
     }
 
     /// How long this hook certainly sleeps before the process is told to stop, by the hook
     /// itself or by the kubelet when the hook is over.
     pub fn told(&self) -> Told {
+        if let Some(sleep) = &self.sleep {
+            return Told { after: native(sleep), sleeps_on: false };
+        }
         let steps = self.steps();
         let may_tell = |step: &Step| match step {
             Step::Stop(_) => true,
@@ -54,7 +57,7 @@ impl LifecycleHandler<'_> {
     pub fn is_sleep_by_exec(&self) -> bool {
         let steps = self.steps();
         let is_sleep = |step: &Step| matches!(step, Step::Sleep(_) | Step::Nothing);
-        self.sleep.is_none() && !sum(&steps).is_zero() && steps.iter().all(is_sleep)
+        !sum(&steps).is_zero() && steps.iter().all(is_sleep)
     }
 
     /// How this hook stops the process before it has waited. `None` if it waits first, or
@@ -75,13 +78,15 @@ impl LifecycleHandler<'_> {
         }
     }
 
+    /// What an exec hook does. The other ones run nothing.
     fn steps(&self) -> Vec<Step> {
-        if let Some(sleep) = &self.sleep {
-            let seconds = u64::try_from(sleep.seconds).unwrap_or(0);
-            return vec![Step::Sleep(Duration::from_secs(seconds))];
-        }
-        self.exec.as_ref().map(|exec| steps::of_command(&exec.command)).unwrap_or_default()
+        let exec = self.exec.as_ref().filter(|_| self.sleep.is_none());
+        exec.map(|exec| steps::of_command(&exec.command)).unwrap_or_default()
     }
+}
+
+fn native(sleep: &SleepAction) -> Duration {
+    Duration::from_secs(u64::try_from(sleep.seconds).unwrap_or(0))
 }
 
 fn sum(steps: &[Step]) -> Duration {
