@@ -86,7 +86,7 @@ pub struct LabelSelectorRequirement<'a> {
     pub key: &'a str,
     #[serde(borrow, deserialize_with = "or_default")]
     pub operator: &'a str,
-    #[serde(borrow, deserialize_with = "or_default")]
+    #[serde(borrow, deserialize_with = "list_of_texts")]
     pub values: Vec<&'a str>,
 }
 
@@ -207,7 +207,7 @@ pub struct LifecycleHandler<'a> {
 #[derive(Debug, Default, PartialEq, serde::Deserialize)]
 #[serde(default, remote = "Self")]
 pub struct ExecAction<'a> {
-    #[serde(borrow, deserialize_with = "or_default")]
+    #[serde(borrow, deserialize_with = "list_of_texts")]
     pub command: Vec<&'a str>,
 }
 
@@ -282,7 +282,7 @@ pub struct PodAffinityTerm<'a> {
     pub topology_key: &'a str,
     #[serde(borrow)]
     pub label_selector: Option<LabelSelector<'a>>,
-    #[serde(borrow, deserialize_with = "or_default")]
+    #[serde(borrow, deserialize_with = "list_of_texts")]
     pub match_label_keys: Vec<&'a str>,
 }
 
@@ -302,6 +302,12 @@ fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
 fn texts<'de: 'a, 'a, D: Deserializer<'de>>(deserializer: D) -> Result<StringMap<'a>, D::Error> {
     let texts: Option<BTreeMap<&str, Option<&str>>> = Option::deserialize(deserializer)?;
     Ok(texts.unwrap_or_default().into_iter().map(|(key, text)| (key, text.unwrap_or_default())).collect())
+}
+
+/// The same of a list.
+fn list_of_texts<'de: 'a, 'a, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<&'a str>, D::Error> {
+    let texts: Option<Vec<Option<&str>>> = Option::deserialize(deserializer)?;
+    Ok(texts.unwrap_or_default().into_iter().map(Option::unwrap_or_default).collect())
 }
 
 /// A struct from the entries of a JSON object.
@@ -472,6 +478,12 @@ mod tests {
                 assert_eq!(workload.metadata().labels.get("a"), Some(&""));
             }
         }
+        let mut object = sound.clone();
+        let container = object.pointer_mut("/spec/template/spec/containers/0").unwrap();
+        container["lifecycle"]["preStop"]["exec"]["command"] = json!(["a", null]);
+        let workload = Workload::read(&object).unwrap();
+        let hook = workload.containers()[0].lifecycle.pre_stop.as_ref().unwrap();
+        assert_eq!(hook.exec.as_ref().unwrap().command, ["a", ""]);
     }
 
     #[test]

@@ -136,8 +136,7 @@ fn the_api_server_refuses_parts_and_mistakes() {
             namespace.create(&object.to_string()).args(["--dry-run=server", "--validate=false"]).run();
         // Nothing that gapless added is in its way, and gapless has nothing to say.
         assert!(!output.stderr.contains("gapless"), "{pointer}: {output}");
-        let checked =
-            Ran::from(ran::with_stdin(ran::gapless("check", &["-f", "json", "-"]), &object.to_string()));
+        let checked = ran::with_stdin(ran::gapless("check", &["-f", "json", "-"]), &object.to_string());
         let report: Value = serde_json::from_str(&checked.stdout).unwrap();
         let is_part = report["skipped"][0]["reason"] == "partial";
         let is_mistake = report["summary"]["errors"] == 1;
