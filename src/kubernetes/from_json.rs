@@ -12,6 +12,15 @@ pub fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
+/// A list of texts, in which null is the empty text: so it is for Go's reader of JSON.
+///
+/// # Errors
+/// If it is no list of texts.
+pub fn list_of_texts<'de: 'a, 'a, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<&'a str>, D::Error> {
+    let texts: Option<Vec<Option<&str>>> = Option::deserialize(deserializer)?;
+    Ok(texts.unwrap_or_default().into_iter().map(Option::unwrap_or_default).collect())
+}
+
 /// A struct from the entries of a JSON object.
 pub trait FromEntries<'de>: Sized {
     /// The struct, or what is wrong with an entry.

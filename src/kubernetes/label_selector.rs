@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer};
 
-use super::from_json::{objects, or_default};
+use super::from_json::{list_of_texts, objects, or_default};
 
 /// A map of strings, such as labels.
 pub type StringMap<'a> = BTreeMap<&'a str, &'a str>;
@@ -38,7 +38,7 @@ pub struct LabelSelectorRequirement<'a> {
     pub key: &'a str,
     #[serde(borrow, deserialize_with = "or_default")]
     pub operator: &'a str,
-    #[serde(borrow, deserialize_with = "or_default")]
+    #[serde(borrow, deserialize_with = "list_of_texts")]
     pub values: Vec<&'a str>,
 }
 

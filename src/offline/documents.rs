@@ -195,7 +195,12 @@ impl<'s> Document<'s> {
                 enforce_alias_anchor_ratio: false,
             },
         };
-        serde_saphyr::from_str_with_options(self.text, options).map_err(|error| self.unparsable(&error))
+        let root: Result<Node, _> = serde_saphyr::from_str_with_options(self.text, options);
+        let mut root = root.map_err(|error| self.unparsable(&error))?;
+        if self.text.contains("#{") {
+            root.read_placeholders(self.text);
+        }
+        Ok(root)
     }
 
     /// The file that it is in.
@@ -418,6 +423,17 @@ mod tests {
             assert_eq!(error.hint.is_some(), expected.is_some(), "{text:?} {error:?}");
             assert!(hint.contains(expected.unwrap_or_default()), "{text:?} {hint}");
         }
+    }
+
+    #[test]
+    fn a_placeholder_that_is_a_comment_is_a_text() {
+        let text =
+            "a: #{A}#\nb:\n- c:   #{B.c}# \r\n  d: # {D}#\n  e: 1 #{E}#\n  f: \"#{F}#\"\ng: #{G}# later\n";
+        let source = source("a.yaml", text);
+        let expected = serde_json::json!({
+            "a": "#{A}#", "b": [{"c": "#{B.c}#", "d": null, "e": 1, "f": "#{F}#"}], "g": null,
+        });
+        assert_eq!(split(&source).0[0].parse().unwrap().to_value(), expected);
     }
 
     #[test]

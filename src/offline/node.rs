@@ -154,6 +154,27 @@ impl Node {
         all
     }
 
+    /// Takes placeholders for texts that YAML takes for comments, as in `replicas: #{N}#`:
+    /// the line is written for who fills it in. `text` is that of the document.
+    pub fn read_placeholders(&mut self, text: &str) {
+        match &mut self.content {
+            Content::Scalar(_) => {}
+            Content::List(items) => items.iter_mut().for_each(|item| item.read_placeholders(text)),
+            Content::Map(map) => {
+                for Entry { key_span, value, .. } in &mut map.entries {
+                    let rest =
+                        text.get(key_span.end..).and_then(|rest| rest.lines().next()).unwrap_or_default();
+                    let rest = rest.trim_start_matches([' ', '\t', ':']).trim_end();
+                    let is_placeholder = rest.starts_with("#{") && rest.ends_with("}#");
+                    match value.is_null() && is_placeholder {
+                        true => value.content = Content::Scalar(rest.into()),
+                        false => value.read_placeholders(text),
+                    }
+                }
+            }
+        }
+    }
+
     /// Where it begins.
     pub fn beginning(&self) -> Span {
         match &self.content {

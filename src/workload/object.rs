@@ -10,7 +10,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::kubernetes::from_json::{objects, or_default};
+use crate::kubernetes::from_json::{list_of_texts, objects, or_default};
 use crate::kubernetes::int_or_string::IntOrString;
 use crate::kubernetes::label_selector::{LabelSelector, StringMap, texts};
 
@@ -118,10 +118,10 @@ pub struct Container<'a> {
     #[serde(borrow)]
     pub image: Option<&'a str>,
     /// Only there if the word `leader` occurs in it.
-    #[serde(borrow, deserialize_with = "or_default")]
+    #[serde(borrow, deserialize_with = "list_of_texts")]
     pub command: Vec<&'a str>,
     /// The same.
-    #[serde(borrow, deserialize_with = "or_default")]
+    #[serde(borrow, deserialize_with = "list_of_texts")]
     pub args: Vec<&'a str>,
     /// Only there if a `/` occurs in it, as in the names of devices.
     #[serde(borrow, deserialize_with = "or_default")]
@@ -218,7 +218,7 @@ pub struct LifecycleHandler<'a> {
 #[derive(Debug, Default, PartialEq, serde::Deserialize)]
 #[serde(default, remote = "Self")]
 pub struct ExecAction<'a> {
-    #[serde(borrow, deserialize_with = "or_default")]
+    #[serde(borrow, deserialize_with = "list_of_texts")]
     pub command: Vec<&'a str>,
 }
 
@@ -309,7 +309,7 @@ pub struct PodAffinityTerm<'a> {
     pub topology_key: &'a str,
     #[serde(borrow)]
     pub label_selector: Option<LabelSelector<'a>>,
-    #[serde(borrow, deserialize_with = "or_default")]
+    #[serde(borrow, deserialize_with = "list_of_texts")]
     pub match_label_keys: Vec<&'a str>,
 }
 
@@ -454,6 +454,12 @@ mod tests {
                 assert_eq!(workload.metadata().labels.get("a"), Some(&""));
             }
         }
+        let mut object = sound.clone();
+        let container = object.pointer_mut("/spec/template/spec/containers/0").unwrap();
+        container["lifecycle"]["preStop"]["exec"]["command"] = json!(["a", null]);
+        let workload = Workload::read(&object).unwrap();
+        let hook = workload.containers()[0].lifecycle.pre_stop.as_ref().unwrap();
+        assert_eq!(hook.exec.as_ref().unwrap().command, ["a", ""]);
     }
 
     #[test]

@@ -479,6 +479,7 @@ fn a_placeholder_is_quoted_with_what_to_run_first() {
         ("'{{ grace }}'", "helm template"),
         ("<grace>", "placeholder"),
         ("'#{grace}#'", "placeholder"),
+        ("#{grace}#", "placeholder"),
         ("__GRACE__", "placeholder"),
         ("%GRACE%", "placeholder"),
         ("\"@GRACE@\"", "placeholder"),
