@@ -32,8 +32,9 @@ fn check(workload: &Workload, _: &Settings) -> Vec<Finding> {
         );
         let fix = match names[..] {
             [] => format!("give the port that is meant the name {target:?}"),
+            // A probe may go by the old name.
             _ => format!(
-                "give the port the name {target:?}, or set the Service's targetPort: {}",
+                "set the Service's targetPort: {}, or rename the port to {target:?}, in its probes too",
                 names.join(" or ")
             ),
         };
@@ -76,6 +77,6 @@ mod tests {
     #[test]
     fn says_what_there_is() {
         let finding = found_in(&RULE, &web(), &targeting(Target::Name("web".into()))).remove(0);
-        assert!(finding.fix.ends_with("set the Service's targetPort: http"), "{finding:?}");
+        assert!(finding.fix.starts_with("set the Service's targetPort: http, or "), "{finding:?}");
     }
 }

@@ -61,7 +61,7 @@ fn check(workload: &Workload, settings: &Settings) -> Vec<Finding> {
 }
 
 fn sleep(container: &Container) -> Duration {
-    container.lifecycle.pre_stop.as_ref().map_or(Duration::ZERO, |hook| hook.sleeps())
+    container.lifecycle.pre_stop.as_ref().map_or(Duration::ZERO, |hook| hook.told().after)
 }
 
 fn describe_mesh(mesh: &Mesh, longest: Duration) -> Option<Finding> {

@@ -10,12 +10,11 @@ use gapless::finding::Action;
 use gapless::ownership::record::ANNOTATION;
 use gapless::policy::Profile;
 use gapless::rules::{Needs, RULES, Rule};
-use gapless::surroundings::Surroundings;
-use gapless::surroundings::neighbour::Neighbour;
 use gapless::waiver;
 use jiff::civil::Date;
 use serde_json::{Value, json};
 
+use crate::support::around::around;
 use crate::support::fixtures::repository_file;
 use crate::support::page::Page;
 use crate::support::simulated::ApiServer;
@@ -51,8 +50,7 @@ fn assess(object: &Value) -> Assessment {
 
 /// The same with these objects around it.
 fn assess_in(object: &Value, others: &[Value]) -> Assessment {
-    let neighbours = others.iter().map(|other| Neighbour::read(other).expect("a neighbour"));
-    let around = Surroundings::of(&neighbours.collect::<Vec<_>>());
+    let around = around(object, others);
     let assessment =
         admission::assess(object, &around, &Profile::production(), TODAY).expect("a valid object");
     assert_eq!(assessment.skip, None, "{object}");
