@@ -105,7 +105,10 @@ fn parse(reference: &str) -> Result<ImageReference<'_>, NoReference<'_>> {
     if repository.chars().any(char::is_uppercase) {
         return Err(NoReference::UpperCase(repository));
     }
-    if repository.len() > LONGEST_REPOSITORY || !repository.split('/').all(is_component) {
+    let is_official =
+        matches!(domain, None | Some("docker.io" | "index.docker.io")) && !repository.contains('/');
+    let added = if is_official { "library/".len() } else { 0 };
+    if repository.len() + added > LONGEST_REPOSITORY || !repository.split('/').all(is_component) {
         return Err(NoReference::Repository(repository));
     }
     if let Some(tag) = tag.filter(|tag| !is_tag(tag)) {
@@ -321,7 +324,7 @@ mod tests {
         let with_digest = |name: &str| format!("{name}@{DIGEST}");
         let digest = Some(DIGEST);
         #[rustfmt::skip]
-        let table: [(&str, Option<&str>, Option<&str>); 31] = [
+        let table: [(&str, Option<&str>, Option<&str>); 32] = [
             ("app", None, None),
             ("app:v1", Some("v1"), None),
             ("team/app:v1", Some("v1"), None),
@@ -347,7 +350,8 @@ mod tests {
             ("app:__TAG__", Some("__TAG__"), None),
             ("app:1..2--3__", Some("1..2--3__"), None),
             ("0/1/2:3", Some("3"), None),
-            (&"a".repeat(255), None, None),
+            (&"a".repeat(247), None, None),
+            (&format!("a/{}", "a".repeat(253)), None, None),
             (&format!("app:{}", "1".repeat(128)), Some(&"1".repeat(128)), None),
             (&with_digest("app"), None, digest),
             (&with_digest("app:latest"), Some("latest"), digest),
@@ -368,7 +372,7 @@ mod tests {
         use NoReference::{Blank, Digest, Domain, Repository, Scheme, Tag, UpperCase};
         let hex = "1b2c3d4e5f60718293a4b5c6d7e8f9001b2c3d4e5f60718293a4b5c6d7e8f900";
         let upper = format!("app@sha256:{}", hex.to_uppercase());
-        let (long, too_long) = ("a".repeat(256), format!("app:{}", "1".repeat(129)));
+        let (long, too_long) = ("a".repeat(248), format!("app:{}", "1".repeat(129)));
         #[rustfmt::skip]
         let table = [
             ("registry.example/app:2.0241101e+07", Tag("2.0241101e+07")),
