@@ -99,16 +99,18 @@ fn parse(reference: &str) -> Result<ImageReference<'_>, NoReference<'_>> {
         Some((repository, tag)) => (repository, Some(tag)),
         None => (name, None),
     };
-    if let Some(domain) = domain.filter(|domain| !is_domain(domain) && !is_component(domain)) {
-        return Err(NoReference::Domain(domain));
+    // What is no domain may still be a part of the repository.
+    let part = domain.filter(|domain| !is_domain(domain));
+    if let Some(part) = part.filter(|part| !is_component(part)) {
+        return Err(NoReference::Domain(part));
     }
     if repository.chars().any(char::is_uppercase) {
         return Err(NoReference::UpperCase(repository));
     }
     let is_official =
         matches!(domain, None | Some("docker.io" | "index.docker.io")) && !repository.contains('/');
-    let added = if is_official { "library/".len() } else { 0 };
-    if repository.len() + added > LONGEST_REPOSITORY || !repository.split('/').all(is_component) {
+    let before = part.map_or(0, |part| part.len() + 1) + if is_official { "library/".len() } else { 0 };
+    if before + repository.len() > LONGEST_REPOSITORY || !repository.split('/').all(is_component) {
         return Err(NoReference::Repository(repository));
     }
     if let Some(tag) = tag.filter(|tag| !is_tag(tag)) {
@@ -372,6 +374,7 @@ mod tests {
         use NoReference::{Blank, Digest, Domain, Repository, Scheme, Tag, UpperCase};
         let hex = "1b2c3d4e5f60718293a4b5c6d7e8f9001b2c3d4e5f60718293a4b5c6d7e8f900";
         let upper = format!("app@sha256:{}", hex.to_uppercase());
+        let part = format!("a_{}.d/b", "c".repeat(251));
         let (long, too_long) = ("a".repeat(248), format!("app:{}", "1".repeat(129)));
         #[rustfmt::skip]
         let table = [
@@ -411,6 +414,8 @@ mod tests {
             (":v1", Repository("")),
             (hex, Repository(hex)),
             (&long, Repository(&long)),
+            // Its first part is no domain.
+            (&part, Repository("b")),
             ("-registry.example/app", Domain("-registry.example")),
             ("registry..example/app", Domain("registry..example")),
             ("registry:/app", Domain("registry:")),
