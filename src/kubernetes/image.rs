@@ -99,13 +99,18 @@ fn parse(reference: &str) -> Result<ImageReference<'_>, NoReference<'_>> {
         Some((repository, tag)) => (repository, Some(tag)),
         None => (name, None),
     };
-    if let Some(domain) = domain.filter(|domain| !is_domain(domain) && !is_component(domain)) {
-        return Err(NoReference::Domain(domain));
+    // What is no domain may still be a part of the repository.
+    let part = domain.filter(|domain| !is_domain(domain));
+    if let Some(part) = part.filter(|part| !is_component(part)) {
+        return Err(NoReference::Domain(part));
     }
     if repository.chars().any(char::is_uppercase) {
         return Err(NoReference::UpperCase(repository));
     }
-    if repository.len() > LONGEST_REPOSITORY || !repository.split('/').all(is_component) {
+    let is_official =
+        matches!(domain, None | Some("docker.io" | "index.docker.io")) && !repository.contains('/');
+    let before = part.map_or(0, |part| part.len() + 1) + if is_official { "library/".len() } else { 0 };
+    if before + repository.len() > LONGEST_REPOSITORY || !repository.split('/').all(is_component) {
         return Err(NoReference::Repository(repository));
     }
     if let Some(tag) = tag.filter(|tag| !is_tag(tag)) {
@@ -323,7 +328,7 @@ mod tests {
         let with_digest = |name: &str| format!("{name}@{DIGEST}");
         let digest = Some(DIGEST);
         #[rustfmt::skip]
-        let table: [(&str, Option<&str>, Option<&str>); 31] = [
+        let table: [(&str, Option<&str>, Option<&str>); 32] = [
             ("app", None, None),
             ("app:v1", Some("v1"), None),
             ("team/app:v1", Some("v1"), None),
@@ -349,7 +354,8 @@ mod tests {
             ("app:__TAG__", Some("__TAG__"), None),
             ("app:1..2--3__", Some("1..2--3__"), None),
             ("0/1/2:3", Some("3"), None),
-            (&"a".repeat(255), None, None),
+            (&"a".repeat(247), None, None),
+            (&format!("a/{}", "a".repeat(253)), None, None),
             (&format!("app:{}", "1".repeat(128)), Some(&"1".repeat(128)), None),
             (&with_digest("app"), None, digest),
             (&with_digest("app:latest"), Some("latest"), digest),
@@ -370,7 +376,8 @@ mod tests {
         use NoReference::{Blank, Digest, Domain, Placeholder, Repository, Scheme, Tag, UpperCase};
         let hex = "1b2c3d4e5f60718293a4b5c6d7e8f9001b2c3d4e5f60718293a4b5c6d7e8f900";
         let upper = format!("app@sha256:{}", hex.to_uppercase());
-        let (long, too_long) = ("a".repeat(256), format!("app:{}", "1".repeat(129)));
+        let part = format!("a_{}.d/b", "c".repeat(251));
+        let (long, too_long) = ("a".repeat(248), format!("app:{}", "1".repeat(129)));
         #[rustfmt::skip]
         let table = [
             ("registry.example/app:2.0241101e+07", Tag("2.0241101e+07")),
@@ -410,6 +417,8 @@ mod tests {
             (":v1", Repository("")),
             (hex, Repository(hex)),
             (&long, Repository(&long)),
+            // Its first part is no domain.
+            (&part, Repository("b")),
             ("-registry.example/app", Domain("-registry.example")),
             ("registry..example/app", Domain("registry..example")),
             ("registry:/app", Domain("registry:")),
