@@ -90,7 +90,8 @@ pub enum Command {
     ///
     /// Deployments of apps/v1 get what gapless would inject if they were created
     /// now. Nothing else in the file changes: comments, order, quotes and
-    /// indentation stay. Applied, such a file leaves the webhook nothing to add.
+    /// indentation stay. Applied, such a file leaves the webhook nothing to add but
+    /// version labels.
     ///
     /// What stands in a file is yours from then on: a later run changes none of
     /// it. So version labels are written only with --version-labels: a copy of the

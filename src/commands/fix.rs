@@ -62,7 +62,10 @@ pub fn run(arguments: &FixArguments) -> anyhow::Result<ExitCode> {
     for file in &files {
         let errors = match file {
             Ok(file) => run.file(file)?,
-            Err(unreadable) => vec![(*unreadable).clone().into()],
+            Err(unreadable) => {
+                let error = InputError::from((*unreadable).clone());
+                vec![InputError { message: error.message.replace(CHECK, FIX), ..error }]
+            }
         };
         if !errors.is_empty() {
             run.count.failed += 1;

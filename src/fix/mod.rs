@@ -469,7 +469,10 @@ mod tests {
         ];
         for field in fields {
             let path = field.path().to_string().replace("[app]", ".*");
-            let is_within = |known: &[&str]| path.starts_with(&known.join("."));
+            let is_within = |known: &[&str]| {
+                let rest = path.strip_prefix(&known.join("."));
+                rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+            };
             let id = defaults::of(&field).unwrap().id;
             assert!(of(id).iter().any(|(_, known)| is_within(known)), "{path} of {id}");
         }

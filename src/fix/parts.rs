@@ -27,8 +27,8 @@ pub struct Parts {
     patches: Vec<Patch>,
     /// The files that a kustomization names as patches.
     files: BTreeSet<PathBuf>,
-    /// The names of the whole objects.
-    names: BTreeSet<String>,
+    /// The names of the whole objects, and their files.
+    names: BTreeMap<String, Vec<Option<PathBuf>>>,
 }
 
 /// A part of a Deployment, or a list of operations on one.
@@ -71,15 +71,20 @@ impl Parts {
     }
 
     fn concerns(&self, patch: &Patch, object: &Object, source: &Source) -> bool {
-        match patch.name.as_deref().filter(|name| self.names.contains(*name)) {
-            Some(name) => object.name() == Some(name),
-            // Its kustomization says elsewhere what it is for. Bases are beside the
-            // overlays, and these one level below.
-            None => {
-                let around = |path: &Path| Some(path.parent()?.parent()?.parent()?.to_owned());
-                let around = patch.file.as_deref().and_then(around).unwrap_or_default();
-                file_of(&source.name).is_none_or(|path| path.starts_with(around))
+        // Bases are beside the overlays, and these one level below.
+        let around = patch.file.as_deref().and_then(|path| path.parent()?.parent()?.parent());
+        let is_near = |file: &Option<PathBuf>| match (file, around) {
+            (Some(file), Some(around)) => file.starts_with(around),
+            _ => true,
+        };
+        let is_this_near = is_near(&file_of(&source.name));
+        match patch.name.as_deref().and_then(|name| Some((name, self.names.get(name)?))) {
+            // Of several with one name, as every team has one, those that are near.
+            Some((name, files)) => {
+                object.name() == Some(name) && (is_this_near || !files.iter().any(is_near))
             }
+            // Its kustomization says elsewhere what it is for.
+            None => is_this_near,
         }
     }
 
@@ -147,7 +152,7 @@ impl Parts {
                 match whole::examine(object, &value) {
                     Err(Unusable::Part { .. }) => self.add(source, name, brought_by_patch(&value)),
                     _ if is_patch => self.add(source, name, brought_by_patch(&value)),
-                    _ => self.names.extend(name),
+                    _ => self.names.entry(name.unwrap_or_default()).or_default().push(file_of(&source.name)),
                 }
             }
         }
@@ -283,7 +288,10 @@ spec:
             !brought(&[source(file, &patch(name, recreate)), source("app/base/other.yaml", &other.text)])
                 .is_empty()
         };
-        assert!(found("web", "elsewhere/patch.yaml"));
+        assert!(found("web", "elsewhere/overlays/prod/patch.yaml"));
+        let near = source("elsewhere/base/web.yaml", BASE);
+        let far = source("elsewhere/overlays/prod/patch.yaml", &patch("web", recreate));
+        assert!(brought(&[near, far]).is_empty(), "there is another web beside it");
         assert!(!found("other", "app/overlays/prod/patch.yaml"));
         // Its target says more than its name.
         assert!(found("any", "app/overlays/prod/patch.yaml"));

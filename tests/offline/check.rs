@@ -597,6 +597,10 @@ fn a_chart_in_a_directory_is_one_error() {
     assert!(shown.contains("error: chart: this is a Helm chart"), "{shown}");
     assert!(shown.contains("helm template chart | gapless check -"), "{shown}");
     assert!(shown.contains("error[no-rollback-history]"), "{shown}");
+    let mut fix = ran::gapless("fix", &["--diff", "."]);
+    let fix = Ran::from(fix.current_dir(directory.path()).output().unwrap());
+    assert_eq!(fix.code, 2);
+    assert!(fix.stderr.contains("helm template chart | gapless fix -"), "{}", fix.stderr);
     let (code, shown) = check(&["--exclude", "chart", "."]);
     assert_eq!(code, 1, "{shown}");
     assert_eq!(check(&["--exclude", "chart", "--exclude", "web.yaml", "."]).0, 0);
