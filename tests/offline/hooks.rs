@@ -2,7 +2,7 @@
 //!
 //! The scripts are put together at random and run by the `sh` of this machine. Where
 //! its commands are looked up there is nothing but a `sleep` and a `pkill` that write
-//! down how they were called.
+//! down how they were called. With `GAPLESS_TEST_SCRIPTS` as many others are tried.
 
 use std::cell::Cell;
 use std::fs;
@@ -14,6 +14,7 @@ use gapless::workload::object::LifecycleHandler;
 use gapless::workload::shutdown::StopsFirst;
 use proptest::prelude::*;
 use proptest::sample::select;
+use proptest::test_runner::{RngAlgorithm, TestRng, TestRunner};
 use serde_json::json;
 
 const PROGRAMS: [(&str, &str); 2] = [
@@ -154,8 +155,14 @@ fn what_is_certain_happens() {
         std::os::unix::fs::symlink(format!("/bin/{name}"), directory.path().join(name)).expect("a link");
     }
     let options = select(&["-c", "-ec", "-uc", "-eufc"][..]);
-    let config = ProptestConfig { cases: 1_000, failure_persistence: None, ..ProptestConfig::default() };
-    let mut runner = proptest::test_runner::TestRunner::new(config);
+    let wanted = std::env::var("GAPLESS_TEST_SCRIPTS").ok().map(|text| text.parse().expect("a number"));
+    let cases = wanted.unwrap_or(1_000);
+    let config = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
+    // The same ones each time, unless somebody goes looking for more.
+    let mut runner = match wanted {
+        Some(_) => TestRunner::new(config),
+        None => TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha)),
+    };
     let (slept, stopped) = (Cell::new(0), Cell::new(0));
     let result = runner.run(&(options, script()), |(options, script)| {
         let raw = json!({"exec": {"command": ["sh", options, script]}});

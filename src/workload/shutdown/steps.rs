@@ -140,8 +140,23 @@ struct Hidden {
 
 impl Hidden {
     fn of<'a>(texts: impl Iterator<Item = &'a str>) -> Self {
-        const ENDINGS: [&str; 10] =
-            ["exit", "return", "exec", "eval", ".", "source", "set", "alias", "$$", shell::FUNCTION];
+        // An error of one of its own builtins, such as a name that is none, ends a POSIX shell.
+        const ENDINGS: [&str; 14] = [
+            "exit",
+            "return",
+            "exec",
+            "eval",
+            ".",
+            "source",
+            "set",
+            "alias",
+            "$$",
+            shell::FUNCTION,
+            "export",
+            "readonly",
+            "unset",
+            "shift",
+        ];
         texts.fold(Hidden::default(), |hidden, text| Hidden {
             may_stop: hidden.may_stop || may_tell(text),
             may_end: hidden.may_end || ENDINGS.contains(&text),
@@ -188,7 +203,7 @@ impl Reader {
         } else if list.rest.last().is_some_and(|(is_and, _)| !is_and) {
             may_fail = false;
         }
-        let has_expansions = || list.first.commands.iter().any(has_expansions);
+        let has_expansions = || list.first.commands.iter().chain(rest()).any(has_expansions);
         let may_exit =
             self.options.exits_on_error && may_fail || self.options.exits_on_unset && has_expansions();
         if may_exit {
