@@ -127,20 +127,20 @@ fn script() -> impl Strategy<Value = String> {
 
 /// What was called, in this order, when `sh` ran the script.
 fn called(directory: &Path, options: &str, script: &str) -> Vec<String> {
-    let log = directory.join("log");
-    let _ = fs::remove_file(&log);
+    // What an earlier script left in the background goes on to write into another file.
+    let log = tempfile::Builder::new().prefix("log").tempfile_in(directory).expect("a file");
     let status = Command::new("/bin/sh")
         .args([options, script])
         .env_clear()
         .env("PATH", directory)
-        .env("LOG", &log)
+        .env("LOG", log.path())
         .current_dir(directory)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .status();
     status.expect("a shell");
-    fs::read_to_string(&log).unwrap_or_default().lines().map(str::to_owned).collect()
+    fs::read_to_string(log.path()).unwrap_or_default().lines().map(str::to_owned).collect()
 }
 
 #[test]
