@@ -9,6 +9,7 @@ pub mod containers;
 pub mod images;
 pub mod mesh;
 pub mod object;
+pub mod ports;
 pub mod probes;
 pub mod scheduling;
 pub mod shutdown;
