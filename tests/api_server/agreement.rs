@@ -194,6 +194,61 @@ fn images_and_hooks_are_read_the_same_way_everywhere() {
     }
 }
 
+/// What shows that a container serves, and what leaves no room for a second pod beside the
+/// first. What is unread in a review is looked into in a file.
+#[test]
+fn who_serves_and_who_has_room_is_the_same_everywhere() {
+    let Some(installed) = installed() else { return };
+    let namespace = installed.cluster.namespace();
+    let recreate = || json!({"strategy": {"type": "Recreate"}});
+    let rolling = |unavailable: i32, surge: i32| json!({"strategy": {"rollingUpdate": {"maxUnavailable": unavailable, "maxSurge": surge}}});
+    let one = |unavailable: i32, surge: i32| {
+        let mut spec = rolling(unavailable, surge);
+        spec["replicas"] = json!(1);
+        spec
+    };
+    let gpu = || json!({"resources": {"limits": {"nvidia.com/gpu": 1}}});
+    let probe = |probe: Value| json!({"ports": [], "readinessProbe": probe});
+    let port = |name: &str| json!({"ports": [{"name": name, "containerPort": 9102}]});
+    let (recreates, no_probe) = ("recreate-strategy", ("missing-readiness-probe", "warn"));
+    let single = ("single-replica", "warn");
+    #[rustfmt::skip]
+    let table: Vec<(Value, Value, Value, Vec<(&str, &str)>)> = vec![
+        (recreate(), probe(json!({"grpc": {"port": 50051}})), json!({}), vec![(recreates, "deny"), ("undeclared-probe-port", "audit")]),
+        (recreate(), probe(json!({"exec": {"command": ["true"]}})), json!({}), vec![]),
+        (recreate(), port("prom-scrape"), json!({}), vec![]),
+        (recreate(), port("depot-admin"), json!({}), vec![(recreates, "deny"), no_probe]),
+        (recreate(), json!({"args": ["--leader-elect"]}), json!({}), vec![(recreates, "audit"), no_probe]),
+        (recreate(), json!({"args": ["--leader-elect=false"]}), json!({}), vec![(recreates, "deny"), no_probe]),
+        (recreate(), gpu(), json!({}), vec![(recreates, "audit"), no_probe]),
+        (recreate(), json!({}), json!({"volumes": [{"name": "d", "iscsi": {"targetPortal": "192.0.2.7", "iqn": "iqn.2001-04.example:d", "lun": 0}}]}),
+            vec![(recreates, "audit"), no_probe]),
+        (json!({}), json!({"args": ["--enable-leader-election"]}), json!({}), vec![no_probe]),
+        (rolling(0, 1), gpu(), json!({}), vec![("surge-deadlock", "warn")]),
+        (rolling(0, 1), json!({"resources": {"limits": {"hugepages-2Mi": "64Mi", "memory": "1Gi"}}}), json!({}), vec![]),
+        (one(1, 0), gpu(), json!({}), vec![("rollout-outage", "warn"), single]),
+        (one(1, 0), json!({}), json!({}), vec![("rollout-outage", "deny"), single]),
+        (json!({}), json!({"ports": [{"name": "mysql-ro", "containerPort": 16447}]}), json!({}), vec![no_probe]),
+        (json!({}), json!({"ports": [{"name": "peer", "containerPort": 7946}, {"name": "metrics", "containerPort": 9464}]}), json!({}),
+            vec![no_probe]),
+        (json!({}), json!({"ports": []}), json!({"terminationGracePeriodSeconds": 0}), vec![]),
+    ];
+    for (number, (spec, container, pod, expected)) in table.into_iter().enumerate() {
+        let mut object = deployment_with(&format!("room-{number}"), &spec);
+        let template = &mut object["spec"]["template"]["spec"];
+        let merge = |into: &mut Value, fields: &Value| {
+            fields.as_object().unwrap().iter().for_each(|(key, value)| into[key] = value.clone());
+        };
+        merge(template, &pod);
+        merge(&mut template["containers"][0], &container);
+        let expected: Findings =
+            expected.into_iter().map(|(rule, outcome)| (rule.to_owned(), outcome.to_owned())).collect();
+        assert_eq!(by_check(&object), expected, "{object}");
+        assert_eq!(by_review(&object), expected, "{object}");
+        assert_eq!(by_kubectl(&namespace, &object), expected, "{object}");
+    }
+}
+
 /// The API server lets control characters through in images and annotations. None of
 /// them reaches a terminal or a log.
 #[test]
