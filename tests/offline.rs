@@ -21,6 +21,7 @@ mod offline {
     mod house;
     mod injection;
     mod load;
+    mod neighbours;
     mod pages;
     mod properties;
     mod readme;
