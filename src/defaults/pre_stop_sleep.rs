@@ -103,43 +103,39 @@ fn fill(workload: &Workload, owners: &Owners, settings: &Settings, _: &Record) -
         .filter(|container| container.carries_traffic(&settings.proxy_images))
         .filter(|container| unhooked(container) && !is_serving(container))
         .collect();
-    let is_grace_period_unset = owners.owner(&InjectedField::GracePeriod) != Owner::User;
-    let longest = longest_sleep_beside_proxies(workload, settings);
-    let is_needed = !serving.is_empty() || (!proxies.is_empty() && longest > 0);
-    if !is_needed {
+    let by_users = longest_sleep_beside_proxies(workload, settings);
+    if serving.is_empty() && (proxies.is_empty() || by_users == 0) {
         return Filled::default();
     }
     let wanted = match wanted_seconds(workload, settings) {
         Ok(wanted) => wanted,
         Err(problem) => return Filled { fields: Vec::new(), problem: Some(problem) },
     };
-    let ours = if serving.is_empty() { 0 } else { wanted };
-    let sleep = fit(workload, ours, is_grace_period_unset, settings);
-    let of_proxies = fit(workload, longest.max(sleep.seconds), is_grace_period_unset, settings);
+    let is_grace_period_unset = owners.owner(&InjectedField::GracePeriod) != Owner::User;
+    let fit = |seconds| fit(workload, seconds, is_grace_period_unset, settings);
+    let of_serving = fit(if serving.is_empty() { 0 } else { wanted });
+    let of_proxies = fit(if proxies.is_empty() { 0 } else { by_users.max(of_serving.seconds) });
 
-    let hook = |container: &Container, seconds: i64| {
-        let hook = json!({"sleep": {"seconds": seconds}});
-        (seconds > 0).then(|| (InjectedField::PreStop(container.name.to_owned()), hook))
+    let hooks = |containers: &[&Container], sleep: Sleep| -> Vec<(InjectedField, Value)> {
+        let hook = json!({"sleep": {"seconds": sleep.seconds}});
+        let hooked = containers.iter().filter(|_| sleep.seconds > 0);
+        hooked.map(|container| (InjectedField::PreStop(container.name.to_owned()), hook.clone())).collect()
     };
-    let mut fields: Vec<_> = serving.iter().filter_map(|container| hook(container, sleep.seconds)).collect();
-    let hooked_proxies = proxies.iter().filter_map(|container| hook(container, of_proxies.seconds));
-    let count = fields.len();
-    fields.extend(hooked_proxies);
-    let last = if fields.len() > count { of_proxies } else { sleep };
-    if fields.is_empty() {
-        return Filled::default();
-    }
-    fields.extend(last.grace_period.map(|seconds| (InjectedField::GracePeriod, json!(seconds))));
+    let mut fields = hooks(&serving, of_serving);
+    fields.extend(hooks(&proxies, of_proxies));
+    // The proxies sleep the longest, if there are any.
+    let grace_period = of_proxies.grace_period.or(of_serving.grace_period);
+    fields.extend(grace_period.map(|seconds| (InjectedField::GracePeriod, json!(seconds))));
     Filled { fields, problem: None }
 }
 
 /// How long the containers whose traffic proxies carry certainly sleep by hooks of the
-/// user, in seconds.
+/// user, in seconds. A hook that the grace period cuts off is a mistake, and no measure.
 fn longest_sleep_beside_proxies(workload: &Workload, settings: &Settings) -> i64 {
     let others = workload.containers().iter().filter(|it| !it.carries_traffic(&settings.proxy_images));
-    let sleeps =
-        others.filter_map(|container| container.lifecycle.pre_stop.as_ref()).map(|hook| hook.sleeps());
-    sleeps.max().map_or(0, |longest| i64::try_from(longest.as_secs()).unwrap_or(i64::MAX))
+    let hooks = others.filter_map(|container| container.lifecycle.pre_stop.as_ref());
+    let seconds = hooks.filter_map(|hook| i64::try_from(hook.sleeps().as_secs()).ok());
+    seconds.filter(|seconds| *seconds < workload.grace_period_seconds()).max().unwrap_or(0)
 }
 
 fn name(field: &InjectedField, value: &Value) -> String {
@@ -259,5 +255,57 @@ mod tests {
         ]);
         let hooks: Vec<_> = filled(&object).fields.into_iter().map(|(field, _)| field).collect();
         assert_eq!(hooks, [InjectedField::PreStop("app".into()), InjectedField::GracePeriod]);
+    }
+
+    /// The seconds of each sleep by container, and the new grace period.
+    fn sleeps(containers: Value, grace: Value) -> (Vec<(String, i64)>, Option<i64>) {
+        let mut object = deployment(grace);
+        object["spec"]["template"]["spec"]["containers"] = containers;
+        let (grace, hooks): (Vec<_>, Vec<_>) =
+            filled(&object).fields.into_iter().partition(|(field, _)| *field == InjectedField::GracePeriod);
+        let seconds = |(field, hook): (InjectedField, Value)| {
+            (field.container().unwrap().to_owned(), hook["sleep"]["seconds"].as_i64().unwrap())
+        };
+        (hooks.into_iter().map(seconds).collect(), grace.first().and_then(|(_, value)| value.as_i64()))
+    }
+
+    #[test]
+    fn what_carries_the_traffic_of_a_sleeping_container_sleeps_as_long() {
+        let app = |lifecycle: Value| json!({"name": "app", "ports": [{"containerPort": 80}], "lifecycle": lifecycle});
+        let proxy = json!({"name": "proxy", "image": "registry.example/mirror/pgbouncer:1.24.1"});
+        let slept = |seconds: i64| json!({"preStop": {"sleep": {"seconds": seconds}}});
+        let both = |seconds: i64| vec![("app".to_owned(), seconds), ("proxy".to_owned(), seconds)];
+        let alone = |seconds: i64| vec![("proxy".to_owned(), seconds)];
+        let unset = || json!(30);
+        assert_eq!(sleeps(json!([app(json!({})), proxy]), unset()), (both(10), Some(40)));
+        assert_eq!(
+            sleeps(json!([app(json!({})), proxy]), json!(12)),
+            (both(7), None),
+            "what there is room for"
+        );
+        assert_eq!(
+            sleeps(json!([app(slept(15)), proxy]), unset()),
+            (alone(15), Some(45)),
+            "as the user's hook"
+        );
+        assert_eq!(sleeps(json!([app(slept(30)), proxy]), unset()), (vec![], None), "it is cut off");
+        // An opt-out, a hook that nobody understands, or a hook of its own.
+        assert_eq!(sleeps(json!([app(slept(0)), proxy]), unset()), (vec![], None));
+        let drains = json!({"preStop": {"exec": {"command": ["drain"]}}});
+        assert_eq!(sleeps(json!([app(drains), proxy]), unset()), (vec![], None));
+        let mut hooked = proxy.clone();
+        hooked["lifecycle"] = slept(3);
+        assert_eq!(
+            sleeps(json!([app(json!({})), hooked]), unset()),
+            (vec![("app".to_owned(), 10)], Some(40))
+        );
+        assert_eq!(sleeps(json!([{"name": "worker"}, proxy]), unset()), (vec![], None), "nothing serves");
+    }
+
+    #[test]
+    fn with_recreate_a_sleep_would_only_move_the_outage() {
+        let mut object = deployment(json!(30));
+        object["spec"]["strategy"] = json!({"type": "Recreate"});
+        assert_eq!(filled(&object), Filled::default());
     }
 }

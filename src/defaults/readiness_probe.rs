@@ -328,6 +328,10 @@ fn in_words(probe: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kubernetes::object::View;
+    use crate::ownership::intent::Origin;
+    use crate::surroundings::{Service, ServicePort, Surroundings, Target};
+    use crate::workload::Context;
 
     fn deployment(spec: Value) -> Value {
         json!({"metadata": {"name": "web"}, "spec": {"template": {"spec": spec}}})
@@ -417,6 +421,9 @@ mod tests {
         let mut recreate = app(json!({}));
         recreate["spec"]["strategy"] = json!({"type": "Recreate"});
         assert_eq!(chosen(&recreate), Err(NoProbe::Recreate));
+        assert_eq!(chosen(&app(json!({"args": ["--leader-elect"]}))), Err(NoProbe::LeaderElection));
+        let metrics = json!({"ports": [{"containerPort": 7946}, {"containerPort": 9090, "name": "metrics"}]});
+        assert_eq!(chosen(&app(metrics)), Err(NoProbe::BesideOperational("app".into())));
         let elsewhere = json!([serving("app"), {"name": "side", "readinessProbe": {"exec": {}}}]);
         assert_eq!(chosen(&deployment(json!({"containers": elsewhere}))), Err(NoProbe::Present));
         for port in [3306, 33060, 6033, 6446, 6447, 6448, 6449] {
@@ -425,6 +432,36 @@ mod tests {
         let ports = json!({"ports": [{"containerPort": 1}, {"containerPort": 2}]});
         assert_eq!(chosen(&app(ports)), Err(NoProbe::SeveralPorts("app".into())));
         assert_eq!(chosen(&app(json!({"ports": []}))), Err(NoProbe::NothingServes));
+    }
+
+    #[test]
+    fn where_services_are_known_only_a_port_of_theirs_is_asked() {
+        let asked = |target: i32, object: &Value| {
+            let port = ServicePort { name: String::new(), target: Target::Number(target) };
+            let service = Service { name: "web".into(), ports: vec![port] };
+            let surroundings = Surroundings { services: vec![service], ..Surroundings::default() };
+            let context = Context { surroundings: &surroundings, ..Context::new(Origin::File) };
+            let workload = Workload::read_view(View::of(object), context).unwrap();
+            choose(&workload, &Settings::default()).map(|(_, probe)| probe)
+        };
+        assert_eq!(asked(9000, &app(json!({}))), probe("tcpSocket", json!({"port": 9000})));
+        assert_eq!(asked(9000, &app(json!({"ports": []}))), probe("tcpSocket", json!({"port": 9000})));
+        assert_eq!(asked(3306, &app(json!({}))), Err(NoProbe::MySql(3306)));
+        let annotated = |mut object: Value| {
+            object["metadata"]["annotations"] = json!({PATH_ANNOTATION: "/ready"});
+            object
+        };
+        let ready = probe("httpGet", json!({"path": "/ready", "port": 9000}));
+        assert_eq!(asked(9000, &annotated(app(json!({})))), ready);
+        let several = json!([{"name": "a", "ports": [{"containerPort": 1}]}, {"name": "b", "ports": [{"containerPort": 2}]}]);
+        assert_eq!(
+            asked(2, &deployment(json!({"containers": several}))),
+            probe("tcpSocket", json!({"port": 2}))
+        );
+        assert_eq!(
+            asked(3, &deployment(json!({"containers": several}))),
+            Err(NoProbe::SeveralServing(vec!["a".into(), "b".into()]))
+        );
     }
 
     #[test]
