@@ -213,7 +213,7 @@ fn who_serves_and_who_has_room_is_the_same_everywhere() {
     let (recreates, no_probe) = ("recreate-strategy", ("missing-readiness-probe", "warn"));
     let single = ("single-replica", "warn");
     #[rustfmt::skip]
-    let table: Vec<(Value, Value, Value, Vec<(&str, &str)>)> = vec![
+    let table = [
         (recreate(), probe(json!({"grpc": {"port": 50051}})), json!({}), vec![(recreates, "deny"), ("undeclared-probe-port", "audit")]),
         (recreate(), probe(json!({"exec": {"command": ["true"]}})), json!({}), vec![]),
         (recreate(), port("prom-scrape"), json!({}), vec![]),
