@@ -483,7 +483,7 @@ const RENDERED: &[Case] = &[
     // Even one pod alone: a gap is better than an upgrade that never ends.
     Case {
         values: "{hostNetwork: true, replicaCount: 1}",
-        findings: &["rollout-outage", "single-replica"],
+        findings: &["single-replica", "rollout-outage"],
         holds: |chart| {
             let rolling = &chart.one("Deployment")["spec"]["strategy"]["rollingUpdate"];
             assert_eq!(rolling, &json!({"maxUnavailable": 1, "maxSurge": 0}));
