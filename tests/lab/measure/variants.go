@@ -35,6 +35,7 @@ var variants = []variant{
 	{name: "graceful-only", runs: 3, edits: []edit{gracefulShutdown}, what: "a graceful application alone"},
 	{name: "with-graceful", runs: 3, edits: []edit{gracefulShutdown}, gapless: true, what: "a graceful application, with gapless"},
 	{name: "recreate", runs: 3, edits: []edit{recreate}, what: "strategy Recreate (gapless denies it)"},
+	{name: "recreate-with-sleep", runs: 3, edits: []edit{recreate, preStopSleep}, what: "strategy Recreate, a preStop sleep of 10 s"},
 	{name: "one-replica", runs: 3, edits: []edit{oneReplica}, what: "1 replica"},
 	{name: "with-one-replica", runs: 3, edits: []edit{oneReplica}, gapless: true, what: "1 replica, with gapless"},
 	{name: "keep-alive", runs: 3, keepAlive: true, what: "as `without`, but persistent connections"},
