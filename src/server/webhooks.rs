@@ -216,6 +216,7 @@ mod tests {
     use axum::http::StatusCode;
     use axum::http::header::CONNECTION;
     use serde_json::Value;
+    use std::sync::atomic::{AtomicUsize, Ordering};
     use std::sync::{Condvar, Mutex};
     use tokio::time::sleep;
     use tower::ServiceExt;
@@ -314,8 +315,10 @@ mod tests {
     async fn a_large_review_holds_its_turn_for_as_long_as_its_caller_waits() {
         static IS_OPEN: Mutex<bool> = Mutex::new(false);
         static OPENED: Condvar = Condvar::new();
+        static BEGUN: AtomicUsize = AtomicUsize::new(0);
         let wait: ReviewFunction = |_, _, body| {
             if body.starts_with(b"wait") {
+                BEGUN.fetch_add(1, Ordering::SeqCst);
                 let is_open = IS_OPEN.lock().expect("a gate");
                 drop(OPENED.wait_while(is_open, |is_open| !*is_open));
             }
@@ -345,8 +348,10 @@ mod tests {
         let (late, reviewed) = (StatusCode::GATEWAY_TIMEOUT, StatusCode::BAD_REQUEST);
 
         // Whoever waits for a turn is answered in time.
-        let (first, second) = tokio::join!(call("wait", "300ms"), async {
-            sleep(Duration::from_millis(50)).await;
+        let (first, second) = tokio::join!(call("wait", "2s"), async {
+            while BEGUN.load(Ordering::SeqCst) == 0 {
+                sleep(Duration::from_millis(5)).await;
+            }
             call("", "100ms").await
         });
         assert_eq!((first, second), (late, late));
@@ -354,7 +359,8 @@ mod tests {
         assert_eq!(call("", "10s").await, reviewed);
         assert_eq!(call(&heavy, "100ms").await, late);
         // There is no third.
-        assert_eq!(call("wait", "100ms").await, late);
+        assert_eq!(call("wait", "2s").await, late);
+        assert_eq!(BEGUN.load(Ordering::SeqCst), 2);
         assert_eq!(call("", "100ms").await, late);
         drop(opening);
         assert_eq!(call(&heavy, "10s").await, reviewed);

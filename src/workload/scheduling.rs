@@ -61,10 +61,11 @@ impl fmt::Display for SurgeBlocker {
     }
 }
 
-/// Whether a resource is handed out in whole devices, as those of device plugins are. Pages
-/// of memory are divided (kubernetes, pkg/apis/core/v1/helper, `IsExtendedResourceName`).
+/// Whether a resource is handed out in whole devices, as those of device plugins are. What
+/// is divided, such as pages of memory (`hugepages-2Mi`), has no domain before its name
+/// (kubernetes, pkg/apis/core/v1/helper, `IsExtendedResourceName`).
 fn is_device(resource: &str) -> bool {
-    resource.contains('/') && !resource.contains("hugepages-")
+    resource.contains('/')
 }
 
 impl Workload<'_> {
