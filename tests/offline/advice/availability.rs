@@ -24,10 +24,9 @@ pub(super) const RULES: [&str; 6] = [
 ];
 
 /// What else a fix may lead to, if it says so in these words.
-const LESSER_EVILS: [(&str, &[&str]); 3] = [
+const LESSER_EVILS: [(&str, &[&str]); 2] = [
     ("rollout-outage", &["outage"]),
     ("rollout-capacity-loss", &["one pod less", "one at a time", "one pod goes at a time"]),
-    ("single-replica", &[]),
 ];
 
 /// A Deployment and what is around it.
