@@ -5,8 +5,7 @@
 //! kind of neighbour the workload's directory and all below it is looked through, then the
 //! directory above and all below that, and so on, until something concerns the workload.
 
-use std::collections::{BTreeMap, HashMap};
-use std::ops::Bound;
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -16,7 +15,7 @@ use super::objects;
 use super::source::{Name, Source};
 use crate::kubernetes::label_selector::{StringMap, texts};
 use crate::surroundings::Surroundings;
-use crate::surroundings::neighbour::{Neighbour, Role, Subject};
+use crate::surroundings::neighbour::{Clue, Neighbour, Role, Subject};
 
 /// All objects of the input that may be neighbours of its workloads.
 #[derive(Debug, Default)]
@@ -39,9 +38,8 @@ impl Objects {
         let mut neighbours = Neighbours::default();
         for (directory, value) in &self.0 {
             let Some(neighbour) = Neighbour::read(value) else { continue };
-            let group = (neighbour.role(), neighbour.namespace());
-            let directories = neighbours.0.entry(group).or_default();
-            directories.entry(directory.as_path()).or_default().push(neighbour);
+            let group = (neighbour.role(), neighbour.namespace(), neighbour.clue());
+            neighbours.0.entry(group).or_default().push((directory, neighbour));
         }
         neighbours
     }
@@ -63,12 +61,12 @@ fn directory(source: &Source) -> &Path {
     }
 }
 
-/// Neighbours by directory, whose paths are sorted, so that those below one follow it.
-type Directories<'o> = BTreeMap<&'o Path, Vec<Neighbour<'o>>>;
+/// What a neighbour is, where, and the clue without which it concerns nobody.
+type Group<'o> = (Role, Option<&'o str>, Option<Clue<'o>>);
 
-/// The objects of the input, by what they are and in which namespace.
+/// The objects of the input, each with its directory.
 #[derive(Debug, Default)]
-pub struct Neighbours<'o>(HashMap<(Role, Option<&'o str>), Directories<'o>>);
+pub struct Neighbours<'o>(HashMap<Group<'o>, Vec<(&'o Path, Neighbour<'o>)>>);
 
 impl Neighbours<'_> {
     /// What is around `object`, which is in `source`.
@@ -81,34 +79,30 @@ impl Neighbours<'_> {
         Surroundings::of(found)
     }
 
-    /// The neighbours in the first directory, from that of the workload upwards, in or
-    /// below which there are any.
+    /// The neighbours of one kind that concern the workload, of which the nearest count.
     fn nearest<'n>(&'n self, role: Role, subject: &Subject<'n>, start: &Path) -> Vec<&'n Neighbour<'n>> {
-        let Some(directories) = self.0.get(&(role, subject.namespace)) else { return Vec::new() };
-        // Two applications without a namespace need not be meant for the same one.
-        if role == Role::Workload && subject.namespace.is_none() {
-            let here = directories.get(start).into_iter().flatten();
-            return here.filter(|neighbour| neighbour.concerns(subject)).collect();
-        }
-        // Elsewhere, what has the same name is the same application in another form.
-        let is_variant = |path: &Path, neighbour: &Neighbour| {
-            role == Role::Workload && path != start && neighbour.name() == subject.name
+        let clues = subject.clues(role).into_iter();
+        let all = clues.filter_map(|clue| self.0.get(&(role, subject.namespace, clue))).flatten();
+        // Elsewhere, what has the same name is the same application in another form; and
+        // without a namespace two applications need not be meant for the same one.
+        let may_overlap = |path: &Path, other: &Neighbour| {
+            path == start || (subject.namespace.is_some() && other.name() != subject.name)
         };
-        for directory in start.ancestors() {
-            let from = (Bound::Included(directory), Bound::Unbounded);
-            let below =
-                directories.range::<Path, _>(from).take_while(|(path, _)| path.starts_with(directory));
-            let found: Vec<_> = below
-                .flat_map(|(path, all)| all.iter().map(move |neighbour| (*path, neighbour)))
-                .filter(|(path, neighbour)| neighbour.concerns(subject) && !is_variant(path, neighbour))
-                .map(|(_, neighbour)| neighbour)
-                .collect();
-            if !found.is_empty() {
-                return found;
-            }
-        }
-        Vec::new()
+        let concerned = all
+            .filter(|(_, neighbour)| neighbour.concerns(subject))
+            .filter(|(path, neighbour)| role != Role::Workload || may_overlap(path, neighbour))
+            .map(|(path, neighbour)| (*path, neighbour));
+        nearest_of(&concerned.collect::<Vec<_>>(), start)
     }
+}
+
+/// Those in or below the first directory, from `start` upwards, where there are any.
+fn nearest_of<'n>(neighbours: &[(&Path, &'n Neighbour<'n>)], start: &Path) -> Vec<&'n Neighbour<'n>> {
+    let below = |directory: &Path| -> Vec<&'n Neighbour<'n>> {
+        let below = neighbours.iter().filter(|(path, _)| path.starts_with(directory));
+        below.map(|(_, neighbour)| *neighbour).collect()
+    };
+    start.ancestors().map(below).find(|found| !found.is_empty()).unwrap_or_default()
 }
 
 fn subject<'o>(object: &'o Value, pod_labels: &'o StringMap<'o>) -> Subject<'o> {
@@ -127,6 +121,7 @@ fn subject<'o>(object: &'o Value, pod_labels: &'o StringMap<'o>) -> Subject<'o> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeMap;
 
     const DEPLOYMENT: &str = "
 apiVersion: apps/v1

@@ -24,6 +24,25 @@ pub struct Subject<'a> {
     pub claims: Vec<&'a str>,
 }
 
+/// What a workload has to have for a neighbour to concern it: a label with its value, or the
+/// kind and the name of what is scaled, or the name of a claim. It tells those that may
+/// concern a workload from thousands that do not.
+pub type Clue<'a> = (&'a str, &'a str);
+
+impl<'a> Subject<'a> {
+    /// The clues by which neighbours of this kind may be found; those without one too.
+    pub fn clues(&self, role: Role) -> Vec<Option<Clue<'a>>> {
+        match role {
+            Role::Service | Role::DisruptionBudget | Role::Workload => {
+                let labels = self.pod_labels.iter().map(|(key, value)| Some((*key, *value)));
+                labels.chain([None]).collect()
+            }
+            Role::Autoscaler => vec![Some((self.kind, self.name))],
+            Role::Claim => self.claims.iter().map(|claim| Some(("", *claim))).collect(),
+        }
+    }
+}
+
 /// An object that may stand around a workload.
 #[derive(Debug)]
 pub struct Neighbour<'a> {
@@ -138,6 +157,19 @@ impl<'a> Neighbour<'a> {
             What::DisruptionBudget { .. } => Role::DisruptionBudget,
             What::Claim { .. } => Role::Claim,
             What::Workload { .. } => Role::Workload,
+        }
+    }
+
+    /// What a workload has to have to be concerned; `None` if everything may be.
+    pub fn clue(&self) -> Option<Clue<'a>> {
+        let first = |labels: &StringMap<'a>| labels.iter().next().map(|(key, value)| (*key, *value));
+        match &self.what {
+            What::Service { selector, .. } => first(selector),
+            What::Autoscaler { target, .. } => Some((target.kind, target.name)),
+            What::DisruptionBudget { selector, .. } | What::Workload { selector, .. } => {
+                first(&selector.match_labels)
+            }
+            What::Claim { .. } => Some(("", self.name)),
         }
     }
 
