@@ -43,14 +43,8 @@ fn check_image(pulled: PulledImage, settings: &Settings) -> Option<Finding> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rules::testing::{found, web};
-    use serde_json::{Value, json};
-
-    fn with(image: &str) -> Value {
-        let mut object = web();
-        object["spec"]["template"]["spec"]["containers"][0]["image"] = json!(image);
-        object
-    }
+    use crate::rules::testing::{found, web, with_image};
+    use serde_json::json;
 
     #[test]
     fn latest_or_no_tag_denies_and_other_moving_tags_warn() {
@@ -78,7 +72,8 @@ mod tests {
             (&format!("app:latest@{digest}"), None),
             (&format!("app:edge@{digest}"), None),
         ] {
-            let actions: Vec<_> = found(&RULE, &with(image)).iter().map(|finding| finding.at_most).collect();
+            let actions: Vec<_> =
+                found(&RULE, &with_image(image)).iter().map(|finding| finding.at_most).collect();
             assert_eq!(actions, expected.into_iter().collect::<Vec<_>>(), "{image}");
         }
     }
@@ -86,24 +81,24 @@ mod tests {
     #[test]
     fn what_is_no_reference_has_no_tag_that_could_move() {
         for image in ["App", "${IMAGE}", "app:", " ", "app@sha256:0a1b", "registry.example/app :latest"] {
-            assert!(found(&RULE, &with(image)).is_empty(), "{image}");
+            assert!(found(&RULE, &with_image(image)).is_empty(), "{image}");
         }
     }
 
     #[test]
     fn the_profile_says_which_tags_move() {
-        let object = with("app:stable");
+        let object = with_image("app:stable");
         let workload = Workload::read(&object).unwrap();
         let settings = Settings { mutable_tags: vec!["stable".to_owned()], ..Settings::default() };
         let findings = check(&workload, &settings);
         assert_eq!(findings.iter().map(|it| it.at_most).collect::<Vec<_>>(), [Action::Warn]);
-        let latest = with("app:latest");
+        let latest = with_image("app:latest");
         assert_eq!(check(&Workload::read(&latest).unwrap(), &settings).len(), 1, "latest always does");
     }
 
     #[test]
     fn an_image_that_istio_replaces_is_not_pulled() {
-        let mut object = with("auto");
+        let mut object = with_image("auto");
         object["spec"]["template"]["metadata"]["annotations"] =
             json!({"inject.istio.io/templates": "gateway"});
         assert!(found(&RULE, &object).is_empty());

@@ -4,6 +4,7 @@ use super::{Needs, Rule};
 use crate::field::FieldPath;
 use crate::finding::{Action, Finding};
 use crate::kubernetes::api_default;
+use crate::kubernetes::object::at;
 use crate::ownership::intent::{Intent, Origin};
 use crate::settings::Settings;
 use crate::workload::Workload;
@@ -22,7 +23,7 @@ pub const RULE: Rule = Rule {
 
 fn check(workload: &Workload, settings: &Settings) -> Vec<Finding> {
     let Some(old) = workload.context().old_object else { return Vec::new() };
-    let old_replicas = old.tree.pointer("/spec/replicas").and_then(serde_json::Value::as_i64);
+    let old_replicas = at(old.tree, &["spec", "replicas"]).and_then(serde_json::Value::as_i64);
     let (Some(1), Some(before @ 2..)) = (workload.spec().replicas, old_replicas) else { return Vec::new() };
     let origin = workload.context().origin;
     let is_proven = |view| Intent::new(view, origin).proves_replicas();

@@ -34,6 +34,13 @@ pub fn web() -> Value {
     })
 }
 
+/// The same with this image.
+pub fn with_image(image: &str) -> Value {
+    let mut object = web();
+    object["spec"]["template"]["spec"]["containers"][0]["image"] = json!(image);
+    object
+}
+
 /// The same of a worker, which nobody sends requests.
 pub fn serve_nobody(object: &mut Value) {
     let container = &mut object["spec"]["template"]["spec"]["containers"][0];

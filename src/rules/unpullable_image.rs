@@ -66,14 +66,8 @@ fn fix(why: NoReference) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rules::testing::{found, web};
-    use serde_json::{Value, json};
-
-    fn with(image: &str) -> Value {
-        let mut object = web();
-        object["spec"]["template"]["spec"]["containers"][0]["image"] = json!(image);
-        object
-    }
+    use crate::rules::testing::{found, web, with_image};
+    use serde_json::json;
 
     #[test]
     fn what_is_no_reference_denies_and_says_why() {
@@ -87,7 +81,7 @@ mod tests {
             ("app@sha256:0a1b", "sha256:0a1b is no digest"),
             ("${REGISTRY}/app:v1", "${REGISTRY} is a placeholder that has to be filled in first"),
         ] {
-            let findings = found(&RULE, &with(image));
+            let findings = found(&RULE, &with_image(image));
             assert_eq!(findings.len(), 1, "{image}");
             let expected = format!("image {image} cannot be pulled: {why}; no new pod starts");
             assert_eq!(
@@ -100,7 +94,7 @@ mod tests {
 
     #[test]
     fn a_legal_tag_that_looks_like_a_placeholder_is_only_noted() {
-        let findings = found(&RULE, &with("app:__TAG__"));
+        let findings = found(&RULE, &with_image("app:__TAG__"));
         assert_eq!(findings[0].at_most, Action::Audit);
         assert!(findings[0].message.contains("__TAG__ is a placeholder"), "{findings:?}");
     }
@@ -108,9 +102,9 @@ mod tests {
     #[test]
     fn references_and_what_is_filled_in_later_are_fine() {
         for image in ["app", "app:latest", "registry:5000/app:v1", "[::1]:5000/app:v1"] {
-            assert!(found(&RULE, &with(image)).is_empty(), "{image}");
+            assert!(found(&RULE, &with_image(image)).is_empty(), "{image}");
         }
-        let mut blank = with(" ");
+        let mut blank = with_image(" ");
         blank["metadata"]["annotations"] = json!({"image.openshift.io/triggers": "[{}]"});
         assert!(found(&RULE, &blank).is_empty());
     }
