@@ -10,10 +10,10 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::audit;
 use crate::certificates::host::{self, Host};
+use crate::kubernetes::duration;
 use crate::observe::telemetry::LogFormat;
 use crate::offline::inputs::Exclusion;
 use crate::report::json;
-use crate::server::duration;
 
 /// A Kubernetes admission webhook that makes zero-downtime the default for
 /// Deployments.

@@ -24,10 +24,10 @@
 //! commands     → exit, clock, fix, cli, server, config, certificates, watched,
 //!                observe, cluster, audit, report, offline, admission, injection,
 //!                policy, rules, defaults, finding, printable, kubernetes, field
-//! fix          → offline, admission, injection, policy, finding, field
-//! cli          → server, certificates, observe, audit, report, offline
+//! fix          → offline, admission, injection, policy, finding, kubernetes, field
+//! cli          → certificates, observe, audit, report, offline, kubernetes
 //! server       → clock, config, certificates, observe, admission, policy,
-//!                surroundings, printable
+//!                surroundings, printable, kubernetes
 //! config       → watched, offline, policy, rules, defaults, settings, finding,
 //!                printable, kubernetes
 //! certificates → watched, observe, cluster

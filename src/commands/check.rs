@@ -138,13 +138,13 @@ impl<'p> Check<'p> {
             return skipped(subject, Reason::Gate(Skip::ProfileOff), message);
         };
 
-        let value = object.to_value();
-        let around = self.neighbours.around(&value, document.source());
+        let value = object.node.to_value();
         match whole::examine(object, &value) {
             Ok(()) => {}
             Err(Unusable::Part { because }) => return skipped(subject, Reason::Partial, part(&because)),
             Err(Unusable::Wrong(wrong)) => return Err(InputError::wrong(document, wrong)),
         }
+        let around = self.neighbours.around(DEPLOYMENT.name, &value, document.source());
         let Assessment { skip, injection, judged, problems } =
             admission::assess(&value, &around, profile, self.today).map_err(|error| match error {
                 InjectError::WrongType(error) => InputError::wrong(document, Wrong::of_type(object, &error)),

@@ -19,6 +19,7 @@ use crate::admission::{self, Assessment};
 use crate::field::FieldPath;
 use crate::finding::Problem;
 use crate::injection::InjectError;
+use crate::kubernetes::kind::DEPLOYMENT;
 use crate::offline::documents::{self, Document, Parsed, Unparsable};
 use crate::offline::node::{Node, Span};
 use crate::offline::objects::{self, Object};
@@ -262,7 +263,7 @@ fn fix_object(
     terms: &Terms,
 ) -> Result<(Option<Deployment>, Option<Written>), FixError> {
     let place = writer.document.place(object.node.place_of(&FieldPath::new("metadata.name")));
-    let around = terms.neighbours.around(&object.to_value(), source);
+    let around = terms.neighbours.around(DEPLOYMENT.name, from, source);
     let assessment = admission::assess(from, &around, terms.profile, terms.today);
     let assessment = assessment.map_err(|error| match error {
         InjectError::WrongType(error) => {

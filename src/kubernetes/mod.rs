@@ -1,6 +1,7 @@
 //! Objects of the Kubernetes API, as the API server sends them.
 
 pub mod api_default;
+pub mod duration;
 pub mod from_json;
 pub mod image;
 pub mod int_or_string;

@@ -69,12 +69,12 @@ type Group<'o> = (Role, Option<&'o str>, Option<Clue<'o>>);
 pub struct Neighbours<'o>(HashMap<Group<'o>, Vec<(&'o Path, Neighbour<'o>)>>);
 
 impl Neighbours<'_> {
-    /// What is around `object`, which is in `source`.
-    pub fn around(&self, object: &Value, source: &Source) -> Surroundings {
+    /// What is around `object`, which is of this kind and in `source`.
+    pub fn around(&self, kind: &str, object: &Value, source: &Source) -> Surroundings {
         let none = StringMap::new();
         let labels = object.pointer("/spec/template/metadata/labels").map(texts);
         let labels = labels.and_then(Result::ok).unwrap_or(none);
-        let subject = subject(object, &labels);
+        let subject = subject(kind, object, &labels);
         let found = Role::ALL.into_iter().flat_map(|role| self.nearest(role, &subject, directory(source)));
         Surroundings::of(found)
     }
@@ -105,12 +105,12 @@ fn nearest_of<'n>(neighbours: &[(&Path, &'n Neighbour<'n>)], start: &Path) -> Ve
     start.ancestors().map(below).find(|found| !found.is_empty()).unwrap_or_default()
 }
 
-fn subject<'o>(object: &'o Value, pod_labels: &'o StringMap<'o>) -> Subject<'o> {
+fn subject<'o>(kind: &'o str, object: &'o Value, pod_labels: &'o StringMap<'o>) -> Subject<'o> {
     let text = |pointer| object.pointer(pointer).and_then(Value::as_str);
     let volumes = object.pointer("/spec/template/spec/volumes").and_then(Value::as_array);
     let claim = |volume: &'o Value| volume.pointer("/persistentVolumeClaim/claimName")?.as_str();
     Subject {
-        kind: text("/kind").unwrap_or_default(),
+        kind,
         name: text("/metadata/name").unwrap_or_default(),
         namespace: text("/metadata/namespace"),
         pod_labels,
@@ -152,7 +152,7 @@ spec:
         let files: Vec<Parsed> = sources.iter().map(Parsed::of).collect();
         files.iter().for_each(|file| objects.add(file));
         let root = files[0].documents[0].1.as_ref().unwrap();
-        objects.neighbours().around(&root.to_value(), &sources[0])
+        objects.neighbours().around("Deployment", &root.to_value(), &sources[0])
     }
 
     fn targets(files: &[(&str, String)]) -> Vec<crate::surroundings::Target> {

@@ -2,7 +2,6 @@
 
 pub mod bodies;
 mod connections;
-pub mod duration;
 pub mod failure;
 mod large;
 pub mod limits;

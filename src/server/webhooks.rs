@@ -22,15 +22,16 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::bodies::{Bodies, ReceivedBody};
+use super::connections;
 use super::failure::Failure;
 use super::large::LargeReviews;
 use super::limits::{LARGE_BODY, REVIEW_TIME};
 use super::shutdown::Termination;
-use super::{connections, duration};
 use crate::admission::{self, Phase, Review, ReviewError, Terms};
 use crate::clock;
 use crate::config::reload::LiveConfig;
 use crate::config::scalars::is_dns_label;
+use crate::kubernetes::duration;
 use crate::observe::metrics::Metrics;
 use crate::observe::telemetry;
 use crate::policy::Policy;

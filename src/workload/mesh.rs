@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use super::Workload;
+use crate::kubernetes::duration;
 
 /// A mesh's sidecar, as far as labels and annotations tell.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,7 +54,7 @@ impl Mesh {
         let config = says(ISTIO_CONFIG).unwrap_or_default();
         let drain = match value_of(config, "terminationDrainDuration") {
             _ if value_of(config, "EXIT_ON_ZERO_ACTIVE_CONNECTIONS") == Some("true") => Drain::Unknown,
-            Some(text) => seconds(text).map_or(Drain::Unknown, Drain::For),
+            Some(text) => duration::parse(text).map_or(Drain::Unknown, Drain::For),
             None => Drain::For(ISTIO_DRAIN),
         };
         is_injected.then_some(Mesh {
@@ -100,29 +101,6 @@ fn value_of<'t>(document: &'t str, key: &str) -> Option<&'t str> {
     let value = after.trim_start_matches(['"', '\'']).trim_start().strip_prefix(':')?.trim_start();
     let value = value.trim_start_matches(['"', '\'']);
     value.split(|it: char| it.is_whitespace() || "\"',}#".contains(it)).next()
-}
-
-/// A duration such as `20s`, `1m` or `1m30s`.
-fn seconds(text: &str) -> Option<Duration> {
-    let mut total = Duration::ZERO;
-    let mut rest = text;
-    while !rest.is_empty() {
-        let digits = rest.find(|it: char| !it.is_ascii_digit())?;
-        let (number, unit) = rest.split_at(digits);
-        let end = unit.find(|it: char| it.is_ascii_digit()).unwrap_or(unit.len());
-        let (unit, next) = unit.split_at(end);
-        let number: u64 = number.parse().ok()?;
-        let part = match unit {
-            "h" => Duration::from_secs(number.checked_mul(3600)?),
-            "m" => Duration::from_secs(number.checked_mul(60)?),
-            "s" => Duration::from_secs(number),
-            "ms" => Duration::from_millis(number),
-            _ => return None,
-        };
-        total = total.checked_add(part)?;
-        rest = next;
-    }
-    (!text.is_empty()).then_some(total)
 }
 
 #[cfg(test)]

@@ -12,5 +12,5 @@ pub fn around(object: &Value, others: &[Value]) -> Surroundings {
     let source = Source::new(Name::Stdin, text);
     let mut objects = Objects::default();
     objects.add(&Parsed::of(&source));
-    objects.neighbours().around(object, &source)
+    objects.neighbours().around("Deployment", object, &source)
 }
