@@ -1,6 +1,6 @@
-//! gapless makes zero-downtime the default for Kubernetes Deployments.
+//! gapless makes zero-downtime the default for Kubernetes workloads.
 //!
-//! It is an admission webhook: it denies Deployments that would drop requests
+//! It is an admission webhook: it denies workloads that would drop requests
 //! during a rollout, and injects what people forget.
 //!
 //! # The path of one review
@@ -21,7 +21,7 @@
 //! test `offline::house` reads the imports and holds them against this table.
 //!
 //! ```text
-//! commands     → exit, clock, fix, cli, server, config, certificates, watched,
+//! commands     → clock, exit, fix, cli, server, config, certificates, watched,
 //!                observe, cluster, audit, report, offline, admission, injection,
 //!                policy, rules, defaults, finding, printable, kubernetes, field
 //! fix          → offline, admission, injection, policy, finding, kubernetes, field
@@ -44,7 +44,7 @@
 //! injection    → waiver, policy, patch, defaults, workload, surroundings,
 //!                ownership, finding, kubernetes
 //! waiver       → policy, workload, finding
-//! policy       → rules, settings, finding
+//! policy       → rules, settings, finding, kubernetes
 //! rules        → defaults, workload, surroundings, settings, ownership, finding,
 //!                printable, kubernetes, field
 //! patch        → field

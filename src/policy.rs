@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::finding::Action;
+use crate::kubernetes::kind::Kind;
 use crate::rules::{RULES, Rule};
 use crate::settings::Settings;
 
@@ -14,6 +15,7 @@ pub struct Policy {
     default_profile: String,
     profiles: BTreeMap<String, Profile>,
     exemptions: Exemptions,
+    workloads: BTreeSet<Kind>,
 }
 
 /// Whose requests pass unchanged and unjudged. Names have to be equal.
@@ -104,7 +106,8 @@ impl Policy {
                 known: profiles.into_keys().chain([Policy::OFF.to_owned()]).collect(),
             });
         }
-        Ok(Policy { default_profile: default_profile.to_owned(), profiles, exemptions })
+        let workloads = BTreeSet::from([Kind::Deployment]);
+        Ok(Policy { default_profile: default_profile.to_owned(), profiles, exemptions, workloads })
     }
 
     /// A policy of one profile, which applies everywhere.
@@ -113,7 +116,18 @@ impl Policy {
             default_profile: profile.name.clone(),
             profiles: BTreeMap::from([(profile.name.clone(), profile)]),
             exemptions: Exemptions::default(),
+            workloads: BTreeSet::from([Kind::Deployment]),
         }
+    }
+
+    /// The same, whose webhooks judge these kinds.
+    pub fn with_workloads(self, workloads: impl IntoIterator<Item = Kind>) -> Self {
+        Policy { workloads: workloads.into_iter().collect(), ..self }
+    }
+
+    /// Whether the webhooks judge this kind.
+    pub fn judges(&self, kind: Kind) -> bool {
+        self.workloads.contains(&kind)
     }
 
     /// The profile that applies where nothing is said; `None` for `off`.

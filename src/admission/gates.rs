@@ -1,8 +1,8 @@
 //! Which objects are not looked at, and why.
 
 use super::envelope::{GroupVersionKind, Operation, Request};
-use crate::kubernetes::kind::DEPLOYMENT;
-use crate::policy::Exemptions;
+use crate::kubernetes::kind::Kind;
+use crate::policy::{Exemptions, Policy};
 use crate::workload::Workload;
 
 /// Why an object was let through without a look.
@@ -10,7 +10,7 @@ use crate::workload::Workload;
 pub enum Skip {
     /// The profile is `off`.
     ProfileOff,
-    /// The object is no Deployment of `apps/v1`.
+    /// The object is of no kind that the configuration lists.
     Kind,
     /// The request is about a part of the object, such as `scale`.
     SubResource,
@@ -58,23 +58,25 @@ impl Skip {
     }
 }
 
-/// Why the request is none of gapless' business, as far as its envelope tells.
-pub fn skip_request(request: &Request) -> Option<Skip> {
+/// The kind of the object, or why the request is none of gapless' business, as far as its
+/// envelope tells.
+pub fn judged_kind(request: &Request, policy: &Policy) -> Result<Kind, Skip> {
     let GroupVersionKind { group, version, kind } = &request.kind;
-    if (&**group, &**version, &**kind) != (DEPLOYMENT.group, DEPLOYMENT.version, DEPLOYMENT.name) {
-        return Some(Skip::Kind);
-    }
+    let kind = Kind::find(group, version, kind).filter(|kind| policy.judges(*kind)).ok_or(Skip::Kind)?;
     if request.sub_resource.as_deref().is_some_and(|sub_resource| !sub_resource.is_empty()) {
-        return Some(Skip::SubResource);
+        return Err(Skip::SubResource);
     }
     if !matches!(request.operation, Operation::Create | Operation::Update) {
-        return Some(Skip::Operation);
+        return Err(Skip::Operation);
     }
-    None
+    match skip_exempt(request, policy.exemptions()) {
+        Some(skip) => Err(skip),
+        None => Ok(kind),
+    }
 }
 
 /// Why the operator does not want the request to be looked at.
-pub fn skip_exempt(request: &Request, exemptions: &Exemptions) -> Option<Skip> {
+fn skip_exempt(request: &Request, exemptions: &Exemptions) -> Option<Skip> {
     let namespace = request.namespace.as_deref().unwrap_or_default();
     if exemptions.is_namespace_exempt(namespace) {
         return Some(Skip::ExemptNamespace);
@@ -106,6 +108,7 @@ mod tests {
 
     use super::super::envelope::parse;
     use super::*;
+    use crate::policy::Profile;
 
     fn request(changes: &Value) -> Request<'static> {
         let mut request = json!({
@@ -143,7 +146,19 @@ mod tests {
                 Some(Skip::Kind),
             ),
         ] {
-            assert_eq!(skip_request(&request(&changes)), expected, "{changes}");
+            let policy = Policy::with_profile(Profile::production());
+            assert_eq!(judged_kind(&request(&changes), &policy).err(), expected, "{changes}");
+        }
+    }
+
+    #[test]
+    fn the_kinds_that_are_listed_are_looked_at() {
+        let kinds = [Kind::DaemonSet, Kind::Rollout];
+        let policy = Policy::with_profile(Profile::production()).with_workloads(kinds);
+        for kind in Kind::ALL {
+            let gvk = json!({"group": kind.group(), "version": kind.version(), "kind": kind.name()});
+            let expected = if kinds.contains(&kind) { Ok(kind) } else { Err(Skip::Kind) };
+            assert_eq!(judged_kind(&request(&json!({"kind": gvk})), &policy), expected, "{kind}");
         }
     }
 

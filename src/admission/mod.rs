@@ -19,6 +19,7 @@ use serde_json::value::RawValue;
 use crate::defaults::DEFAULTS;
 use crate::finding::{Finding, Problem};
 use crate::injection::{self, InjectError, Injection, inject};
+use crate::kubernetes::kind::Kind;
 use crate::kubernetes::object::{Object, View};
 use crate::ownership::intent::Origin;
 use crate::ownership::owners::Change;
@@ -167,17 +168,16 @@ pub fn review(terms: Terms, phase: Phase, body: &[u8]) -> Result<Review, ReviewE
     };
 
     let Some(profile) = resolved.profile else { return Ok(review.skipped(&request, Skip::ProfileOff)) };
-    let skip =
-        gates::skip_request(&request).or_else(|| gates::skip_exempt(&request, terms.policy.exemptions()));
-    if let Some(skip) = skip {
-        return Ok(review.skipped(&request, skip));
-    }
+    let kind = match gates::judged_kind(&request, terms.policy) {
+        Ok(kind) => kind,
+        Err(skip) => return Ok(review.skipped(&request, skip)),
+    };
     let old_object = match request.operation {
-        Operation::Update => Some(required(&request, request.old_object, "oldObject")?),
+        Operation::Update => Some(required(&request, kind, request.old_object, "oldObject")?),
         _ => None,
     };
-    let object = required(&request, request.object, "object")?;
-    let around = Context { surroundings: terms.surroundings, ..Context::new(Origin::ApiServer) };
+    let object = required(&request, kind, request.object, "object")?;
+    let around = Context { surroundings: terms.surroundings, ..Context::new(kind, Origin::ApiServer) };
     let context = Context { old_object: old_object.as_ref().map(Object::view), ..around };
     let workload = read(&request, object.view(), context, "object")?;
     // A finding is old also if it was about what gapless wrote: where that has to go,
@@ -189,6 +189,7 @@ pub fn review(terms: Terms, phase: Phase, body: &[u8]) -> Result<Review, ReviewE
     }
 
     let change = Change {
+        kind,
         object: object.view(),
         old_object: old_object.as_ref().map(Object::view),
         differs_unread: old_object.as_ref().is_some_and(|old| !object.has_same_unread_template(old)),
@@ -319,20 +320,21 @@ pub struct Assessment {
     pub problems: Vec<Problem>,
 }
 
-/// Judges an object from a file as if it were created now.
+/// Judges an object of this kind from a file as if it were created now.
 ///
 /// # Errors
 /// If a field has the wrong type, or the injection fails.
 pub fn assess(
+    kind: Kind,
     object: &Value,
     surroundings: &Surroundings,
     profile: &Profile,
     today: Date,
 ) -> Result<Assessment, InjectError> {
-    let context = Context { surroundings, ..Context::new(Origin::of_document(object)) };
+    let context = Context { surroundings, ..Context::new(kind, Origin::of_document(object)) };
     let workload = Workload::read_view(View::of(object), context)?;
     let waivers = read_waivers(&workload, profile, today);
-    let change = Change::create(workload.view(), context.origin);
+    let change = Change::create(kind, workload.view(), context.origin);
     let skip = gates::skip_object(&workload);
     if skip.is_some() {
         let injection = Injection::none(object);
@@ -433,11 +435,12 @@ impl Review {
 
 fn required<'r>(
     request: &Request,
+    kind: Kind,
     object: Option<&'r RawValue>,
     field: &str,
 ) -> Result<Object<'r>, ReviewError> {
     let text = object.ok_or_else(|| malformed(request, format!("request.{field} is missing")))?;
-    match Object::read(text) {
+    match Object::read(text, kind) {
         Ok(object) if object.view().tree.is_object() => Ok(object),
         Ok(_) => Err(malformed(request, format!("request.{field} is no object"))),
         Err(error) => Err(malformed(request, format!("request.{field}: {error}"))),

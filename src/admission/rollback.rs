@@ -97,6 +97,7 @@ fn changes_only(names: &[&str], change: &Change) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kubernetes::kind::Kind;
     use crate::ownership::intent::Origin;
     use crate::ownership::record::ANNOTATION;
     use serde_json::json;
@@ -110,7 +111,7 @@ mod tests {
     }
 
     fn update<'a>(object: &'a Value, old_object: &'a Value) -> Change<'a> {
-        let change = Change::create(View::of(object), Origin::ApiServer);
+        let change = Change::create(Kind::of_document(object), View::of(object), Origin::ApiServer);
         Change { old_object: Some(View::of(old_object)), ..change }
     }
 

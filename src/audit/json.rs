@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::{Judgement, Problem, Report, Subject};
 use crate::admission::Outcome;
-use crate::kubernetes::kind::DEPLOYMENT;
+use crate::kubernetes::kind::Kind;
 use crate::policy::InjectionMode;
 use crate::printable;
 use crate::report::json::FindingJson;
@@ -17,24 +17,26 @@ pub const SHAPE: &str = "\
 The form json is one object:
   scope        server, context, namespace (null: all)
   profile      the default one
-  deployments  those that were judged, the worst first: denied (rules),
+  workloads    those that were judged, the worst first: denied (rules),
                warnings (rules, and ids of annotations that have no effect),
                injections (defaults)
+  deployments  the Deployments among them
   findings     rule, action (of the rule: Deny, Warn, Audit), outcome (deny,
                warn, audit, waived), field, message, fix, waivedBecause
   problems     annotations that have no effect: id, message
   injections   what the next rollout would bring: default, message,
                announcedOnly (the profile says so and injects nothing)
-  skipped      Deployments that are not judged: reason, message
-  errors       Deployments that cannot be read: message
+  skipped      workloads that are not judged: reason, message
+  errors       workloads that cannot be read: message
+  unlisted     kinds that cannot be listed: kind, message
   unknownProfiles  namespaces whose label names no profile: namespace, label
-  summary      deployments, denied, warned, fine (neither), skipped, errors
-               (all Deployments), waived, audited (findings), denials, warnings
-               (Deployments by rule), injections, announcements (Deployments by
-               default), namespaces (namespace, profile, deployments, denied,
-               warned)
-The items of deployments, findings, problems, injections, skipped and errors
-have kind, namespace and name, and the first four profile. What is not known
+  summary      judged, denied, warned, fine (neither), skipped, errors
+               (all workloads), deployments (those judged), waived, audited
+               (findings), denials, warnings (workloads by rule), injections,
+               announcements (workloads by default), namespaces (namespace,
+               profile, judged, deployments, denied, warned)
+The items of workloads, deployments, findings, problems, injections, skipped
+and errors have kind, namespace and name, and the first five profile. What is not known
 is null. The fields of check have the same meaning there.";
 
 #[derive(Serialize)]
@@ -42,12 +44,14 @@ is null. The fields of check have the same meaning there.";
 struct ReportJson<'r> {
     scope: ScopeJson<'r>,
     profile: &'r str,
-    deployments: Vec<Item<'r, DeploymentJson<'r>>>,
+    workloads: Vec<Item<'r, WorkloadJson<'r>>>,
+    deployments: Vec<Item<'r, WorkloadJson<'r>>>,
     findings: Vec<Item<'r, FindingJson<'r>>>,
     problems: Vec<Item<'r, ProblemJson<'r>>>,
     injections: Vec<Item<'r, InjectionJson<'r>>>,
     skipped: Vec<Item<'r, SkippedJson>>,
     errors: Vec<Item<'r, ErrorJson<'r>>>,
+    unlisted: Vec<UnlistedJson<'r>>,
     unknown_profiles: Vec<UnknownProfileJson<'r>>,
     summary: SummaryJson<'r>,
 }
@@ -59,7 +63,7 @@ struct ScopeJson<'r> {
     namespace: Option<&'r str>,
 }
 
-/// Something about one Deployment.
+/// Something about one workload.
 #[derive(Serialize)]
 struct Item<'r, T> {
     kind: &'static str,
@@ -72,7 +76,7 @@ struct Item<'r, T> {
 }
 
 #[derive(Serialize)]
-struct DeploymentJson<'r> {
+struct WorkloadJson<'r> {
     denied: Vec<&'r str>,
     warnings: Vec<&'r str>,
     injections: Vec<&'r str>,
@@ -104,6 +108,12 @@ struct ErrorJson<'r> {
 }
 
 #[derive(Serialize)]
+struct UnlistedJson<'r> {
+    kind: &'static str,
+    message: &'r str,
+}
+
+#[derive(Serialize)]
 struct UnknownProfileJson<'r> {
     namespace: &'r str,
     label: &'r str,
@@ -111,6 +121,7 @@ struct UnknownProfileJson<'r> {
 
 #[derive(Serialize)]
 struct SummaryJson<'r> {
+    judged: usize,
     deployments: usize,
     denied: usize,
     warned: usize,
@@ -130,6 +141,7 @@ struct SummaryJson<'r> {
 struct NamespaceJson<'r> {
     namespace: &'r str,
     profile: &'r str,
+    judged: usize,
     deployments: usize,
     denied: usize,
     warned: usize,
@@ -147,7 +159,8 @@ pub fn write(report: &Report) -> serde_json::Result<String> {
             namespace: report.scope.namespace.as_deref(),
         },
         profile: &report.default_profile,
-        deployments: report.judgements.iter().map(|it| it.item(deployment(it))).collect(),
+        workloads: report.judgements.iter().map(|it| it.item(workload(it))).collect(),
+        deployments: deployments(report).map(|it| it.item(workload(it))).collect(),
         findings: of_each(report, |it| it.findings.iter().map(FindingJson::from).collect()),
         problems: of_each(report, |it| it.problems.iter().map(problem).collect()),
         injections: of_each(report, injections),
@@ -163,6 +176,11 @@ pub fn write(report: &Report) -> serde_json::Result<String> {
             .iter()
             .map(|it| item(&it.subject, ErrorJson { message: &it.message }))
             .collect(),
+        unlisted: report
+            .unlisted
+            .iter()
+            .map(|(kind, message)| UnlistedJson { kind: kind.name(), message })
+            .collect(),
         unknown_profiles: report
             .unknown_profiles
             .iter()
@@ -174,11 +192,11 @@ pub fn write(report: &Report) -> serde_json::Result<String> {
 }
 
 fn item<T>(subject: &Subject, what: T) -> Item<'_, T> {
-    let Subject { namespace, name } = subject;
-    Item { kind: DEPLOYMENT.name, namespace, name, profile: None, what }
+    let Subject { kind, namespace, name } = subject;
+    Item { kind: kind.name(), namespace, name, profile: None, what }
 }
 
-/// What `list` finds in all Deployments, one after the other.
+/// What `list` finds in all workloads, one after the other.
 fn of_each<'r, T>(report: &'r Report, list: impl Fn(&'r Judgement) -> Vec<T>) -> Vec<Item<'r, T>> {
     report.judgements.iter().flat_map(|it| list(it).into_iter().map(|what| it.item(what))).collect()
 }
@@ -189,8 +207,12 @@ impl Judgement {
     }
 }
 
-fn deployment(judgement: &Judgement) -> DeploymentJson<'_> {
-    DeploymentJson {
+fn deployments(report: &Report) -> impl Iterator<Item = &Judgement> {
+    report.judgements.iter().filter(|it| it.subject.kind == Kind::Deployment)
+}
+
+fn workload(judgement: &Judgement) -> WorkloadJson<'_> {
+    WorkloadJson {
         denied: judgement.denials().collect(),
         warnings: judgement.warnings().collect(),
         injections: judgement.injections.iter().map(|(id, _)| *id).collect(),
@@ -214,7 +236,8 @@ fn summary(report: &Report) -> SummaryJson<'_> {
     };
     let count = report.count();
     SummaryJson {
-        deployments: count.deployments,
+        judged: count.judged,
+        deployments: deployments(report).count(),
         denied: count.denied,
         warned: count.warned,
         fine: count.fine,
@@ -232,6 +255,7 @@ fn summary(report: &Report) -> SummaryJson<'_> {
             .map(|((namespace, profile), count)| NamespaceJson {
                 namespace,
                 profile,
+                judged: count.judged,
                 deployments: count.deployments,
                 denied: count.denied,
                 warned: count.warned,

@@ -1,4 +1,4 @@
-//! What a live cluster would hear from the webhooks: from Deployments and
+//! What a live cluster would hear from the webhooks: from workloads and
 //! namespaces, as the API server lists them, to a report.
 //!
 //! Pure: [`crate::commands`] reads the cluster, and `text` and `json` are the
@@ -18,6 +18,7 @@ use crate::admission::{self, Judged, Outcome};
 use crate::defaults::DEFAULTS;
 use crate::finding::Problem;
 use crate::injection::InjectError;
+use crate::kubernetes::kind::Kind;
 use crate::policy::{InjectionMode, Policy, Profile};
 use crate::surroundings;
 use namespaces::{Namespaces, NotJudged};
@@ -33,15 +34,16 @@ pub struct Scope {
     pub namespace: Option<String>,
 }
 
-/// Judges Deployments one by one.
+/// Judges workloads one by one.
 pub struct Audit<'p> {
     policy: &'p Policy,
     today: Date,
     namespaces: Namespaces<'p>,
     entries: Vec<Entry>,
+    unlisted: Vec<(Kind, String)>,
 }
 
-/// A Deployment that was judged, or why it was not.
+/// A workload that was judged, or why it was not.
 #[derive(Debug)]
 pub enum Entry {
     /// It was judged.
@@ -52,19 +54,21 @@ pub enum Entry {
     Failed(Failed),
 }
 
-/// A Deployment in the cluster.
+/// A workload in the cluster.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Subject {
+    /// `kind`
+    pub kind: Kind,
     /// `metadata.namespace`
     pub namespace: String,
     /// `metadata.name`
     pub name: String,
 }
 
-/// What is said of one Deployment.
+/// What is said of one workload.
 #[derive(Debug)]
 pub struct Judgement {
-    /// The Deployment.
+    /// The workload.
     pub subject: Subject,
     /// The profile of its namespace.
     pub profile: String,
@@ -79,19 +83,19 @@ pub struct Judgement {
     pub injection: InjectionMode,
 }
 
-/// A Deployment that is not judged.
+/// A workload that is not judged.
 #[derive(Debug)]
 pub struct Skipped {
-    /// The Deployment.
+    /// The workload.
     pub subject: Subject,
     /// Why.
     pub reason: NotJudged,
 }
 
-/// A Deployment that could not be judged.
+/// A workload that could not be judged.
 #[derive(Debug)]
 pub struct Failed {
-    /// The Deployment.
+    /// The workload.
     pub subject: Subject,
     /// Why.
     pub message: String,
@@ -104,22 +108,26 @@ pub struct Report {
     pub scope: Scope,
     /// The name of the profile where nothing is said.
     pub default_profile: String,
-    /// The Deployments that were judged, the worst first: by the number of
+    /// The workloads that were judged, the worst first: by the number of
     /// findings that deny, then by the number of warnings.
     pub judgements: Vec<Judgement>,
-    /// The Deployments that were not judged.
+    /// The workloads that were not judged.
     pub skipped: Vec<Skipped>,
-    /// The Deployments that could not be judged.
+    /// The workloads that could not be judged.
     pub failed: Vec<Failed>,
     /// Namespaces whose label names no profile, with the label's value. The
     /// default profile applies to them.
     pub unknown_profiles: Vec<(String, String)>,
+    /// Kinds that could not be listed, and why.
+    pub unlisted: Vec<(Kind, String)>,
 }
 
-/// How many Deployments there are of what.
+/// How many workloads there are of what.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Count {
     /// All that were judged.
+    pub judged: usize,
+    /// The Deployments among them.
     pub deployments: usize,
     /// Those that would be denied if they were new.
     pub denied: usize,
@@ -132,23 +140,33 @@ pub struct Count {
 impl<'p> Audit<'p> {
     /// Nothing is known yet.
     pub fn new(policy: &'p Policy, today: Date, namespaces: Namespaces<'p>) -> Self {
-        Audit { policy, today, namespaces, entries: Vec::new() }
+        Audit { policy, today, namespaces, entries: Vec::new(), unlisted: Vec::new() }
     }
 
-    /// How many Deployments have been looked at.
+    /// How many workloads have been looked at.
     pub fn seen(&self) -> usize {
         self.entries.len()
     }
 
-    /// Judges one Deployment as the API server lists it.
-    pub fn deployment(&mut self, object: &Value) {
+    /// Judges one workload of this kind as the API server lists it.
+    pub fn workload(&mut self, kind: Kind, object: &Value) {
         let text = |pointer| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
-        let subject = Subject { namespace: text("/metadata/namespace"), name: text("/metadata/name") };
+        let subject = Subject { kind, namespace: text("/metadata/namespace"), name: text("/metadata/name") };
         let entry = match self.namespaces.profile(&subject.namespace) {
             Ok(profile) => judge(subject, object, profile, self.today),
             Err(reason) => Entry::Skipped(Skipped { subject, reason }),
         };
         self.entries.push(entry);
+    }
+
+    /// Notes that the workloads of this kind cannot be listed.
+    pub fn cannot_list(&mut self, kind: Kind, why: String) {
+        self.unlisted.push((kind, why));
+    }
+
+    /// Adds what `other`, of another kind, has found.
+    pub fn extend(&mut self, other: Self) {
+        self.entries.extend(other.entries);
     }
 
     /// What was found.
@@ -160,6 +178,7 @@ impl<'p> Audit<'p> {
             skipped: Vec::new(),
             failed: Vec::new(),
             unknown_profiles: self.namespaces.unknown_profiles(),
+            unlisted: self.unlisted,
         };
         for entry in self.entries {
             match entry {
@@ -176,7 +195,7 @@ impl<'p> Audit<'p> {
 }
 
 fn judge(subject: Subject, object: &Value, profile: &Profile, today: Date) -> Entry {
-    let assessment = match admission::assess(object, &surroundings::NONE, profile, today) {
+    let assessment = match admission::assess(subject.kind, object, &surroundings::NONE, profile, today) {
         Ok(assessment) => assessment,
         Err(InjectError::Patch(error)) => {
             let message = format!("gapless failed, please report this: {error}");
@@ -222,7 +241,13 @@ impl Judgement {
 }
 
 impl Report {
-    /// How many of all Deployments are denied and warned.
+    /// How many workloads of each kind were judged; of which there is none, it is left out.
+    pub fn kinds(&self) -> Vec<(Kind, usize)> {
+        let of = |kind| self.judgements.iter().filter(|it| it.subject.kind == kind).count();
+        Kind::ALL.map(|kind| (kind, of(kind))).into_iter().filter(|(_, count)| *count > 0).collect()
+    }
+
+    /// How many of all workloads are denied and warned.
     pub fn count(&self) -> Count {
         let mut count = Count::default();
         self.judgements.iter().for_each(|judgement| count.add(judgement));
@@ -239,7 +264,7 @@ impl Report {
         counts
     }
 
-    /// In how many Deployments each default would do something at the next
+    /// In how many workloads each default would do something at the next
     /// rollout; or would say so, if the profile only announces.
     pub fn injections(&self, mode: InjectionMode) -> Vec<(&'static str, usize)> {
         let has = |it: &&Judgement, id| it.injections.iter().any(|(default, _)| *default == id);
@@ -249,7 +274,7 @@ impl Report {
         counts.filter(|(_, count)| *count > 0).collect()
     }
 
-    /// In how many Deployments the ids that `of` finds occur, the most frequent
+    /// In how many workloads the ids that `of` finds occur, the most frequent
     /// first.
     pub fn frequencies<'r, I: Iterator<Item = &'r str>>(
         &'r self,
@@ -279,7 +304,8 @@ impl Count {
     fn add(&mut self, judgement: &Judgement) {
         let is_denied = judgement.denials().next().is_some();
         let is_warned = judgement.warnings().next().is_some();
-        self.deployments += 1;
+        self.judged += 1;
+        self.deployments += usize::from(judgement.subject.kind == Kind::Deployment);
         self.denied += usize::from(is_denied);
         self.warned += usize::from(is_warned);
         self.fine += usize::from(!is_denied && !is_warned);
@@ -288,7 +314,7 @@ impl Count {
 
 impl std::fmt::Display for Subject {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}/{}", self.namespace, self.name)
+        write!(f, "{} {}/{}", self.kind, self.namespace, self.name)
     }
 }
 
@@ -335,7 +361,7 @@ mod tests {
         let report = audited(&[("shop", None)], &deployments);
         let names: Vec<_> = report.judgements.iter().map(|it| it.subject.name.as_str()).collect();
         assert_eq!(names, ["denied-twice", "denied-and-warned", "denied", "one-warning", "a-fine", "b-fine"]);
-        assert_eq!(report.count(), Count { deployments: 6, denied: 3, warned: 3, fine: 2 });
+        assert_eq!(report.count(), Count { judged: 6, deployments: 6, denied: 3, warned: 3, fine: 2 });
         let frequencies = report.frequencies(Judgement::denials);
         assert_eq!(frequencies.first(), Some(&("no-rollback-history", 3)));
     }
@@ -395,7 +421,7 @@ mod tests {
         let policy = crate::config::load(None).expect("the default policy");
         let profile = policy.default_profile().expect("production");
         let today = jiff::civil::date(2026, 11, 23);
-        object = admission::assess(&object, &surroundings::NONE, profile, today)
+        object = admission::assess(Kind::Deployment, &object, &surroundings::NONE, profile, today)
             .expect("an assessment")
             .injection
             .object;
@@ -446,7 +472,7 @@ mod tests {
     fn what_cannot_be_read_is_said_and_hides_nothing() {
         let broken = live("shop", "broken", json!({"replicas": "three"}));
         let report = audited(&[("shop", None)], &[broken, live("shop", "web", json!({}))]);
-        assert_eq!(report.failed[0].subject.to_string(), "shop/broken");
+        assert_eq!(report.failed[0].subject.to_string(), "Deployment shop/broken");
         assert!(report.failed[0].message.contains("spec.replicas"), "{}", report.failed[0].message);
         assert_eq!(report.count().deployments, 1);
     }

@@ -1,13 +1,15 @@
-//! For people: a table of the Deployments that there is something to say about,
+//! For people: a table of the workloads that there is something to say about,
 //! the worst first, and the numbers.
 
 use std::collections::BTreeMap;
 
 use anstyle::{AnsiColor, Style};
 
-use super::{Count, Judgement, Report};
+use super::{Count, Judgement, Report, Subject};
+use crate::kubernetes::kind::Kind;
 use crate::policy::InjectionMode;
 use crate::printable::printable;
+use crate::report::counted;
 
 const BOLD: Style = Style::new().bold();
 const RED: Style = AnsiColor::Red.on_default().bold();
@@ -27,12 +29,12 @@ pub fn write(report: &Report) -> String {
     let mut text = String::new();
     let worth_a_line: Vec<_> = report.judgements.iter().filter(|it| !it.is_fine()).collect();
     if !worth_a_line.is_empty() {
-        text.push_str(&aligned(&deployments(&worth_a_line)));
+        text.push_str(&aligned(&workloads(&worth_a_line)));
         text.push('\n');
     }
     for failed in &report.failed {
         text.push_str(&format!(
-            "{RED}not judged{RED:#}: Deployment {}: {}\n\n",
+            "{RED}not judged{RED:#}: {}: {}\n\n",
             printable(&failed.subject.to_string()),
             printable(&failed.message)
         ));
@@ -41,7 +43,7 @@ pub fn write(report: &Report) -> String {
     text
 }
 
-fn deployments(judgements: &[&Judgement]) -> Rows {
+fn workloads(judgements: &[&Judgement]) -> Rows {
     let head = ["NAMESPACE", "NAME", "PROFILE", "DENIED BY", "WARNINGS", "NEXT ROLLOUT INJECTS"];
     let mut rows = vec![head.map(|title| Cell { text: title.to_owned(), style: BOLD }).into()];
     for judgement in judgements {
@@ -52,7 +54,7 @@ fn deployments(judgements: &[&Judgement]) -> Rows {
         };
         rows.push(vec![
             plain(&judgement.subject.namespace),
-            plain(&judgement.subject.name),
+            plain(name(&judgement.subject)),
             plain(&judgement.profile),
             Cell { text: ids(judgement.denials()), style: RED },
             Cell { text: ids(judgement.warnings()), style: YELLOW },
@@ -89,7 +91,7 @@ fn summary(report: &Report, text: &mut String) {
         Some(context) => place.push_str(&format!(" of {} (context {context})", scope.server)),
         None => place.push_str(&format!(" of {}", scope.server)),
     }
-    text.push_str(&format!("{BOLD}{}{BOLD:#} in {}\n", deployments_of(count.deployments), printable(&place)));
+    text.push_str(&format!("{BOLD}{}{BOLD:#} in {}\n", counted(&report.kinds()), printable(&place)));
     let denials = frequencies(&report.frequencies(Judgement::denials));
     let warnings = frequencies(&report.frequencies(Judgement::warnings));
     let mut line = |label: &str, what: String| text.push_str(&format!("  {label:15}{what}\n"));
@@ -111,6 +113,9 @@ fn summary(report: &Report, text: &mut String) {
     if !report.failed.is_empty() {
         line("unreadable", report.failed.len().to_string());
     }
+    for (kind, message) in &report.unlisted {
+        line("not listed", printable(&format!("{kind}: {message}")).into_owned());
+    }
     for (namespace, label) in &report.unknown_profiles {
         line(
             "note",
@@ -131,8 +136,12 @@ fn summary(report: &Report, text: &mut String) {
     }
 }
 
-fn deployments_of(count: usize) -> String {
-    if count == 1 { "1 Deployment".to_owned() } else { format!("{count} Deployments") }
+/// As in `web`, or `StatefulSet web`.
+fn name(subject: &Subject) -> String {
+    match subject.kind {
+        Kind::Deployment => subject.name.clone(),
+        kind => format!("{kind} {}", subject.name),
+    }
 }
 
 /// As in `: single-replica 3, recreate-strategy 1`.
@@ -149,14 +158,14 @@ fn profiles(report: &Report) -> Rows {
     for ((_, profile), count) in report.by_namespace() {
         let (namespaces, sum) = counts.entry(profile).or_default();
         *namespaces += 1;
-        sum.deployments += count.deployments;
+        sum.judged += count.judged;
         sum.denied += count.denied;
         sum.warned += count.warned;
     }
-    let head = ["PROFILE", "NAMESPACES", "DEPLOYMENTS", "DENIED", "WARNED"];
+    let head = ["PROFILE", "NAMESPACES", "WORKLOADS", "DENIED", "WARNED"];
     let mut rows: Rows = vec![head.map(|title| Cell { text: title.to_owned(), style: BOLD }).into()];
     for (profile, (namespaces, count)) in counts {
-        let numbers = [namespaces, count.deployments, count.denied, count.warned].map(plain);
+        let numbers = [namespaces, count.judged, count.denied, count.warned].map(plain);
         rows.push([plain(profile)].into_iter().chain(numbers).collect());
     }
     rows
@@ -233,9 +242,9 @@ trial       web      advisory     -                                          -  
   not judged     system-namespace 1
   note           there is no profile \"prod\\u{7}\", the label of namespace shop; judged by production
 
-PROFILE      NAMESPACES   DEPLOYMENTS   DENIED   WARNED
-advisory     1            1             0        0
-production   1            2             1        2
+PROFILE      NAMESPACES   WORKLOADS   DENIED   WARNED
+advisory     1            1           0        0
+production   1            2           1        2
 
 What a rule means: gapless rules ID. Every finding with its fix: -f json
 "

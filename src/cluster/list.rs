@@ -123,6 +123,22 @@ pub async fn namespace(connection: &Connection, name: &str) -> Result<Value, Req
     serde_json::from_str(&text).map_err(|error| asked.other(format!("the answer is no object: {error}")))
 }
 
+/// Whether the API server serves this group and version, such as
+/// `/apis/argoproj.io/v1alpha1`. Everybody may ask (ClusterRole `system:discovery`).
+///
+/// # Errors
+/// If it does not answer.
+pub async fn is_served(connection: &Connection, root: &'static str) -> Result<bool, RequestError> {
+    let asked = Asked { server: &connection.server, verb: "get", resource: root, namespace: None };
+    match get(connection, root, asked).await {
+        Ok(_) => Ok(true),
+        Err(RequestError::NotFound { .. }) => Ok(false),
+        // Who may not even ask that has been told what is missing.
+        Err(RequestError::Forbidden { .. }) => Ok(true),
+        Err(error) => Err(error),
+    }
+}
+
 async fn get(connection: &Connection, path: &str, asked: Asked<'_>) -> Result<String, RequestError> {
     let request = Request::get(path).body(Vec::new()).map_err(|error| asked.other(error.to_string()))?;
     connection.client.request_text(request).await.map_err(|error| RequestError::new(&error, asked))

@@ -17,11 +17,11 @@ use crate::cluster::list::{self, List, Page};
 use crate::cluster::webhook::CONFIGURATIONS;
 use crate::config;
 use crate::exit;
-use crate::kubernetes::kind::DEPLOYMENT;
+use crate::kubernetes::kind::Kind;
 use crate::policy::Policy;
 use crate::printable::printable;
 
-/// Judges the Deployments, writes the report, and says by its exit code how it
+/// Judges the workloads, writes the report, and says by its exit code how it
 /// went.
 ///
 /// # Errors
@@ -59,23 +59,38 @@ async fn audit(arguments: &AuditArguments, policy: &Policy) -> anyhow::Result<Re
     let webhooks = installed_webhooks(&connection, arguments.chunk_size, namespace.is_none()).await?;
     let namespaces = namespaces.with_webhooks(webhooks);
     let today = clock::today();
-    let deployments = List {
-        resource: DEPLOYMENT.qualified_resource,
-        root: DEPLOYMENT.root,
-        plural: DEPLOYMENT.resource,
-        namespace: namespace.as_deref(),
-        limit: arguments.chunk_size,
-    };
-    let mut progress = Progress::new(io::stderr().is_terminal());
-    let take = |audit: &mut Audit, page: Page| {
-        page.items.iter().for_each(|object| audit.deployment(object));
-        progress.show(audit.seen(), page.remaining(), &mut io::stderr());
-    };
     let start = || Audit::new(policy, today, namespaces.clone());
-    let audit = deployments.read(&connection, start, take, || restarted(deployments.resource)).await;
-    progress.clear(&mut io::stderr());
+    let mut audit = start();
+    for kind in Kind::ALL {
+        let list = list_of(kind, namespace.as_deref(), arguments.chunk_size);
+        let mut progress = Progress::new(kind, io::stderr().is_terminal());
+        let take = |audit: &mut Audit, page: Page| {
+            page.items.iter().for_each(|object| audit.workload(kind, object));
+            progress.show(audit.seen(), page.remaining(), &mut io::stderr());
+        };
+        let judged = list.read(&connection, start, take, || restarted(list.resource)).await;
+        progress.clear(&mut io::stderr());
+        match judged {
+            Ok(judged) => audit.extend(judged),
+            // Without Deployments there is hardly anything to say.
+            Err(error) if kind == Kind::Deployment => return Err(error.into()),
+            Err(RequestError::NotFound { .. }) => {}
+            Err(error @ RequestError::Forbidden { .. }) => {
+                // Who may not ask for what is not there is told so before that it is not.
+                if list::is_served(&connection, kind.root()).await? {
+                    audit.cannot_list(kind, error.to_string());
+                }
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
     let Connection { server, context, .. } = connection;
-    Ok(audit?.report(Scope { server, context, namespace }))
+    Ok(audit.report(Scope { server, context, namespace }))
+}
+
+fn list_of(kind: Kind, namespace: Option<&str>, limit: u32) -> List<'_> {
+    let (resource, root, plural) = (kind.qualified_resource(), kind.root(), kind.resource());
+    List { resource, root, plural, namespace, limit }
 }
 
 fn of_context(connection: &Connection) -> anyhow::Result<String> {
@@ -156,6 +171,7 @@ fn note(text: &str) {
 
 /// One line on a terminal that says how far it is.
 struct Progress {
+    kind: Kind,
     is_terminal: bool,
     is_shown: bool,
 }
@@ -164,8 +180,8 @@ impl Progress {
     /// To the start of the line, and nothing on it any more (ECMA-48, EL).
     const CLEAR: &str = "\r\x1b[K";
 
-    fn new(is_terminal: bool) -> Self {
-        Progress { is_terminal, is_shown: false }
+    fn new(kind: Kind, is_terminal: bool) -> Self {
+        Progress { kind, is_terminal, is_shown: false }
     }
 
     /// Only with a second page: what fits on one is quick.
@@ -176,7 +192,7 @@ impl Progress {
         self.is_shown = true;
         let all = remaining.map(|rest| format!(" of {}", seen as u64 + rest)).unwrap_or_default();
         // Nothing hangs on it.
-        let _ = write!(to, "{}{seen}{all} Deployments", Self::CLEAR).and_then(|()| to.flush());
+        let _ = write!(to, "{}{seen}{all} {}s", Self::CLEAR, self.kind).and_then(|()| to.flush());
     }
 
     fn clear(&mut self, to: &mut impl Write) {
@@ -192,7 +208,7 @@ mod tests {
     use super::*;
 
     fn written(is_terminal: bool, pages: &[(usize, Option<u64>)]) -> String {
-        let mut progress = Progress::new(is_terminal);
+        let mut progress = Progress::new(Kind::Deployment, is_terminal);
         let mut to = Vec::new();
         for (seen, remaining) in pages {
             progress.show(*seen, *remaining, &mut to);

@@ -13,7 +13,7 @@ use crate::exit;
 use crate::field::FieldPath;
 use crate::finding;
 use crate::injection::InjectError;
-use crate::kubernetes::kind::DEPLOYMENT;
+use crate::kubernetes::kind::Kind;
 use crate::offline::documents::{self, Document, Parsed, Unparsable};
 use crate::offline::inputs;
 use crate::offline::node::Outdone;
@@ -27,7 +27,7 @@ use crate::report::{
 };
 
 /// Where all workloads of Kubernetes are.
-const API_VERSION: &str = DEPLOYMENT.api_version;
+const API_VERSION: &str = Kind::Deployment.api_version();
 
 /// Judges the files, writes the report, and says by its exit code how it went.
 ///
@@ -99,7 +99,7 @@ impl<'p> Check<'p> {
         Check { profile, neighbours, today, report }
     }
 
-    /// Judges all Deployments of one file.
+    /// Judges all workloads of one file.
     fn source(&mut self, source: &Source) {
         self.report.files += 1;
         let (documents, rest) = documents::split(source);
@@ -118,10 +118,10 @@ impl<'p> Check<'p> {
     }
 
     fn object(&mut self, document: &Document, object: &Object) {
-        let entry = match (object.removed(), object.is_deployment()) {
+        let entry = match (object.removed(), object.workload_kind()) {
             (Some((version, kind)), _) => Ok(Entry::Skipped(removed(document, object, version, kind))),
-            (None, true) => self.deployment(document, object),
-            (None, false) => {
+            (None, Some(kind)) => self.workload(document, object, kind),
+            (None, None) => {
                 self.report.other_objects += 1;
                 return;
             }
@@ -129,9 +129,9 @@ impl<'p> Check<'p> {
         self.report.entries.push(entry.unwrap_or_else(Entry::Error));
     }
 
-    /// Judges one Deployment, or says why not.
-    fn deployment(&self, document: &Document, object: &Object) -> Result<Entry, InputError> {
-        let subject = subject(document, object, DEPLOYMENT.name);
+    /// Judges one workload, or says why not.
+    fn workload(&self, document: &Document, object: &Object, kind: Kind) -> Result<Entry, InputError> {
+        let subject = subject(document, object, kind.name());
         let skipped = |subject, reason, message| Ok(Entry::Skipped(Skipped { subject, reason, message }));
         let Some(profile) = self.profile else {
             let message = "is not judged: the profile is off".to_owned();
@@ -139,14 +139,14 @@ impl<'p> Check<'p> {
         };
 
         let value = object.node.to_value();
-        match whole::examine(object, &value) {
+        match whole::examine(object, kind, &value) {
             Ok(()) => {}
             Err(Unusable::Part { because }) => return skipped(subject, Reason::Partial, part(&because)),
             Err(Unusable::Wrong(wrong)) => return Err(InputError::wrong(document, wrong)),
         }
-        let around = self.neighbours.around(DEPLOYMENT.name, &value, document.source());
+        let around = self.neighbours.around(kind, &value, document.source());
         let Assessment { skip, injection, judged, problems } =
-            admission::assess(&value, &around, profile, self.today).map_err(|error| match error {
+            admission::assess(kind, &value, &around, profile, self.today).map_err(|error| match error {
                 InjectError::WrongType(error) => InputError::wrong(document, Wrong::of_type(object, &error)),
                 InjectError::Patch(error) => {
                     let message = format!("gapless failed, please report this: {error}");

@@ -7,7 +7,7 @@ use super::scalars::{Amount, Text, Whole, is_dns_label};
 use super::written::{self, GaplessConfiguration, ProfileName};
 use crate::defaults::{DEFAULTS, rolling_update, version_label};
 use crate::finding::Action;
-use crate::kubernetes::kind::DEPLOYMENT;
+use crate::kubernetes::kind::Kind;
 use crate::policy::{Exemptions, Mode, Policy, Profile, Waivers};
 use crate::rules::RULES;
 use crate::settings::{
@@ -36,6 +36,9 @@ impl Mistake {
     }
 }
 
+/// The kinds that the webhooks judge if nothing else is written.
+const DEFAULT_WORKLOADS: [&str; 1] = [Kind::Deployment.name()];
+
 type Profiles = BTreeMap<ProfileName, written::Profile>;
 
 /// The policy that the configuration describes.
@@ -43,7 +46,7 @@ type Profiles = BTreeMap<ProfileName, written::Profile>;
 /// # Errors
 /// The first mistake.
 pub fn compile(written: &GaplessConfiguration) -> Result<Policy, Mistake> {
-    check_workloads(written.workloads.as_deref().unwrap_or_default())?;
+    let workloads = workloads(written.workloads.as_deref().unwrap_or(&DEFAULT_WORKLOADS.map(String::from)))?;
     let none = Profiles::new();
     let profiles = compile_profiles(written.profiles.as_ref().unwrap_or(&none))?;
     let default_profile = match written.default_profile.as_deref() {
@@ -57,18 +60,23 @@ pub fn compile(written: &GaplessConfiguration) -> Result<Policy, Mistake> {
     };
     let exemptions = written.exemptions.as_ref().map(exemptions).unwrap_or_default();
     Policy::of(profiles.into_values(), default_profile, exemptions)
+        .map(|policy| policy.with_workloads(workloads))
         .map_err(|error| Mistake::new("defaultProfile", error.to_string()))
 }
 
-fn check_workloads(kinds: &[String]) -> Result<(), Mistake> {
-    let Some(index) = kinds.iter().position(|kind| kind != DEPLOYMENT.name) else { return Ok(()) };
-    let message = match kinds.get(index).map(String::as_str) {
-        Some("Rollout") => {
-            format!("this version of gapless does not judge Rollout yet; write {}", DEPLOYMENT.name)
-        }
-        kind => format!("gapless does not judge {:?}; write {}", kind.unwrap_or_default(), DEPLOYMENT.name),
+/// The kinds of workloads that are written there.
+fn workloads(written: &[String]) -> Result<BTreeSet<Kind>, Mistake> {
+    let known = || Kind::ALL.into_iter().map(Kind::name);
+    let kind = |(index, name): (usize, &String)| {
+        Kind::ALL.into_iter().find(|kind| kind.name() == name).ok_or_else(|| {
+            let message = match nearest(name, known()) {
+                Some(nearest) => format!("gapless does not judge {name:?}; did you mean {nearest}?"),
+                None => format!("gapless does not judge {name:?}; write some of: {}", list(known())),
+            };
+            Mistake::new(format!("workloads[{index}]"), message)
+        })
     };
-    Err(Mistake::new(format!("workloads[{index}]"), message))
+    written.iter().enumerate().map(kind).collect()
 }
 
 /// Whether a name means the profile `off`. YAML 1.1 makes `false` of a bare

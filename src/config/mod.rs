@@ -522,12 +522,12 @@ mod tests {
                 "5:39: profiles.production.defaults.version-label.keys[0]: expected a label key such as version or example.com/version: at most 63 letters, digits, '-', '_' and '.', with a letter or digit at both ends, after a DNS name and '/' if there is one, found \"a/b/c\"",
             ),
             (
-                file("workloads: [Deployment, Rollout]"),
-                "3:25: workloads[1]: this version of gapless does not judge Rollout yet; write Deployment",
+                file("workloads: [Deployment, Rolout]"),
+                "3:25: workloads[1]: gapless does not judge \"Rolout\"; did you mean Rollout?",
             ),
             (
-                file("workloads: [StatefulSet]"),
-                "3:13: workloads[0]: gapless does not judge \"StatefulSet\"; write Deployment",
+                file("workloads: [CronJob]"),
+                "3:13: workloads[0]: gapless does not judge \"CronJob\"; write some of: Deployment, StatefulSet, DaemonSet, Rollout",
             ),
             (
                 file("exemptions: {usernames: [\"\"]}"),

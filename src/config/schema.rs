@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::scalars::{Form, NamespaceName};
 use super::written::{Action, GaplessConfiguration};
-use crate::kubernetes::kind::DEPLOYMENT;
+use crate::kubernetes::kind::Kind;
 use crate::rules::RULES;
 
 /// The JSON Schema of a `GaplessConfiguration`, for editors and for Helm. It is
@@ -26,7 +26,7 @@ pub fn name_or_false(_: &mut SchemaGenerator) -> Schema {
 
 /// The kinds of workloads that can be judged.
 pub fn workload_kinds(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({"type": ["array", "null"], "items": {"enum": [DEPLOYMENT.name]}})
+    json_schema!({"type": ["array", "null"], "items": {"enum": Kind::ALL.map(Kind::name)}})
 }
 
 /// The actions of all rules there are.

@@ -11,8 +11,8 @@ use crate::ownership::owner::Owner;
 use crate::ownership::owners::Owners;
 use crate::ownership::record::{InjectedField, Record};
 use crate::settings::Settings;
+use crate::workload::Workload;
 use crate::workload::object::Container;
-use crate::workload::{Strategy, Workload};
 
 /// The id.
 pub const ID: &str = "pre-stop-sleep";
@@ -89,7 +89,7 @@ fn fit(workload: &Workload, wanted: i64, is_grace_period_unset: bool, settings: 
 }
 
 fn fill(workload: &Workload, owners: &Owners, settings: &Settings, _: &Record) -> Filled {
-    if workload.strategy() == Strategy::Recreate {
+    if !workload.hands_over() {
         return Filled::default();
     }
     let unhooked = |container: &&Container| container.lifecycle.pre_stop.is_none();
@@ -161,6 +161,7 @@ fn seconds(hook: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kubernetes::kind::Kind;
     use crate::kubernetes::object::View;
     use crate::ownership::intent::{LAST_APPLIED, Origin};
     use crate::ownership::owners::Change;
@@ -178,7 +179,11 @@ mod tests {
     fn filled(object: &Value) -> Filled {
         fill(
             &Workload::read(object).unwrap(),
-            &Owners::read(Change::create(View::of(object), Origin::ApiServer), true, Vec::new()),
+            &Owners::read(
+                Change::create(Kind::of_document(object), View::of(object), Origin::ApiServer),
+                true,
+                Vec::new(),
+            ),
             &Settings::default(),
             &Record::default(),
         )

@@ -8,13 +8,14 @@ use super::phrases::{part, plain};
 use super::{DefaultRule, Filled};
 use crate::field::FieldPath;
 use crate::finding::Problem;
+use crate::kubernetes::api_default;
 use crate::kubernetes::int_or_string::IntOrString;
 use crate::ownership::owners::Owners;
 use crate::ownership::record::{InjectedField, Record};
 use crate::settings::Settings;
+use crate::workload::Workload;
 use crate::workload::containers::DEFAULT_CONTAINER;
 use crate::workload::object::{Container, Probe};
-use crate::workload::{Strategy, Workload};
 
 /// The id.
 pub const ID: &str = "readiness-probe";
@@ -52,8 +53,9 @@ pub enum NoProbe {
     HostNetwork,
     /// Something else already decides when the pod is ready.
     ReadinessGates,
-    /// With Recreate a probe that never passes is an outage.
-    Recreate,
+    /// With this strategy, where no new pod takes over from an old one, a probe that never
+    /// passes is an outage.
+    NoHandOver(String),
     /// Pods that are not the leader may not listen.
     LeaderElection,
     /// These containers serve, and nothing says which one counts.
@@ -86,8 +88,8 @@ pub fn choose(workload: &Workload, settings: &Settings) -> Result<(String, Value
     if workload.asks_for_leader_election() {
         return Err(NoProbe::LeaderElection);
     }
-    if workload.strategy() == Strategy::Recreate {
-        return Err(NoProbe::Recreate);
+    if !workload.hands_over() {
+        return Err(NoProbe::NoHandOver(workload.strategy_type().unwrap_or_default().to_owned()));
     }
     if workload.pod().host_network == Some(true) {
         return Err(NoProbe::HostNetwork);
@@ -96,9 +98,21 @@ pub fn choose(workload: &Workload, settings: &Settings) -> Result<(String, Value
         return Err(NoProbe::ReadinessGates);
     }
     let mut probe = handler(workload, container, settings)?;
+    if !workload.kind().is_defaulted_by_api_server() {
+        fill_in_defaults(&mut probe);
+    }
     probe.insert("periodSeconds".to_owned(), json!(settings.readiness_probe.period_seconds));
     probe.insert("failureThreshold".to_owned(), json!(settings.readiness_probe.failure_threshold));
     Ok((container.name.to_owned(), Value::Object(probe)))
+}
+
+/// What the API server fills into a probe, but not into one of a custom resource.
+fn fill_in_defaults(probe: &mut Map<String, Value>) {
+    probe.entry("timeoutSeconds").or_insert_with(|| json!(api_default::TIMEOUT_SECONDS));
+    probe.entry("successThreshold").or_insert_with(|| json!(api_default::SUCCESS_THRESHOLD));
+    if let Some(Value::Object(http_get)) = probe.get_mut("httpGet") {
+        http_get.entry("scheme").or_insert_with(|| json!("HTTP"));
+    }
 }
 
 fn fill(workload: &Workload, _: &Owners, settings: &Settings, _: &Record) -> Filled {
@@ -267,7 +281,7 @@ impl fmt::Display for NoProbe {
             NoProbe::NothingServes => f.write_str("no container serves requests"),
             NoProbe::HostNetwork => f.write_str("none is injected with hostNetwork"),
             NoProbe::ReadinessGates => f.write_str("none is injected beside readinessGates"),
-            NoProbe::Recreate => f.write_str("none is injected with strategy Recreate"),
+            NoProbe::NoHandOver(strategy) => write!(f, "none is injected with strategy {strategy}"),
             NoProbe::LeaderElection => {
                 f.write_str("none is injected with leader election, where pods in waiting may not listen")
             }
@@ -328,6 +342,7 @@ fn in_words(probe: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kubernetes::kind::Kind;
     use crate::kubernetes::object::View;
     use crate::ownership::intent::Origin;
     use crate::surroundings::{Service, ServicePort, Surroundings, Target};
@@ -420,7 +435,7 @@ mod tests {
         assert_eq!(with("readinessGates", json!([{"conditionType": "lb"}])), Err(NoProbe::ReadinessGates));
         let mut recreate = app(json!({}));
         recreate["spec"]["strategy"] = json!({"type": "Recreate"});
-        assert_eq!(chosen(&recreate), Err(NoProbe::Recreate));
+        assert_eq!(chosen(&recreate), Err(NoProbe::NoHandOver("Recreate".to_owned())));
         assert_eq!(chosen(&app(json!({"args": ["--leader-elect"]}))), Err(NoProbe::LeaderElection));
         let metrics = json!({"ports": [{"containerPort": 7946}, {"containerPort": 9090, "name": "metrics"}]});
         assert_eq!(chosen(&app(metrics)), Err(NoProbe::BesideOperational("app".into())));
@@ -440,7 +455,8 @@ mod tests {
             let port = ServicePort { name: String::new(), target: Target::Number(target) };
             let service = Service { name: "web".into(), ports: vec![port] };
             let surroundings = Surroundings { services: vec![service], ..Surroundings::default() };
-            let context = Context { surroundings: &surroundings, ..Context::new(Origin::File) };
+            let context =
+                Context { surroundings: &surroundings, ..Context::new(Kind::Deployment, Origin::File) };
             let workload = Workload::read_view(View::of(object), context).unwrap();
             choose(&workload, &Settings::default()).map(|(_, probe)| probe)
         };

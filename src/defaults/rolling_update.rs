@@ -7,12 +7,12 @@ use super::{DefaultRule, Filled};
 use crate::kubernetes::api_default;
 use crate::kubernetes::int_or_string::Amount;
 use crate::kubernetes::int_or_string::IntOrString;
+use crate::kubernetes::kind::Kind;
 use crate::ownership::owner::Owner;
 use crate::ownership::owners::Owners;
 use crate::ownership::record::{InjectedField, Record};
 use crate::settings::Settings;
 use crate::workload::Workload;
-use crate::workload::availability::Fenceposts;
 
 /// The id.
 pub const ID: &str = "rolling-update";
@@ -25,7 +25,7 @@ pub const DEFAULT: DefaultRule = DefaultRule {
     satisfies: &["rollout-capacity-loss"],
     fields: |field| {
         use InjectedField::{MaxSurge, MaxUnavailable, MinReadySeconds};
-        matches!(field, MaxUnavailable | MaxSurge | MinReadySeconds)
+        matches!(field, MaxUnavailable(_) | MaxSurge(_) | MinReadySeconds)
     },
     name,
     phrase,
@@ -37,7 +37,8 @@ pub const DEFAULT: DefaultRule = DefaultRule {
 
 fn fill(workload: &Workload, owners: &Owners, settings: &Settings, injected: &Record) -> Filled {
     let mut fields = Vec::new();
-    if workload.rolls() {
+    // Of pods that are described elsewhere nothing is known.
+    if workload.rolls() && workload.kind().has_surge() && !workload.refers_to_template() {
         fields.extend(amounts(workload, owners, settings));
     }
     let is_probed = workload.containers().iter().any(|container| container.readiness_probe.is_some())
@@ -59,21 +60,28 @@ fn amounts(workload: &Workload, owners: &Owners, settings: &Settings) -> Vec<(In
         let wanted = Some(wanted).filter(|wanted| is_unset && Some(*wanted) != live);
         wanted.into_iter().chain(live).collect::<Vec<_>>()
     };
-    let unavailable =
-        choices(&InjectedField::MaxUnavailable, wanted.max_unavailable, workload.max_unavailable());
-    let surge = choices(&InjectedField::MaxSurge, wanted.max_surge, workload.max_surge());
+    let (unavailable_field, surge_field) = (workload.max_unavailable_field(), workload.max_surge_field());
+    let wanted_surge = match workload.kind() {
+        // One node after the other, as the API server has it without a surge.
+        Kind::DaemonSet => Amount::Count(1),
+        _ => wanted.max_surge,
+    };
+    let unavailable = choices(&unavailable_field, wanted.max_unavailable, workload.max_unavailable());
+    let surge = choices(&surge_field, wanted_surge, workload.max_surge());
     let pairs =
         unavailable.iter().flat_map(|unavailable| surge.iter().map(move |surge| (*unavailable, *surge)));
 
-    let Some((max_unavailable, max_surge)) = pairs.into_iter().find(|pair| can_roll(workload, *pair)) else {
-        return Vec::new();
+    let is_possible = |pair: &(Amount, Amount)| match workload.kind() {
+        Kind::DaemonSet => can_roll_on_a_node(workload, *pair, &settings.operational_port_names),
+        _ => can_roll(workload, *pair),
     };
+    let Some((max_unavailable, max_surge)) = pairs.into_iter().find(is_possible) else { return Vec::new() };
     let mut fields = Vec::new();
     if Some(max_surge) != Amount::parse(workload.max_surge()) {
-        fields.push((InjectedField::MaxSurge, max_surge.into()));
+        fields.push((surge_field, max_surge.into()));
     }
     if Some(max_unavailable) != Amount::parse(workload.max_unavailable()) {
-        fields.push((InjectedField::MaxUnavailable, max_unavailable.into()));
+        fields.push((unavailable_field, max_unavailable.into()));
     }
     fields
 }
@@ -83,11 +91,26 @@ fn amounts(workload: &Workload, owners: &Owners, settings: &Settings) -> Vec<(In
 fn can_roll(workload: &Workload, (max_unavailable, max_surge): (Amount, Amount)) -> bool {
     // Scaled to zero, it is going to be scaled up again.
     let replicas = workload.replicas().max(1);
-    let fenceposts = Fenceposts::resolve(replicas, max_unavailable, max_surge);
+    let fenceposts = workload.fenceposts_with(replicas, max_unavailable, max_surge);
     let needs_surge = fenceposts.unavailable == 0;
     !(max_unavailable.is_zero() && max_surge.is_zero())
         && fenceposts.available > 0
         && !(needs_surge && workload.surge_blocker().is_some())
+}
+
+/// Whether a rollout can go on with these amounts: the API server wants exactly one of
+/// them not 0. A second pod on the node is worth something only if the pods serve, and not
+/// through a port of the node, which only one of them can have.
+fn can_roll_on_a_node(
+    workload: &Workload,
+    (max_unavailable, max_surge): (Amount, Amount),
+    operational_port_names: &[String],
+) -> bool {
+    let is_new = Amount::parse(workload.max_surge()) != Some(max_surge);
+    max_unavailable.is_zero() != max_surge.is_zero()
+        && (max_surge.is_zero()
+            || !is_new
+            || (workload.surge_blocker().is_none() && workload.serves(operational_port_names)))
 }
 
 /// `minReadySeconds` slows a rollout down where no probe can: without one a
@@ -102,7 +125,7 @@ fn min_ready_seconds(
     let is_wanted = seconds > 0
         && workload.rolls()
         && workload.serves(&settings.operational_port_names)
-        && seconds < workload.progress_deadline_seconds()
+        && (!workload.kind().has_progress_deadline() || seconds < workload.progress_deadline_seconds())
         && workload.min_ready_seconds() == api_default::MIN_READY_SECONDS
         && owners.owner(&InjectedField::MinReadySeconds) != Owner::User;
     is_wanted.then(|| (InjectedField::MinReadySeconds, json!(seconds)))
@@ -118,8 +141,8 @@ fn phrase(field: &InjectedField, from: Option<&Value>, to: Option<&Value>) -> St
 
 fn word(field: &InjectedField) -> &'static str {
     match field {
-        InjectedField::MaxUnavailable => "maxUnavailable",
-        InjectedField::MaxSurge => "maxSurge",
+        InjectedField::MaxUnavailable(_) => "maxUnavailable",
+        InjectedField::MaxSurge(_) => "maxSurge",
         _ => "minReadySeconds",
     }
 }
@@ -149,7 +172,7 @@ mod tests {
         let filled = fill(
             &Workload::read(object).unwrap(),
             &Owners::read(
-                Change::create(View::of(object), Origin::ApiServer),
+                Change::create(Kind::of_document(object), View::of(object), Origin::ApiServer),
                 settings.rolling_update.replace_api_defaults,
                 Vec::new(),
             ),

@@ -94,6 +94,7 @@ fn key(field: &InjectedField) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kubernetes::kind::Kind;
     use crate::kubernetes::object::View;
     use crate::ownership::intent::Origin;
     use crate::ownership::owners::Change;
@@ -115,7 +116,11 @@ mod tests {
     fn filled(object: &Value) -> Vec<String> {
         let filled = fill(
             &Workload::read(object).unwrap(),
-            &Owners::read(Change::create(View::of(object), Origin::ApiServer), true, Vec::new()),
+            &Owners::read(
+                Change::create(Kind::of_document(object), View::of(object), Origin::ApiServer),
+                true,
+                Vec::new(),
+            ),
             &Settings::default(),
             &Record::default(),
         );

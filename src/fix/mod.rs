@@ -19,7 +19,7 @@ use crate::admission::{self, Assessment};
 use crate::field::FieldPath;
 use crate::finding::Problem;
 use crate::injection::InjectError;
-use crate::kubernetes::kind::DEPLOYMENT;
+use crate::kubernetes::kind::Kind;
 use crate::offline::documents::{self, Document, Parsed, Unparsable};
 use crate::offline::node::{Node, Span};
 use crate::offline::objects::{self, Object};
@@ -214,9 +214,10 @@ fn fix_document(
 ) -> Option<Value> {
     let mut writer = Writer { document, syntax: None };
     let mut changed = None;
-    for object in objects::objects(root).iter().filter(|object| object.is_deployment()) {
+    let objects = objects::objects(root);
+    for (object, kind) in objects.iter().filter_map(|object| Some((object, object.workload_kind()?))) {
         let from = object.node.to_value();
-        match whole::examine(object, &from) {
+        match whole::examine(object, kind, &from) {
             Ok(()) if terms.parts.is_patch(&source.name) => {
                 fixed.parts += 1;
                 continue;
@@ -231,7 +232,7 @@ fn fix_document(
                 continue;
             }
         }
-        match fix_object(&mut writer, object, &from, source, terms) {
+        match fix_object(&mut writer, (object, kind), &from, source, terms) {
             Ok((deployment, written)) => {
                 if let Some(Written { edits, value }) = written {
                     fixed.edits.extend(edits.into_iter().map(|edit| edit.moved(document.start())));
@@ -257,14 +258,14 @@ struct Written {
 /// Adds to one object what can be added, and says what it was, if there is anything to say.
 fn fix_object(
     writer: &mut Writer,
-    object: &Object,
+    (object, kind): (&Object, Kind),
     from: &Value,
     source: &Source,
     terms: &Terms,
 ) -> Result<(Option<Deployment>, Option<Written>), FixError> {
     let place = writer.document.place(object.node.place_of(&FieldPath::new("metadata.name")));
-    let around = terms.neighbours.around(DEPLOYMENT.name, from, source);
-    let assessment = admission::assess(from, &around, terms.profile, terms.today);
+    let around = terms.neighbours.around(kind, from, source);
+    let assessment = admission::assess(kind, from, &around, terms.profile, terms.today);
     let assessment = assessment.map_err(|error| match error {
         InjectError::WrongType(error) => {
             let Wrong { span, message, hint } = Wrong::of_type(object, &error);
@@ -351,11 +352,12 @@ impl Writer<'_> {
 }
 
 /// The fields of each default; `*` stands for each item of a list.
-const FIELDS: [(&str, &[&str]); 7] = [
+const FIELDS: [(&str, &[&str]); 8] = [
     ("readiness-probe", &["spec", "template", "spec", "containers", "*", "readinessProbe"]),
     ("pre-stop-sleep", &["spec", "template", "spec", "containers", "*", "lifecycle"]),
     ("pre-stop-sleep", &["spec", "template", "spec", "terminationGracePeriodSeconds"]),
     ("rolling-update", &["spec", "strategy"]),
+    ("rolling-update", &["spec", "updateStrategy"]),
     ("rolling-update", &["spec", "minReadySeconds"]),
     (VERSION_LABEL, &["metadata", "labels"]),
     (VERSION_LABEL, &["spec", "template", "metadata", "labels"]),
@@ -425,6 +427,7 @@ fn first_differing(source: &Source, expected: &[Expected], broken: usize) -> Opt
 mod tests {
     use super::*;
     use crate::defaults::{self, DEFAULTS};
+    use crate::kubernetes::kind::RollingBlock;
     use crate::offline::source::Name;
     use crate::ownership::record::InjectedField;
     use serde_json::json;
@@ -458,9 +461,10 @@ mod tests {
         for default in DEFAULTS {
             assert!(!of(default.id).is_empty(), "{}", default.id);
         }
+        let amounts = RollingBlock::ALL
+            .into_iter()
+            .flat_map(|block| [InjectedField::MaxUnavailable(block), InjectedField::MaxSurge(block)]);
         let fields = [
-            InjectedField::MaxUnavailable,
-            InjectedField::MaxSurge,
             InjectedField::MinReadySeconds,
             InjectedField::Label("version".to_owned()),
             InjectedField::TemplateLabel("version".to_owned()),
@@ -468,7 +472,7 @@ mod tests {
             InjectedField::PreStop("app".to_owned()),
             InjectedField::GracePeriod,
         ];
-        for field in fields {
+        for field in amounts.chain(fields) {
             let path = field.path().to_string().replace("[app]", ".*");
             let is_within = |known: &[&str]| {
                 let rest = path.strip_prefix(&known.join("."));

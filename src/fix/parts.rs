@@ -132,7 +132,7 @@ impl Parts {
             if root.items().is_some() {
                 self.add(source, target.map(str::to_owned), brought_by_operations(&root.to_value()));
             }
-            for object in objects::objects(root).iter().filter(|object| object.is_deployment()) {
+            for object in objects::objects(root).iter().filter(|object| object.workload_kind().is_some()) {
                 let name = target.or(object.name()).map(str::to_owned);
                 self.add(source, name, brought_by_patch(&object.node.to_value()));
             }
@@ -146,10 +146,12 @@ impl Parts {
             if is_patch && root.items().is_some() {
                 self.add(source, None, brought_by_operations(&root.to_value()));
             }
-            for object in objects::objects(root).iter().filter(|object| object.is_deployment()) {
+            let objects = objects::objects(root);
+            for (object, kind) in objects.iter().filter_map(|object| Some((object, object.workload_kind()?)))
+            {
                 let value = object.node.to_value();
                 let name = object.name().map(str::to_owned);
-                match whole::examine(object, &value) {
+                match whole::examine(object, kind, &value) {
                     Err(Unusable::Part { .. }) => self.add(source, name, brought_by_patch(&value)),
                     _ if is_patch => self.add(source, name, brought_by_patch(&value)),
                     _ => self.names.entry(name.unwrap_or_default()).or_default().push(file_of(&source.name)),
@@ -165,11 +167,12 @@ impl Parts {
     }
 }
 
-/// The defaults whose fields a part of a Deployment writes.
+/// The defaults whose fields a part of a workload writes.
 fn brought_by_patch(part: &Value) -> BTreeSet<&'static str> {
     let mut brings = BTreeSet::new();
     let written = |pointer: &str| part.pointer(pointer).is_some_and(|value| !value.is_null());
     if written("/spec/strategy")
+        || written("/spec/updateStrategy")
         || written("/spec/minReadySeconds")
         || written("/spec/progressDeadlineSeconds")
     {
@@ -196,6 +199,7 @@ fn brought_by_operations(operations: &Value) -> BTreeSet<&'static str> {
     let paths = paths.filter_map(|operation| operation.get("path")?.as_str());
     let fields = [
         ("/strategy", "rolling-update"),
+        ("/updateStrategy", "rolling-update"),
         ("/minReadySeconds", "rolling-update"),
         ("/progressDeadlineSeconds", "rolling-update"),
         ("/readinessProbe", "readiness-probe"),

@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::Terms;
 use super::draft::Draft;
 use crate::defaults::{self, DEFAULTS, DefaultRule};
+use crate::kubernetes::kind::Kind;
 use crate::ownership::owner::Owner;
 use crate::ownership::owners::Owners;
 use crate::ownership::parts::same_value;
@@ -71,9 +72,8 @@ pub(super) fn announce(
             Some(to) if is_as_stored && (owners.is_in_record(field) || draft.is_handed_back(field)) => {
                 did.kept.add((default.name)(field, to));
             }
-            _ if is_dropped_for_recreate(field, draft) => {
-                let phrase = "removed rollingUpdate, which the API server rejects beside Recreate";
-                did.changed.add(phrase.to_owned());
+            _ if is_dropped_for_strategy(field, draft, owners) => {
+                did.changed.add(dropped_for_strategy(owners.kind()).to_owned());
             }
             _ if owners.is_withdrawn(field) || (draft.is_released(field) && is_waived(default)) => {
                 did.withdrawn.add((default.phrase)(field, from, to));
@@ -111,9 +111,17 @@ impl Did {
     }
 }
 
-fn is_dropped_for_recreate(field: &InjectedField, draft: &Draft) -> bool {
-    let is_amount = matches!(field, InjectedField::MaxUnavailable | InjectedField::MaxSurge);
-    is_amount && draft.is_recreate()
+fn is_dropped_for_strategy(field: &InjectedField, draft: &Draft, owners: &Owners) -> bool {
+    let is_amount = matches!(field, InjectedField::MaxUnavailable(_) | InjectedField::MaxSurge(_));
+    is_amount && draft.excludes_rolling_update(owners.kind())
+}
+
+fn dropped_for_strategy(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Deployment => "removed rollingUpdate, which the API server rejects beside Recreate",
+        Kind::StatefulSet | Kind::DaemonSet => "removed rollingUpdate, which means nothing beside OnDelete",
+        Kind::Rollout => "removed canary, which Argo Rollouts rejects beside blueGreen",
+    }
 }
 
 fn same(left: Option<&Value>, right: Option<&Value>) -> bool {
@@ -136,6 +144,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::kubernetes::kind::RollingBlock;
 
     fn app() -> String {
         "app".to_owned()
@@ -148,9 +157,19 @@ mod tests {
         let sleep = |seconds: i64| json!({"sleep": {"seconds": seconds}});
         for (field, from, to, expected) in [
             // The API server's default counts where nothing is written.
-            (InjectedField::MaxUnavailable, None, Some(json!(0)), "maxUnavailable 25% -> 0"),
-            (InjectedField::MaxUnavailable, Some(json!(1)), Some(json!("10%")), "maxUnavailable 1 -> 10%"),
-            (InjectedField::MaxSurge, None, Some(json!(1)), "maxSurge 25% -> 1"),
+            (
+                InjectedField::MaxUnavailable(RollingBlock::Strategy),
+                None,
+                Some(json!(0)),
+                "maxUnavailable 25% -> 0",
+            ),
+            (
+                InjectedField::MaxUnavailable(RollingBlock::Strategy),
+                Some(json!(1)),
+                Some(json!("10%")),
+                "maxUnavailable 1 -> 10%",
+            ),
+            (InjectedField::MaxSurge(RollingBlock::Strategy), None, Some(json!(1)), "maxSurge 25% -> 1"),
             (InjectedField::MinReadySeconds, None, Some(json!(10)), "minReadySeconds 0 -> 10"),
             (InjectedField::GracePeriod, None, Some(json!(40)), "grace period 30s -> 40s"),
             (InjectedField::GracePeriod, Some(json!(40)), None, "grace period 40s -> 30s"),
@@ -195,8 +214,8 @@ mod tests {
     #[test]
     fn what_is_kept_is_told_with_its_value() {
         for (field, value, expected) in [
-            (InjectedField::MaxUnavailable, json!("25%"), "maxUnavailable 25%"),
-            (InjectedField::MaxSurge, json!(1), "maxSurge 1"),
+            (InjectedField::MaxUnavailable(RollingBlock::Strategy), json!("25%"), "maxUnavailable 25%"),
+            (InjectedField::MaxSurge(RollingBlock::Strategy), json!(1), "maxSurge 1"),
             (InjectedField::MinReadySeconds, json!(10), "minReadySeconds 10"),
             (InjectedField::GracePeriod, json!(40), "grace period 40s"),
             (InjectedField::Label("version".to_owned()), json!("v1"), "label version=v1"),

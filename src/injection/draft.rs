@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 
 use crate::defaults::rolling_update;
 use crate::kubernetes::api_default;
+use crate::kubernetes::kind::{Kind, RollingBlock};
 use crate::kubernetes::object::at;
 use crate::ownership::containers::Containers;
 use crate::ownership::owner::Owner;
@@ -52,7 +53,19 @@ impl Draft {
 
     /// Removes `field`, and returns what was there.
     pub fn take(&mut self, field: &InjectedField) -> Option<Value> {
-        patch::take(&mut self.object, &self.containers.pointer(field)?)
+        let taken = patch::take(&mut self.object, &self.containers.pointer(field)?);
+        // An empty canary is a strategy too: a Rollout without it has none.
+        if let InjectedField::MaxUnavailable(RollingBlock::Canary)
+        | InjectedField::MaxSurge(RollingBlock::Canary) = field
+            && taken.is_some()
+            && let Some(strategy) = self.object.pointer_mut("/spec").and_then(Value::as_object_mut)
+        {
+            let strategy = strategy.entry("strategy").or_insert_with(|| Value::Object(Map::new()));
+            if let Some(fields) = strategy.as_object_mut().filter(|it| !it.contains_key("blueGreen")) {
+                fields.entry("canary").or_insert_with(|| Value::Object(Map::new()));
+            }
+        }
+        taken
     }
 
     /// Gives the user a value of their manifest back.
@@ -256,29 +269,41 @@ impl Draft {
         }
     }
 
-    /// A live object that is switched to Recreate keeps its rolling parameters
-    /// where nobody takes them away, as server-side apply does, and the API server
-    /// rejects them. They go if no user wrote any of them.
+    /// A live object that is switched to another strategy keeps its rolling parameters
+    /// where nobody takes them away, as server-side apply does, and the API server, or the
+    /// controller, rejects them beside it. They go if no user wrote any of them.
     fn drop_rolling_update(&mut self, owners: &Owners) {
-        const BLOCK: &[&str] = &["spec", "strategy", "rollingUpdate"];
-        let Some(block) = at(owners.object(), BLOCK).and_then(Value::as_object) else { return };
+        let block = owners.kind().rolling_block();
+        let Some(fields) = at(owners.object(), &block.names()).and_then(Value::as_object) else { return };
+        let amounts = [InjectedField::MaxUnavailable(block), InjectedField::MaxSurge(block)];
         let is_nobodys = |name: &String| {
             let field = match name.as_str() {
-                "maxUnavailable" => InjectedField::MaxUnavailable,
-                "maxSurge" => InjectedField::MaxSurge,
+                "maxUnavailable" => &amounts[0],
+                "maxSurge" => &amounts[1],
                 _ => return false,
             };
-            owners.owner(&field) == Owner::Gapless || owners.is_unproven_api_default(&field)
+            owners.owner(field) == Owner::Gapless || owners.is_unproven_api_default(field)
         };
-        if self.is_recreate() && owners.old_object().is_some() && block.keys().all(is_nobodys) {
-            self.take(&InjectedField::MaxUnavailable);
-            self.take(&InjectedField::MaxSurge);
+        if self.excludes_rolling_update(owners.kind())
+            && owners.old_object().is_some()
+            && fields.keys().all(is_nobodys)
+        {
+            for amount in &amounts {
+                self.take(amount);
+            }
         }
     }
 
-    /// Whether the strategy is Recreate.
-    pub fn is_recreate(&self) -> bool {
-        at(&self.object, &["spec", "strategy", "type"]).and_then(Value::as_str) == Some("Recreate")
+    /// Whether the strategy is one beside which there must be no rolling parameters.
+    pub fn excludes_rolling_update(&self, kind: Kind) -> bool {
+        let strategy = |field: &str| {
+            let strategy = kind.strategy_field().trim_start_matches("spec.");
+            at(&self.object, &["spec", strategy, field]).filter(|value| !value.is_null())
+        };
+        match kind {
+            Kind::Rollout => strategy("blueGreen").is_some(),
+            _ => strategy("type").is_some_and(|it| it != api_default::STRATEGY_TYPE),
+        }
     }
 
     /// The fields that are gapless' own and computed anew.
@@ -318,11 +343,13 @@ impl Draft {
         for field in self.released.keys().filter(is_gone).cloned().collect::<Vec<_>>() {
             let is_filled_in = match field {
                 InjectedField::GracePeriod => true,
-                InjectedField::MaxUnavailable | InjectedField::MaxSurge => !self.is_recreate(),
+                InjectedField::MaxUnavailable(_) | InjectedField::MaxSurge(_) => {
+                    !self.excludes_rolling_update(owners.kind())
+                }
                 // The API server leaves 0 out of the JSON.
                 _ => false,
             };
-            if let Some(api_default) = field.api_default().filter(|_| is_filled_in)
+            if let Some(api_default) = owners.api_default(&field).filter(|_| is_filled_in)
                 && owners.is_from_api_server()
                 && owners.find(&field).is_some()
             {
@@ -345,7 +372,7 @@ impl Draft {
         }
         let is_gone = |field: &InjectedField| {
             let live = self.find(field);
-            live.is_none() || live == field.api_default().as_ref()
+            live.is_none() || live == owners.api_default(field).as_ref()
         };
         let was_ours = |field: &&InjectedField| field.is_in_template() && owners.is_stored_as_ours(field);
         let gone = self.released.keys().filter(was_ours).filter(|field| is_gone(field));

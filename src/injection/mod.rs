@@ -177,7 +177,8 @@ fn run_once(change: Change, terms: Terms) -> Result<Pass, InjectError> {
 
     let mut touched = owners.recorded_fields();
     touched.extend(record.fields().chain(draft.handed_back()).cloned());
-    touched.extend([InjectedField::MaxUnavailable, InjectedField::MaxSurge]);
+    let block = change.kind.rolling_block();
+    touched.extend([InjectedField::MaxUnavailable(block), InjectedField::MaxSurge(block)]);
     let announcements = announce::announce(&owners, &draft, &touched, terms);
     draft.record(&owners, &record)?;
     let has_left_overs = owners.has_left_overs();
@@ -353,7 +354,8 @@ fn fill_in(
 
 /// The workload without what is gapless' own, for the defaults to look at.
 fn users<'d>(object: &'d Value, owners: &Owners, terms: Terms<'d>) -> Result<Workload<'d>, WrongType> {
-    let context = Context { surroundings: terms.surroundings, ..Context::new(owners.origin()) };
+    let context =
+        Context { surroundings: terms.surroundings, ..Context::new(owners.kind(), owners.origin()) };
     Workload::read_view(View::of(object), context)
 }
 

@@ -5,6 +5,7 @@ use jiff::civil::date;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::kubernetes::kind::Kind;
 use crate::ownership::intent::{LAST_APPLIED, Origin};
 use crate::ownership::record::ANNOTATION;
 
@@ -37,6 +38,7 @@ fn injected(object: &Value, old_object: Option<&Value>, is_undo: bool, profile: 
     let workload = Workload::read(object).unwrap();
     let waivers = ActiveWaivers::read(&workload, profile.waivers, date(2026, 11, 23), |_| true);
     let change = Change {
+        kind: Kind::of_document(object),
         object: View::of(object),
         old_object: old_object.map(View::of),
         differs_unread: false,

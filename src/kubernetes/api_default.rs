@@ -1,16 +1,24 @@
-//! The defaults that the API server fills in before any webhook sees a Deployment
-//! (kubernetes, pkg/apis/apps/v1/defaults.go and pkg/apis/core/v1/defaults.go).
+//! The defaults that the API server fills in before any webhook sees a workload
+//! (kubernetes, pkg/apis/apps/v1/defaults.go and pkg/apis/core/v1/defaults.go). The
+//! controller of Rollouts counts what is absent as a Deployment has it (argo-rollouts,
+//! utils/defaults/defaults.go).
 
 use super::int_or_string::IntOrString;
 
 /// `spec.replicas`
 pub const REPLICAS: i32 = 1;
-/// `spec.strategy.type`
+/// `type` of a strategy
 pub const STRATEGY_TYPE: &str = "RollingUpdate";
-/// `spec.strategy.rollingUpdate.maxUnavailable`
+/// `maxUnavailable` of a Deployment
 pub const MAX_UNAVAILABLE: IntOrString = IntOrString::String("25%");
-/// `spec.strategy.rollingUpdate.maxSurge`
+/// `maxSurge` of a Deployment
 pub const MAX_SURGE: IntOrString = IntOrString::String("25%");
+/// `maxUnavailable` of a StatefulSet and a DaemonSet
+pub const ONE_UNAVAILABLE: IntOrString = IntOrString::Int(1);
+/// `maxSurge` of a DaemonSet; a StatefulSet has none
+pub const NO_SURGE: IntOrString = IntOrString::Int(0);
+/// `partition` of a StatefulSet
+pub const PARTITION: i32 = 0;
 /// `spec.minReadySeconds`
 pub const MIN_READY_SECONDS: i32 = 0;
 /// `spec.progressDeadlineSeconds`

@@ -49,6 +49,15 @@ impl fmt::Display for IntOrString<'_> {
     }
 }
 
+impl From<IntOrString<'_>> for Value {
+    fn from(value: IntOrString) -> Value {
+        match value {
+            IntOrString::Int(number) => Value::from(number),
+            IntOrString::String(text) => Value::from(text),
+        }
+    }
+}
+
 /// A count of pods, or a percentage of the replicas.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Amount {

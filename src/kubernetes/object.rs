@@ -13,11 +13,13 @@ use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Seq
 use serde_json::value::RawValue;
 use serde_json::{Map, Number, Value};
 
+use super::kind::Kind;
 use super::managed_fields::ManagedFields;
 
-/// A Deployment on its way into the cluster, or as it is stored.
-#[derive(Debug, Default)]
+/// A workload on its way into the cluster, or as it is stored.
+#[derive(Debug)]
 pub struct Object<'a> {
+    kind: Kind,
     /// What gapless looks into. Whatever it may write, and all that stands beside it,
     /// is in it.
     pub tree: Value,
@@ -63,8 +65,8 @@ impl<'a> Object<'a> {
     ///
     /// # Errors
     /// If it cannot be read as JSON.
-    pub fn read(text: &'a RawValue) -> Result<Self, serde_json::Error> {
-        let mut object = Object::default();
+    pub fn read(text: &'a RawValue, kind: Kind) -> Result<Self, serde_json::Error> {
+        let mut object = Object { kind, tree: Value::Null, managed_fields: None, unread: Vec::new() };
         let mut deserializer = serde_json::Deserializer::from_str(text.get());
         let reader = Reader { shape: &Shape::Fields(&OBJECT), index: 0, object: &mut object };
         let tree = reader.deserialize(&mut deserializer)?;
@@ -155,6 +157,8 @@ enum Shape {
     /// As a tree if this stands anywhere in its text, else as text. Most containers ask
     /// for no device and for no leader election, and then nothing hangs on the rest.
     WholeIfIn(&'static str),
+    /// As a tree for this kind, else as text.
+    WholeOf(Kind),
 }
 
 /// How the fields of an object are read.
@@ -211,6 +215,8 @@ const POD: Fields = Fields {
         ("initContainers", Shape::Items(&Shape::Fields(&INIT_CONTAINER))),
         ("terminationGracePeriodSeconds", Shape::Whole),
         ("hostNetwork", Shape::Whole),
+        ("hostPID", Shape::Whole),
+        ("hostIPC", Shape::Whole),
         ("volumes", Shape::Items(&Shape::Fields(&VOLUME))),
         ("readinessGates", Shape::Whole),
         ("affinity", Shape::Whole),
@@ -233,6 +239,8 @@ const CONTAINER_FIELDS: &[(&str, Shape)] = &[
     ("command", Shape::WholeIfIn("leader")),
     ("args", Shape::WholeIfIn("leader")),
     ("resources", Shape::WholeIfIn("/")),
+    ("securityContext", Shape::WholeIfIn("privileged")),
+    ("volumeMounts", Shape::WholeOf(Kind::DaemonSet)),
 ];
 
 const VOLUME: Fields = Fields {
@@ -246,6 +254,7 @@ const VOLUME: Fields = Fields {
         ("cinder", Shape::Whole),
         ("fc", Shape::Whole),
         ("gcePersistentDisk", Shape::Whole),
+        ("hostPath", Shape::Whole),
         ("iscsi", Shape::Whole),
         ("rbd", Shape::Whole),
         ("vsphereVolume", Shape::Whole),
@@ -265,7 +274,7 @@ impl<'a> DeserializeSeed<'a> for Reader<'_, 'a> {
 
     fn deserialize<D: Deserializer<'a>>(self, deserializer: D) -> Result<Value, D::Error> {
         match self.shape {
-            Shape::Whole | Shape::WholeIfIn(_) => Value::deserialize(deserializer),
+            Shape::Whole | Shape::WholeIfIn(_) | Shape::WholeOf(_) => Value::deserialize(deserializer),
             Shape::Fields(_) | Shape::Items(_) => deserializer.deserialize_any(self),
             Shape::ManagedFields => {
                 self.object.managed_fields = Some(Deserialize::deserialize(deserializer)?);
@@ -300,9 +309,14 @@ impl<'a> Visitor<'a> for Reader<'_, 'a> {
         while let Some(Key(key)) = entries.next_key()? {
             let place = Place { object: fields.name, index: self.index };
             if let Some((_, shape)) = fields.read.iter().find(|(name, _)| *name == key) {
-                if let Shape::WholeIfIn(part) = shape {
+                if let Shape::WholeIfIn(_) | Shape::WholeOf(_) = shape {
                     let text: &RawValue = entries.next_value()?;
-                    match text.get().contains(part) {
+                    let is_whole = match shape {
+                        Shape::WholeIfIn(part) => text.get().contains(part),
+                        Shape::WholeOf(kind) => self.object.kind == *kind,
+                        _ => true,
+                    };
+                    match is_whole {
                         true => drop(tree.insert(key.into_owned(), parse(text)?)),
                         false => self.object.unread.push(Unread { place, key, text }),
                     }
@@ -403,7 +417,7 @@ mod tests {
     #[test]
     fn what_is_looked_into_is_a_tree_and_the_rest_is_not() {
         let text = text(&web());
-        let object = Object::read(&text).unwrap();
+        let object = Object::read(&text, Kind::Deployment).unwrap();
         assert_eq!(
             object.tree,
             json!({
@@ -434,7 +448,8 @@ mod tests {
     fn arguments_and_resources_are_read_only_where_something_hangs_on_them() {
         let read = |container: Value| {
             let text = text(&json!({"spec": {"template": {"spec": {"containers": [container]}}}}));
-            Object::read(&text).unwrap().tree["spec"]["template"]["spec"]["containers"][0].clone()
+            Object::read(&text, Kind::Deployment).unwrap().tree["spec"]["template"]["spec"]["containers"][0]
+                .clone()
         };
         let plain = json!({"args": ["--port=80"], "command": ["run"], "resources": {"limits": {"cpu": 1}}});
         assert_eq!(read(plain), json!({}));
@@ -445,12 +460,12 @@ mod tests {
     #[test]
     fn templates_differ_also_in_what_is_in_no_tree() {
         let (web, base) = (web(), text(&web()));
-        let base = Object::read(&base).unwrap();
+        let base = Object::read(&base, Kind::Deployment).unwrap();
         let is_same = |pointer: &str, value: Value| {
             let mut other = web.clone();
             *other.pointer_mut(pointer).unwrap() = value;
             let other = text(&other);
-            let other = Object::read(&other).unwrap();
+            let other = Object::read(&other, Kind::Deployment).unwrap();
             assert_eq!(base.tree, other.tree, "{pointer}");
             let is_same = base.has_same_unread_template(&other);
             assert_eq!(is_same, other.has_same_unread_template(&base), "{pointer}");
@@ -479,7 +494,8 @@ mod tests {
             read(r#"{"dnsPolicy": "Default", "containers": [{"env": []}, {}], "hostPID": true, "x": null}"#);
         let two = read(r#"{"hostPID": true, "containers": [{"env": []}, {}], "dnsPolicy": "Default"}"#);
         let three = read(r#"{"hostPID": true, "containers": [{}, {"env": []}], "dnsPolicy": "Default"}"#);
-        let [one, two, three] = [&one, &two, &three].map(|text| Object::read(text).unwrap());
+        let [one, two, three] =
+            [&one, &two, &three].map(|text| Object::read(text, Kind::Deployment).unwrap());
         assert!(one.has_same_unread_template(&two));
         assert!(!two.has_same_unread_template(&three));
     }
@@ -491,13 +507,13 @@ mod tests {
                 let mut object = web();
                 *object.pointer_mut(pointer).unwrap() = odd.clone();
                 let text = text(&object);
-                let object = Object::read(&text).unwrap();
+                let object = Object::read(&text, Kind::Deployment).unwrap();
                 assert_eq!(object.tree.pointer(pointer), Some(&odd), "{pointer}");
             }
         }
         let containers =
             text(&json!({"spec": {"template": {"spec": {"containers": {"name": "app", "env": []}}}}}));
-        let object = Object::read(&containers).unwrap();
+        let object = Object::read(&containers, Kind::Deployment).unwrap();
         assert_eq!(object.tree.pointer("/spec/template/spec/containers/env"), Some(&json!([])));
     }
 }

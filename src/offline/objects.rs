@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::node::Node;
 
-use crate::kubernetes::kind::DEPLOYMENT;
+use crate::kubernetes::kind::Kind;
 
 /// Where workloads were before they came to `apps/v1`; no API server has served these
 /// since Kubernetes 1.16.
@@ -57,9 +57,9 @@ fn open<'n>(object: Object<'n>, objects: &mut Vec<Object<'n>>) {
 }
 
 impl<'n> Object<'n> {
-    /// Whether it is a Deployment as gapless judges them.
-    pub fn is_deployment(&self) -> bool {
-        self.api_version == Some(DEPLOYMENT.api_version) && self.kind == Some(DEPLOYMENT.name)
+    /// The kind of workload that it is, if it is one.
+    pub fn workload_kind(&self) -> Option<Kind> {
+        Kind::of(self.api_version, self.kind)
     }
 
     /// The object as plain JSON, with what a typed List leaves out of its items.
@@ -106,7 +106,7 @@ mod tests {
     fn opened(text: &str) -> (Vec<String>, usize) {
         let root: Node = serde_saphyr::from_str(text).unwrap();
         let (deployments, others): (Vec<_>, Vec<_>) =
-            objects(&root).into_iter().partition(Object::is_deployment);
+            objects(&root).into_iter().partition(|it| it.workload_kind().is_some());
         (deployments.iter().map(|it| it.name().unwrap_or("?").to_owned()).collect(), others.len())
     }
 

@@ -13,6 +13,7 @@ use serde_json::Value;
 use super::documents::Parsed;
 use super::objects;
 use super::source::{Name, Source};
+use crate::kubernetes::kind::Kind;
 use crate::kubernetes::label_selector::{StringMap, texts};
 use crate::surroundings::Surroundings;
 use crate::surroundings::neighbour::{Clue, Neighbour, Role, Subject};
@@ -70,11 +71,11 @@ pub struct Neighbours<'o>(HashMap<Group<'o>, Vec<(&'o Path, Neighbour<'o>)>>);
 
 impl Neighbours<'_> {
     /// What is around `object`, which is of this kind and in `source`.
-    pub fn around(&self, kind: &str, object: &Value, source: &Source) -> Surroundings {
+    pub fn around(&self, kind: Kind, object: &Value, source: &Source) -> Surroundings {
         let none = StringMap::new();
         let labels = object.pointer("/spec/template/metadata/labels").map(texts);
         let labels = labels.and_then(Result::ok).unwrap_or(none);
-        let subject = subject(kind, object, &labels);
+        let subject = subject(kind.name(), object, &labels);
         let found = Role::ALL.into_iter().flat_map(|role| self.nearest(role, &subject, directory(source)));
         Surroundings::of(found)
     }
@@ -152,7 +153,7 @@ spec:
         let files: Vec<Parsed> = sources.iter().map(Parsed::of).collect();
         files.iter().for_each(|file| objects.add(file));
         let root = files[0].documents[0].1.as_ref().unwrap();
-        objects.neighbours().around("Deployment", &root.to_value(), &sources[0])
+        objects.neighbours().around(Kind::Deployment, &root.to_value(), &sources[0])
     }
 
     fn targets(files: &[(&str, String)]) -> Vec<crate::surroundings::Target> {

@@ -5,8 +5,10 @@ use serde_json::Value;
 use super::node::{Node, Span};
 use super::objects::Object;
 use super::placeholder;
+use crate::kubernetes::kind::Kind;
+use crate::kubernetes::object::View;
 use crate::workload::validity::{self, Mistake};
-use crate::workload::{Workload, WrongType};
+use crate::workload::{Context, Workload, WrongType};
 
 /// How keys begin that tell Kustomize and kubectl how to merge (strategic merge patches).
 const DIRECTIVES: [&str; 4] = ["$patch", "$retainKeys", "$deleteFromPrimitiveList/", "$setElementOrder/"];
@@ -34,15 +36,17 @@ pub struct Wrong {
     pub hint: Option<String>,
 }
 
-/// Looks at an object, whose value is `value`.
+/// Looks at an object of this kind, whose value is `value`.
 ///
 /// # Errors
 /// If it is only a part of one, or a mistake.
-pub fn examine(object: &Object, value: &Value) -> Result<(), Unusable> {
+pub fn examine(object: &Object, kind: Kind, value: &Value) -> Result<(), Unusable> {
     if let Some(because) = part_because(object.node, value) {
         return Err(Unusable::Part { because });
     }
-    let workload = Workload::read(value).map_err(|error| Unusable::Wrong(Wrong::of_type(object, &error)))?;
+    let context = Context { kind, ..Context::of_document(value) };
+    let workload = Workload::read_view(View::of(value), context)
+        .map_err(|error| Unusable::Wrong(Wrong::of_type(object, &error)))?;
     match workload.mistake().or_else(|| workload.contradiction()) {
         Some(mistake) => Err(Unusable::Wrong(Wrong::of_value(object, &mistake))),
         None => Ok(()),
@@ -163,7 +167,7 @@ mod tests {
     fn said(text: &str) -> String {
         let node: Node = serde_saphyr::from_str(text).unwrap();
         let object = objects::objects(&node).remove(0);
-        match examine(&object, &node.to_value()) {
+        match examine(&object, Kind::Deployment, &node.to_value()) {
             Ok(()) => "whole".to_owned(),
             Err(Unusable::Part { because }) => because,
             Err(Unusable::Wrong(Wrong { span, message, hint })) => {

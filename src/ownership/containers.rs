@@ -39,10 +39,8 @@ impl Containers {
             at(object, &["spec", "template", "spec", "containers"])?.as_array()?.get(*self.0.get(name)?)
         };
         let found = match field {
-            InjectedField::MaxUnavailable => {
-                at(object, &["spec", "strategy", "rollingUpdate", "maxUnavailable"])
-            }
-            InjectedField::MaxSurge => at(object, &["spec", "strategy", "rollingUpdate", "maxSurge"]),
+            InjectedField::MaxUnavailable(block) => at(object, &block.names())?.get("maxUnavailable"),
+            InjectedField::MaxSurge(block) => at(object, &block.names())?.get("maxSurge"),
             InjectedField::MinReadySeconds => at(object, &["spec", "minReadySeconds"]),
             InjectedField::Label(key) => at(object, &["metadata", "labels"])?.get(key),
             InjectedField::TemplateLabel(key) => {
@@ -65,10 +63,14 @@ impl Containers {
             Some(of(&[&["spec", "template", "spec", "containers", &position], tokens].concat()))
         };
         match field {
-            InjectedField::MaxUnavailable => {
-                Some(of(&["spec", "strategy", "rollingUpdate", "maxUnavailable"]))
+            InjectedField::MaxUnavailable(block) => {
+                let [spec, strategy, rolling] = block.names();
+                Some(of(&[spec, strategy, rolling, "maxUnavailable"]))
             }
-            InjectedField::MaxSurge => Some(of(&["spec", "strategy", "rollingUpdate", "maxSurge"])),
+            InjectedField::MaxSurge(block) => {
+                let [spec, strategy, rolling] = block.names();
+                Some(of(&[spec, strategy, rolling, "maxSurge"]))
+            }
             InjectedField::MinReadySeconds => Some(of(&["spec", "minReadySeconds"])),
             InjectedField::Label(key) => Some(of(&["metadata", "labels", key])),
             InjectedField::TemplateLabel(key) => Some(of(&["spec", "template", "metadata", "labels", key])),

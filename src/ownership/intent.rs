@@ -191,9 +191,10 @@ fn owns(fields: &Value, field: &InjectedField, path: &PartPath) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kubernetes::kind::RollingBlock;
     use serde_json::json;
 
-    const AMOUNT: InjectedField = InjectedField::MaxUnavailable;
+    const AMOUNT: InjectedField = InjectedField::MaxUnavailable(RollingBlock::Strategy);
 
     fn probe() -> InjectedField {
         InjectedField::ReadinessProbe("app".into())

@@ -10,11 +10,14 @@ use super::intent::{Intent, Origin, Proof};
 use super::owner::{Evidence, Owner, Presence, Recorded, owner};
 use super::parts::{self, PartPath, parts, same_value};
 use super::record::{self, InjectedField, Record};
+use crate::kubernetes::kind::Kind;
 use crate::kubernetes::object::{View, at, same_to_the_api};
 
 /// An object on its way into the cluster.
 #[derive(Clone, Copy, Debug)]
 pub struct Change<'a> {
+    /// The kind of the object.
+    pub kind: Kind,
     /// The object as the request wants it.
     pub object: View<'a>,
     /// The object as it is stored, for an update.
@@ -35,8 +38,8 @@ impl<'a> Change<'a> {
     }
 
     /// A new object.
-    pub fn create(object: View<'a>, origin: Origin) -> Self {
-        Change { object, old_object: None, differs_unread: false, is_undo: false, origin }
+    pub fn create(kind: Kind, object: View<'a>, origin: Origin) -> Self {
+        Change { kind, object, old_object: None, differs_unread: false, is_undo: false, origin }
     }
 }
 
@@ -143,6 +146,16 @@ impl<'a> Owners<'a> {
         self.change.is_undo
     }
 
+    /// The kind of the object.
+    pub fn kind(&self) -> Kind {
+        self.change.kind
+    }
+
+    /// The value that the API server fills in where `field` is absent.
+    pub fn api_default(&self, field: &InjectedField) -> Option<Value> {
+        field.api_default().filter(|_| self.change.kind.is_defaulted_by_api_server())
+    }
+
     /// Where the object comes from.
     pub fn origin(&self) -> Origin {
         self.change.origin
@@ -220,10 +233,10 @@ impl<'a> Owners<'a> {
     fn presence(&self, field: &InjectedField, live: Option<&Value>) -> Presence {
         match live {
             // The API server fills it in, if it has not yet done so.
-            None if field.api_default().is_some() => Presence::ApiDefault,
+            None if self.api_default(field).is_some() => Presence::ApiDefault,
             None => Presence::Absent,
             Some(live) if self.is_remainder(field, live) => Presence::Absent,
-            Some(live) if field.api_default().as_ref() == Some(live) => Presence::ApiDefault,
+            Some(live) if self.api_default(field).as_ref() == Some(live) => Presence::ApiDefault,
             Some(_) => Presence::Present,
         }
     }
@@ -275,7 +288,7 @@ impl<'a> Owners<'a> {
         let is_as_stored = match (live, old.find(field)) {
             (Some(live), Some(stored)) => same_value(live, stored),
             // The API server leaves 0 seconds out of the JSON.
-            (Some(value), None) | (None, Some(value)) => field.api_default().as_ref() == Some(value),
+            (Some(value), None) | (None, Some(value)) => self.api_default(field).as_ref() == Some(value),
             (None, None) => true,
         };
         if field.is_in_template() {
@@ -323,7 +336,7 @@ impl<'a> Owners<'a> {
     /// undo for example, left beside another handler.
     fn is_proven(&self, field: &InjectedField, live: Option<&Value>) -> bool {
         // The API server leaves 0 seconds out of the JSON.
-        let api_default = field.api_default().filter(|_| self.new.intent.origin() == Origin::ApiServer);
+        let api_default = self.api_default(field).filter(|_| self.new.intent.origin() == Origin::ApiServer);
         let Some(live) = live.or(api_default.as_ref()) else { return false };
         if field.has_parts() {
             let is_of_handler = |path: &&PartPath| parts::handler_of(path).is_some();
@@ -333,7 +346,7 @@ impl<'a> Owners<'a> {
                 .any(|path| self.is_part_proven(field, path, live));
         }
         let proofs = self.proofs(field, &PartPath::new(), live);
-        let is_api_default = field.api_default().as_ref() == Some(live);
+        let is_api_default = self.api_default(field).as_ref() == Some(live);
         if self.has_pair(field, live) {
             // An `Apply` entry holds no value: it speaks of the default, which
             // counts once the template changes. Last-applied says what it means.
@@ -428,7 +441,7 @@ impl<'a> Owners<'a> {
         let is_claimed = || {
             let proofs = self.new.intent.proofs(field, &PartPath::new(), live, true);
             let speaks_of_ours = proofs.contains(&Proof::LastApplied);
-            let speaks_of_default = self.new.intent.in_manifest(field) == field.api_default().as_ref();
+            let speaks_of_default = self.new.intent.in_manifest(field) == self.api_default(field).as_ref();
             !speaks_of_ours && (speaks_of_default || !proofs.is_empty())
         };
         self.changes_template && is_ours && is_pair && is_claimed()

@@ -7,13 +7,14 @@ use serde_json::{Map, Value};
 use super::parts::same_value;
 use crate::field::{FieldPath, Segment};
 use crate::kubernetes::api_default;
+use crate::kubernetes::kind::RollingBlock;
 use crate::kubernetes::object::at;
 
 /// The annotation that holds the record.
 pub const ANNOTATION: &str = "gapless.dev/injected";
 
-const MAX_UNAVAILABLE: &str = "spec.strategy.rollingUpdate.maxUnavailable";
-const MAX_SURGE: &str = "spec.strategy.rollingUpdate.maxSurge";
+const MAX_UNAVAILABLE: &str = "maxUnavailable";
+const MAX_SURGE: &str = "maxSurge";
 const MIN_READY_SECONDS: &str = "spec.minReadySeconds";
 const LABELS: &str = "metadata.labels";
 const TEMPLATE_LABELS: &str = "spec.template.metadata.labels";
@@ -25,13 +26,13 @@ const PRE_STOP: &str = "lifecycle.preStop";
 /// There are no others, so that no annotation can make it change anything else.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum InjectedField {
-    /// `spec.strategy.rollingUpdate.maxUnavailable`
-    MaxUnavailable,
-    /// `spec.strategy.rollingUpdate.maxSurge`
-    MaxSurge,
+    /// `maxUnavailable`, such as `spec.strategy.rollingUpdate.maxUnavailable`
+    MaxUnavailable(RollingBlock),
+    /// `maxSurge`
+    MaxSurge(RollingBlock),
     /// `spec.minReadySeconds`
     MinReadySeconds,
-    /// A label of the Deployment.
+    /// A label of the workload itself.
     Label(String),
     /// A label of the pod template.
     TemplateLabel(String),
@@ -47,8 +48,8 @@ impl InjectedField {
     /// Where the field is.
     pub fn path(&self) -> FieldPath {
         match self {
-            InjectedField::MaxUnavailable => FieldPath::new(MAX_UNAVAILABLE),
-            InjectedField::MaxSurge => FieldPath::new(MAX_SURGE),
+            InjectedField::MaxUnavailable(block) => FieldPath::new(block.path()).field(MAX_UNAVAILABLE),
+            InjectedField::MaxSurge(block) => FieldPath::new(block.path()).field(MAX_SURGE),
             InjectedField::MinReadySeconds => FieldPath::new(MIN_READY_SECONDS),
             InjectedField::Label(key) => FieldPath::new(LABELS).key(key),
             InjectedField::TemplateLabel(key) => FieldPath::new(TEMPLATE_LABELS).key(key),
@@ -62,11 +63,18 @@ impl InjectedField {
 
     fn parse(path: &str) -> Option<Self> {
         match path {
-            MAX_UNAVAILABLE => return Some(InjectedField::MaxUnavailable),
-            MAX_SURGE => return Some(InjectedField::MaxSurge),
             MIN_READY_SECONDS => return Some(InjectedField::MinReadySeconds),
             GRACE_PERIOD => return Some(InjectedField::GracePeriod),
             _ => {}
+        }
+        if let Some((block, amount)) = path.rsplit_once('.')
+            && let Some(block) = RollingBlock::ALL.into_iter().find(|it| it.path() == block)
+        {
+            return match amount {
+                MAX_UNAVAILABLE => Some(InjectedField::MaxUnavailable(block)),
+                MAX_SURGE => Some(InjectedField::MaxSurge(block)),
+                _ => None,
+            };
         }
         let (list, rest) = path.split_once('[')?;
         let (name, field) = rest.rsplit_once(']')?;
@@ -86,11 +94,12 @@ impl InjectedField {
         matches!(self, TemplateLabel(_) | GracePeriod | ReadinessProbe(_) | PreStop(_))
     }
 
-    /// The value that the API server fills in where the field is absent.
+    /// The value that the API server fills in where the field is absent, or for which
+    /// the controller takes an absent one.
     pub fn api_default(&self) -> Option<Value> {
         match self {
-            InjectedField::MaxUnavailable => Some(Value::from(api_default::MAX_UNAVAILABLE.to_string())),
-            InjectedField::MaxSurge => Some(Value::from(api_default::MAX_SURGE.to_string())),
+            InjectedField::MaxUnavailable(block) => Some(block.max_unavailable().into()),
+            InjectedField::MaxSurge(block) => Some(block.max_surge().into()),
             InjectedField::MinReadySeconds => Some(Value::from(api_default::MIN_READY_SECONDS)),
             InjectedField::GracePeriod => Some(Value::from(api_default::GRACE_PERIOD_SECONDS)),
             _ => None,
@@ -223,16 +232,18 @@ pub(super) mod tests {
 
     pub fn every_field() -> Vec<InjectedField> {
         use InjectedField::*;
-        vec![
-            MaxUnavailable,
-            MaxSurge,
-            MinReadySeconds,
-            Label("app.kubernetes.io/version".into()),
-            TemplateLabel("version".into()),
-            GracePeriod,
-            ReadinessProbe("app".into()),
-            PreStop("app".into()),
-        ]
+        let amounts =
+            RollingBlock::ALL.into_iter().flat_map(|block| [MaxUnavailable(block), MaxSurge(block)]);
+        amounts
+            .chain([
+                MinReadySeconds,
+                Label("app.kubernetes.io/version".into()),
+                TemplateLabel("version".into()),
+                GracePeriod,
+                ReadinessProbe("app".into()),
+                PreStop("app".into()),
+            ])
+            .collect()
     }
 
     fn annotated(text: &str) -> Value {
@@ -266,7 +277,7 @@ pub(super) mod tests {
         assert!(record.holds(&InjectedField::GracePeriod, Some(&json!(40))));
         assert!(!record.holds(&InjectedField::GracePeriod, Some(&json!(30))));
         assert!(!record.holds(&InjectedField::GracePeriod, None));
-        assert!(!record.holds(&InjectedField::MaxSurge, Some(&json!(40))));
+        assert!(!record.holds(&InjectedField::MaxSurge(RollingBlock::Strategy), Some(&json!(40))));
         assert_eq!(record.to_annotation(), r#"{"spec.template.spec.terminationGracePeriodSeconds":[40,30]}"#);
     }
 }

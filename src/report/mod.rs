@@ -8,7 +8,7 @@ pub mod sarif;
 pub mod text;
 
 use crate::admission::{Judged, Outcome, Skip};
-use crate::kubernetes::kind::DEPLOYMENT;
+use crate::kubernetes::kind::Kind;
 use crate::offline::source::Place;
 
 /// Everything that was found in all files.
@@ -18,18 +18,18 @@ pub struct Report {
     pub profile: String,
     /// The files that were read.
     pub files: usize,
-    /// The Deployments and the errors, in the order of the files.
+    /// The workloads and the errors, in the order of the files.
     pub entries: Vec<Entry>,
     /// Objects of other kinds, and documents that are no Kubernetes objects.
     pub other_objects: usize,
 }
 
-/// A Deployment or an error.
+/// A workload or an error.
 #[derive(Debug)]
 pub enum Entry {
-    /// A Deployment was judged.
+    /// A workload was judged.
     Judged(Judgement),
-    /// A Deployment was not judged.
+    /// A workload was not judged.
     Skipped(Skipped),
     /// Something could not be read.
     Error(InputError),
@@ -46,14 +46,14 @@ pub struct Subject {
     pub name: String,
     /// The number of the document in its file, from 0 on.
     pub document: usize,
-    /// Where the Deployment begins.
+    /// Where it begins.
     pub place: Place,
 }
 
-/// What is said of one Deployment.
+/// What is said of one workload.
 #[derive(Debug)]
 pub struct Judgement {
-    /// The Deployment.
+    /// The workload.
     pub subject: Subject,
     /// The findings, those that deny first.
     pub findings: Vec<Found>,
@@ -148,7 +148,10 @@ pub struct Summary {
     pub judged: usize,
     /// Deployments that were judged.
     pub deployments: usize,
-    /// Deployments that would be denied.
+    /// How many of each kind were judged; those of which there is none are left out.
+    #[serde(skip)]
+    pub kinds: Vec<(Kind, usize)>,
+    /// Workloads that would be denied.
     pub denied: usize,
     /// Warnings, those about annotations without effect included.
     pub warnings: usize,
@@ -160,13 +163,13 @@ pub struct Summary {
     pub skipped: usize,
     /// Things that could not be read.
     pub errors: usize,
-    /// In how many Deployments each default would inject something.
+    /// In how many workloads each default would inject something.
     #[serde(serialize_with = "json::as_map")]
     pub injections: Vec<(&'static str, usize)>,
 }
 
 impl Report {
-    /// The Deployments that were judged.
+    /// The workloads that were judged.
     pub fn judgements(&self) -> impl Iterator<Item = &Judgement> {
         self.entries.iter().filter_map(|entry| match entry {
             Entry::Judged(judgement) => Some(judgement),
@@ -174,22 +177,22 @@ impl Report {
         })
     }
 
-    /// The findings in all Deployments.
+    /// The findings in all workloads.
     pub fn findings(&self) -> impl Iterator<Item = (&Subject, &Found)> {
         self.judgements().flat_map(|it| it.findings.iter().map(|found| (&it.subject, found)))
     }
 
-    /// The annotations without effect in all Deployments.
+    /// The annotations without effect in all workloads.
     pub fn problems(&self) -> impl Iterator<Item = (&Subject, &Problem)> {
         self.judgements().flat_map(|it| it.problems.iter().map(|problem| (&it.subject, problem)))
     }
 
-    /// The notes on all Deployments.
+    /// The notes on all workloads.
     pub fn notes(&self) -> impl Iterator<Item = (&Subject, &Note)> {
         self.judgements().flat_map(|it| it.notes.iter().map(|note| (&it.subject, note)))
     }
 
-    /// The Deployments that were not judged.
+    /// The workloads that were not judged.
     pub fn skipped(&self) -> impl Iterator<Item = &Skipped> {
         self.entries.iter().filter_map(|entry| match entry {
             Entry::Skipped(skipped) => Some(skipped),
@@ -214,11 +217,13 @@ impl Report {
             let injects = |it: &&Judgement| it.injections.iter().any(|(default, _)| *default == id);
             self.judgements().filter(injects).count()
         };
+        let of_kind = |kind: Kind| self.judgements().filter(|it| it.subject.kind == kind.name()).count();
         let injections = crate::defaults::DEFAULTS.iter().map(|default| (default.id, injected(default.id)));
         Summary {
             files: self.files,
             judged: self.judgements().count(),
-            deployments: self.judgements().filter(|it| it.subject.kind == DEPLOYMENT.name).count(),
+            deployments: of_kind(Kind::Deployment),
+            kinds: Kind::ALL.map(|kind| (kind, of_kind(kind))).into_iter().filter(|(_, n)| *n > 0).collect(),
             denied: self.judgements().filter(is_denied).count(),
             warnings: count(Outcome::Warn) + self.problems().count(),
             audited: count(Outcome::Audit),
@@ -260,10 +265,18 @@ impl Summary {
         format!(
             "{}, {} (profile {profile}): {}",
             plural(self.files, "file"),
-            plural(self.deployments, DEPLOYMENT.name),
+            counted(&self.kinds),
             parts.join(", ")
         )
     }
+}
+
+/// As in `2 Deployments, 1 StatefulSet`.
+pub fn counted(kinds: &[(Kind, usize)]) -> String {
+    if kinds.is_empty() {
+        return plural(0, Kind::Deployment.name());
+    }
+    kinds.iter().map(|(kind, count)| plural(*count, kind.name())).collect::<Vec<_>>().join(", ")
 }
 
 fn plural(count: usize, word: &str) -> String {

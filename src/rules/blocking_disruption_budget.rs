@@ -4,6 +4,7 @@ use super::{Needs, Rule};
 use crate::field::FieldPath;
 use crate::finding::{Action, Finding};
 use crate::kubernetes::int_or_string::Amount;
+use crate::kubernetes::kind::Kind;
 use crate::printable::printable;
 use crate::settings::Settings;
 use crate::surroundings::Budget;
@@ -14,6 +15,7 @@ pub const RULE: Rule = Rule {
     id: "blocking-disruption-budget",
     summary: "a PodDisruptionBudget lets no pod be evicted, so that node drains hang",
     page: include_str!("blocking_disruption_budget.md"),
+    kinds: &[Kind::Deployment, Kind::StatefulSet, Kind::Rollout],
     production: Action::Warn,
     development: Action::Off,
     judges_scaled_to_zero: false,

@@ -3,6 +3,7 @@
 use super::{Needs, Rule};
 use crate::field::FieldPath;
 use crate::finding::{Action, Finding};
+use crate::kubernetes::kind::Kind;
 use crate::printable::printable;
 use crate::settings::Settings;
 use crate::workload::Workload;
@@ -12,6 +13,7 @@ pub const RULE: Rule = Rule {
     id: "dangling-target-port",
     summary: "a Service sends requests to a port by a name that no container has",
     page: include_str!("dangling_target_port.md"),
+    kinds: &Kind::ALL,
     production: Action::Warn,
     development: Action::Warn,
     judges_scaled_to_zero: false,

@@ -2,6 +2,7 @@
 
 use super::{Needs, Rule};
 use crate::finding::{Action, Finding};
+use crate::kubernetes::kind::Kind;
 use crate::settings::Settings;
 use crate::workload::Workload;
 use crate::workload::probes::WrittenProbes;
@@ -11,6 +12,7 @@ pub const RULE: Rule = Rule {
     id: "liveness-before-ready",
     summary: "liveness may kill a container before readiness first asks for it",
     page: include_str!("liveness_before_ready.md"),
+    kinds: &Kind::ALL,
     production: Action::Warn,
     development: Action::Warn,
     judges_scaled_to_zero: false,

@@ -2,6 +2,7 @@
 
 use super::{Needs, Rule};
 use crate::finding::{Action, Finding};
+use crate::kubernetes::kind::Kind;
 use crate::settings::Settings;
 use crate::workload::Workload;
 use crate::workload::probes::WrittenProbes;
@@ -11,6 +12,7 @@ pub const RULE: Rule = Rule {
     id: "liveness-equals-readiness",
     summary: "a slow pod is restarted where it should only get no requests for a while",
     page: include_str!("liveness_equals_readiness.md"),
+    kinds: &Kind::ALL,
     production: Action::Warn,
     development: Action::Off,
     judges_scaled_to_zero: false,

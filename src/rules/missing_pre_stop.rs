@@ -4,17 +4,19 @@ use super::{Needs, Rule};
 use crate::defaults::pre_stop_sleep;
 use crate::field::FieldPath;
 use crate::finding::{Action, Finding};
+use crate::kubernetes::kind::Kind;
 use crate::ownership::owner::Owner;
 use crate::ownership::owners::{Change, Owners};
 use crate::ownership::record::InjectedField;
 use crate::settings::Settings;
-use crate::workload::{Strategy, Workload};
+use crate::workload::Workload;
 
 /// The record of this rule.
 pub const RULE: Rule = Rule {
     id: "missing-pre-stop",
     summary: "no preStop hook, so that a pod stops while it still gets requests",
     page: include_str!("missing_pre_stop.md"),
+    kinds: &Kind::ALL,
     production: Action::Warn,
     development: Action::Off,
     judges_scaled_to_zero: false,
@@ -23,7 +25,7 @@ pub const RULE: Rule = Rule {
 };
 
 fn check(workload: &Workload, settings: &Settings) -> Vec<Finding> {
-    if workload.strategy() == Strategy::Recreate {
+    if !workload.hands_over() {
         return Vec::new();
     }
     let unhooked: Vec<_> = workload
@@ -46,7 +48,7 @@ fn check(workload: &Workload, settings: &Settings) -> Vec<Finding> {
 /// Why no sleep could be injected, if that is the reason.
 fn why_none(workload: &Workload, settings: &Settings) -> Option<String> {
     let grace = workload.grace_period_seconds();
-    let change = Change::create(workload.view(), workload.context().origin);
+    let change = Change::create(workload.kind(), workload.view(), workload.context().origin);
     let owners = Owners::read(change, settings.rolling_update.replace_api_defaults, Vec::new());
     let is_grace_period_unset = owners.owner(&InjectedField::GracePeriod) != Owner::User;
     match pre_stop_sleep::choose(workload, is_grace_period_unset, settings) {

@@ -4,6 +4,7 @@ use super::{Needs, Rule};
 use crate::defaults::readiness_probe::{self, NoProbe};
 use crate::field::FieldPath;
 use crate::finding::{Action, Finding};
+use crate::kubernetes::kind::Kind;
 use crate::settings::Settings;
 use crate::workload::Workload;
 
@@ -12,6 +13,7 @@ pub const RULE: Rule = Rule {
     id: "missing-readiness-probe",
     summary: "no readiness probe, so that pods get requests before they listen",
     page: include_str!("missing_readiness_probe.md"),
+    kinds: &Kind::ALL,
     production: Action::Warn,
     development: Action::Off,
     judges_scaled_to_zero: false,

@@ -5,6 +5,7 @@ use crate::defaults::version_label::{WELL_KNOWN_KEY, version_of_image};
 use crate::field::FieldPath;
 use crate::finding::{Action, Finding};
 use crate::kubernetes::image::ImageReference;
+use crate::kubernetes::kind::Kind;
 use crate::settings::Settings;
 use crate::workload::Workload;
 use crate::workload::containers::DEFAULT_CONTAINER;
@@ -14,6 +15,7 @@ pub const RULE: Rule = Rule {
     id: "missing-version-label",
     summary: "no version label, and no image tag to take one from",
     page: include_str!("missing_version_label.md"),
+    kinds: &Kind::ALL,
     production: Action::Audit,
     development: Action::Off,
     judges_scaled_to_zero: false,
@@ -25,7 +27,8 @@ fn check(workload: &Workload, settings: &Settings) -> Vec<Finding> {
     let labels = workload.pod_labels();
     let keys = settings.version_label.keys.iter().map(String::as_str).chain([WELL_KNOWN_KEY]);
     let is_labelled = keys.into_iter().any(|key| labels.get(key).is_some_and(|value| !value.is_empty()));
-    if is_labelled || version_of_image(workload, settings).is_some() {
+    // Of pods that are described elsewhere nothing is known.
+    if is_labelled || workload.refers_to_template() || version_of_image(workload, settings).is_some() {
         return Vec::new();
     }
     let message =

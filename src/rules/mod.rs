@@ -3,6 +3,7 @@
 //! One file and one page for each; [`RULES`] lists them.
 
 mod blocking_disruption_budget;
+mod daemon_gap;
 mod dangling_target_port;
 mod liveness_before_ready;
 mod liveness_equals_readiness;
@@ -11,6 +12,7 @@ mod missing_readiness_probe;
 mod missing_version_label;
 mod mutable_image_tag;
 mod no_rollback_history;
+mod partition_holds_back;
 mod pre_stop_exceeds_grace;
 mod probe_timeout_exceeds_period;
 mod recreate_strategy;
@@ -20,6 +22,7 @@ mod rollout_outage;
 mod selector_overlap;
 mod shell_sleep;
 mod short_drain;
+mod short_scale_down_delay;
 mod sidecar_stops_first;
 mod single_replica;
 mod slow_readiness;
@@ -36,6 +39,7 @@ mod version_label_mismatch;
 mod zero_grace_period;
 
 use crate::finding::{Action, Finding};
+use crate::kubernetes::kind::Kind;
 use crate::settings::Settings;
 use crate::workload::Workload;
 
@@ -49,6 +53,8 @@ pub struct Rule {
     pub summary: &'static str,
     /// Its page, in Markdown.
     pub page: &'static str,
+    /// The kinds of workloads that it judges.
+    pub kinds: &'static [Kind],
     /// The action in the profile `production`.
     pub production: Action,
     /// The action in the profile `development`.
@@ -80,6 +86,9 @@ pub static RULES: &[Rule] = &[
     single_replica::RULE,
     replicas_fall_to_default::RULE,
     surge_deadlock::RULE,
+    partition_holds_back::RULE,
+    daemon_gap::RULE,
+    short_scale_down_delay::RULE,
     no_rollback_history::RULE,
     unreachable_progress_deadline::RULE,
     tight_progress_deadline::RULE,
@@ -119,7 +128,10 @@ pub fn findings_of(
     settings: &Settings,
 ) -> Vec<(&'static Rule, Finding)> {
     let is_scaled_to_zero = workload.replicas() == 0;
-    let applicable = rules.into_iter().filter(|rule| rule.judges_scaled_to_zero || !is_scaled_to_zero);
+    let applies = |rule: &&Rule| {
+        rule.kinds.contains(&workload.kind()) && (rule.judges_scaled_to_zero || !is_scaled_to_zero)
+    };
+    let applicable = rules.into_iter().filter(applies);
     let found =
         applicable.flat_map(|rule| (rule.check)(workload, settings).into_iter().map(move |it| (rule, it)));
     // Of a probe that is the user's, parts may be gapless' until the template changes.

@@ -3,6 +3,7 @@
 use super::{Needs, Rule};
 use crate::finding::{Action, Finding};
 use crate::kubernetes::image::ImageReference;
+use crate::kubernetes::kind::Kind;
 use crate::settings::Settings;
 use crate::workload::Workload;
 use crate::workload::images::PulledImage;
@@ -12,6 +13,7 @@ pub const RULE: Rule = Rule {
     id: "mutable-image-tag",
     summary: "an image whose tag moves, so that pods of one revision may differ",
     page: include_str!("mutable_image_tag.md"),
+    kinds: &Kind::ALL,
     production: Action::Deny,
     development: Action::Off,
     judges_scaled_to_zero: true,

@@ -3,6 +3,7 @@
 use super::{Needs, Rule};
 use crate::field::FieldPath;
 use crate::finding::{Action, Finding};
+use crate::kubernetes::kind::Kind;
 use crate::settings::Settings;
 use crate::workload::Workload;
 
@@ -11,6 +12,7 @@ pub const RULE: Rule = Rule {
     id: "no-rollback-history",
     summary: "revisionHistoryLimit 0 leaves nothing to roll back to",
     page: include_str!("no_rollback_history.md"),
+    kinds: &Kind::ALL,
     production: Action::Deny,
     development: Action::Warn,
     judges_scaled_to_zero: true,
@@ -22,12 +24,23 @@ fn check(workload: &Workload, _: &Settings) -> Vec<Finding> {
     if workload.revision_history_limit() != 0 {
         return Vec::new();
     }
-    vec![Finding::invalid(
-        RULE.id,
-        FieldPath::new("spec.revisionHistoryLimit"),
-        "0 keeps no old ReplicaSet, so kubectl rollout undo has nothing to return to",
-        "remove revisionHistoryLimit (10 are kept), or set it to 1 or more",
-    )]
+    let revision = match workload.kind() {
+        Kind::Deployment | Kind::Rollout => "ReplicaSet",
+        Kind::StatefulSet | Kind::DaemonSet => "ControllerRevision",
+    };
+    let undo = match workload.kind() {
+        Kind::Rollout => "kubectl argo rollouts undo",
+        _ => "kubectl rollout undo",
+    };
+    let message = format!("0 keeps no old {revision}, so {undo} has nothing to return to");
+    let fix = "remove revisionHistoryLimit (10 are kept), or set it to 1 or more";
+    let fix = match workload.kind() {
+        Kind::StatefulSet => format!(
+            "{fix}; of a StatefulSet that exists, the API server changes it from Kubernetes 1.33 on only"
+        ),
+        _ => fix.to_owned(),
+    };
+    vec![Finding::invalid(RULE.id, FieldPath::new("spec.revisionHistoryLimit"), message, fix)]
 }
 
 #[cfg(test)]

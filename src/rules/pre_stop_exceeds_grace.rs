@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::{Needs, Rule};
 use crate::field::FieldPath;
 use crate::finding::{Action, Finding};
+use crate::kubernetes::kind::Kind;
 use crate::ownership::record::InjectedField;
 use crate::settings::Settings;
 use crate::workload::Workload;
@@ -14,6 +15,7 @@ pub const RULE: Rule = Rule {
     id: "pre-stop-exceeds-grace",
     summary: "a preStop sleep as long as the grace period, so that SIGTERM comes too late",
     page: include_str!("pre_stop_exceeds_grace.md"),
+    kinds: &Kind::ALL,
     production: Action::Deny,
     development: Action::Warn,
     judges_scaled_to_zero: true,

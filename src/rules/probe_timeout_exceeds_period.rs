@@ -2,6 +2,7 @@
 
 use super::{Needs, Rule};
 use crate::finding::{Action, Finding};
+use crate::kubernetes::kind::Kind;
 use crate::settings::Settings;
 use crate::workload::Workload;
 use crate::workload::probes::WrittenProbes;
@@ -11,6 +12,7 @@ pub const RULE: Rule = Rule {
     id: "probe-timeout-exceeds-period",
     summary: "a probe may take longer than the time between two probes",
     page: include_str!("probe_timeout_exceeds_period.md"),
+    kinds: &Kind::ALL,
     production: Action::Audit,
     development: Action::Off,
     judges_scaled_to_zero: false,

@@ -3,6 +3,7 @@
 use super::{Needs, Rule};
 use crate::field::FieldPath;
 use crate::finding::{Action, Finding};
+use crate::kubernetes::kind::Kind;
 use crate::settings::Settings;
 use crate::workload::scheduling::SurgeBlocker;
 use crate::workload::{Strategy, Workload};
@@ -12,6 +13,7 @@ pub const RULE: Rule = Rule {
     id: "recreate-strategy",
     summary: "strategy Recreate stops all pods before it starts new ones",
     page: include_str!("recreate_strategy.md"),
+    kinds: &[Kind::Deployment, Kind::StatefulSet],
     production: Action::Deny,
     development: Action::Off,
     judges_scaled_to_zero: true,
@@ -23,18 +25,21 @@ fn check(workload: &Workload, settings: &Settings) -> Vec<Finding> {
     if workload.strategy() != Strategy::Recreate || !workload.serves(&settings.operational_port_names) {
         return Vec::new();
     }
-    let field = FieldPath::new("spec.strategy.type");
+    let field = FieldPath::new(workload.kind().strategy_field()).field("type");
     let message = "Recreate stops every pod before a new one starts, so each rollout is an outage";
     let finding = |fix: String| Finding::invalid(RULE.id, field, message, fix);
     // Where two generations cannot run at once, or are not meant to, it is the honest choice.
-    if let Some(blocker) = workload.surge_blocker() {
+    if let Some(blocker) = workload.surge_blocker().filter(|_| workload.kind().has_surge()) {
         let fix = format!(
             "keep it as long as {blocker} lets no second pod run beside the first{}",
             remedy(&blocker)
         );
         return vec![finding(fix).at_most(Action::Audit)];
     }
-    let to_roll = "set strategy.type: RollingUpdate with maxUnavailable: 0 and maxSurge: 1";
+    let to_roll = match workload.kind().has_surge() {
+        true => "set strategy.type: RollingUpdate with maxUnavailable: 0 and maxSurge: 1",
+        false => "set updateStrategy.type: RollingUpdate",
+    };
     if workload.asks_for_leader_election() {
         let fix = format!("keep it if only one pod may work at a time; else {to_roll}");
         return vec![finding(fix).at_most(Action::Audit)];

@@ -4,6 +4,7 @@ use super::{Needs, Rule};
 use crate::field::FieldPath;
 use crate::finding::{Action, Finding};
 use crate::kubernetes::api_default;
+use crate::kubernetes::kind::Kind;
 use crate::kubernetes::object::at;
 use crate::ownership::intent::{Intent, Origin};
 use crate::settings::Settings;
@@ -14,6 +15,7 @@ pub const RULE: Rule = Rule {
     id: "replicas-fall-to-default",
     summary: "replicas fall to 1 because the manifest no longer says how many",
     page: include_str!("replicas_fall_to_default.md"),
+    kinds: &[Kind::Deployment, Kind::StatefulSet, Kind::Rollout],
     production: Action::Warn,
     development: Action::Off,
     judges_scaled_to_zero: false,
@@ -63,7 +65,8 @@ mod tests {
     }
 
     fn found(old: &Value, object: &Value) -> usize {
-        let context = Context { old_object: Some(View::of(old)), ..Context::new(Origin::ApiServer) };
+        let context =
+            Context { old_object: Some(View::of(old)), ..Context::new(Kind::Deployment, Origin::ApiServer) };
         let workload = Workload::read_view(View::of(object), context).unwrap();
         check(&workload, &Settings::default()).len()
     }

@@ -1,20 +1,18 @@
 //! The rule `rollout-capacity-loss`.
 
 use super::{Needs, Rule, rollout_outage};
-use crate::field::FieldPath;
 use crate::finding::{Action, Finding};
-use crate::kubernetes::api_default;
 use crate::kubernetes::int_or_string::Amount;
-use crate::ownership::record::InjectedField;
+use crate::kubernetes::kind::Kind;
 use crate::settings::Settings;
 use crate::workload::Workload;
-use crate::workload::availability::Fenceposts;
 
 /// The record of this rule.
 pub const RULE: Rule = Rule {
     id: "rollout-capacity-loss",
     summary: "a rolling update that may take many of the pods down at once",
     page: include_str!("rollout_capacity_loss.md"),
+    kinds: &[Kind::Deployment, Kind::StatefulSet, Kind::Rollout],
     production: Action::Warn,
     development: Action::Off,
     judges_scaled_to_zero: false,
@@ -26,19 +24,21 @@ fn check(workload: &Workload, settings: &Settings) -> Vec<Finding> {
     let Some(fenceposts) = workload.fenceposts() else { return Vec::new() };
     let replicas = i64::from(workload.replicas());
     let is_outage = fenceposts.available == 0;
-    let is_small = fenceposts.unavailable * 100 <= settings.max_capacity_loss_percent * replicas;
+    // Of a StatefulSet one pod always may be down.
+    let is_small = fenceposts.unavailable * 100 <= settings.max_capacity_loss_percent * replicas
+        || (!workload.kind().has_surge() && fenceposts.unavailable <= 1);
     // Without a surge at least one pod goes, whatever the user's maxUnavailable says.
     let would_be_fewer = || {
-        let by_default = Amount::parse(api_default::MAX_SURGE);
+        let by_default = Amount::parse(workload.kind().rolling_block().max_surge());
         let amounts = Amount::parse(workload.max_unavailable()).zip(by_default);
         amounts.is_some_and(|(max_unavailable, max_surge)| {
-            let alone = Fenceposts::resolve(workload.replicas(), max_unavailable, max_surge);
+            let alone = workload.fenceposts_with(workload.replicas(), max_unavailable, max_surge);
             alone.unavailable < fenceposts.unavailable
         })
     };
     let is_ours = || {
-        workload.is_injected(&InjectedField::MaxUnavailable)
-            || (workload.is_injected(&InjectedField::MaxSurge) && would_be_fewer())
+        workload.is_injected(&workload.max_unavailable_field())
+            || (workload.is_injected(&workload.max_surge_field()) && would_be_fewer())
     };
     if is_outage || is_small || is_ours() || !workload.serves(&settings.operational_port_names) {
         return Vec::new();
@@ -49,8 +49,9 @@ fn check(workload: &Workload, settings: &Settings) -> Vec<Finding> {
         rollout_outage::amounts(workload),
         fenceposts.unavailable,
     );
-    let field = FieldPath::new("spec.strategy.rollingUpdate.maxUnavailable");
+    let field = workload.rolling_block().field("maxUnavailable");
     let fix = match workload.surge_blocker() {
+        _ if !workload.kind().has_surge() => "set maxUnavailable: 1, or a smaller share".to_owned(),
         // The API server rejects 0 for both.
         None if fenceposts.surge == 0 => "set maxUnavailable: 0 and maxSurge: 1".to_owned(),
         None => "set maxUnavailable: 0, or a smaller share".to_owned(),

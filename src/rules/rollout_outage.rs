@@ -1,9 +1,8 @@
 //! The rule `rollout-outage`.
 
 use super::{Needs, Rule};
-use crate::field::FieldPath;
 use crate::finding::{Action, Finding};
-use crate::ownership::record::InjectedField;
+use crate::kubernetes::kind::Kind;
 use crate::settings::Settings;
 use crate::workload::Workload;
 use crate::workload::availability::ReplicasFrom;
@@ -14,6 +13,7 @@ pub const RULE: Rule = Rule {
     id: "rollout-outage",
     summary: "a rolling update that may take all pods down at once",
     page: include_str!("rollout_outage.md"),
+    kinds: &Kind::ALL,
     production: Action::Deny,
     development: Action::Warn,
     judges_scaled_to_zero: false,
@@ -23,23 +23,29 @@ pub const RULE: Rule = Rule {
 
 fn check(workload: &Workload, settings: &Settings) -> Vec<Finding> {
     let Some(fenceposts) = workload.fenceposts() else { return Vec::new() };
-    let is_ours = workload.is_injected(&InjectedField::MaxUnavailable);
-    if fenceposts.available > 0 || is_ours || !workload.serves(&settings.operational_port_names) {
+    let is_ours = workload.is_injected(&workload.max_unavailable_field());
+    // One node after the other is daemon-gap's.
+    let is_partial = workload.kind() == Kind::DaemonSet && !workload.takes_all_down();
+    let serves = || workload.serves(&settings.operational_port_names);
+    if fenceposts.available > 0 || is_partial || is_ours || !serves() {
         return Vec::new();
+    }
+    if let Kind::StatefulSet | Kind::DaemonSet = workload.kind() {
+        return vec![in_order(workload).at_most(Action::Warn)];
     }
     let arithmetic = format!(
         "{} -> 0 of {} pods may be available during a rollout",
         amounts(workload),
         workload.replicas()
     );
-    let field = FieldPath::new("spec.strategy.rollingUpdate");
+    let field = workload.rolling_block();
     let finding = |message: String, fix: String| Finding::invalid(RULE.id, field, message, fix);
     let is_one = workload.replicas() == 1;
     let finding = match workload.surge_blocker() {
         // No pod may go, and none can come.
         Some(blocker) if is_one => {
             let message = format!("{arithmetic}, and {blocker} lets no second pod run beside the first");
-            return vec![finding(message, ways_out(&blocker)).at_most(Action::Warn)];
+            return vec![finding(message, ways_out(&blocker, workload.kind())).at_most(Action::Warn)];
         }
         Some(_) => finding(arithmetic, "set maxUnavailable: 1, so that one pod goes at a time".to_owned()),
         None => finding(arithmetic, "set maxUnavailable: 0 and maxSurge: 1".to_owned()),
@@ -53,8 +59,37 @@ fn check(workload: &Workload, settings: &Settings) -> Vec<Finding> {
     vec![if may_be_more { finding.at_most(Action::Warn) } else { finding }]
 }
 
+/// Of a kind whose pods go before new ones come.
+fn in_order(workload: &Workload) -> Finding {
+    let replicas = workload.replicas();
+    let (message, fix) = match workload.kind() {
+        Kind::DaemonSet => (
+            format!(
+                "maxUnavailable {} -> all nodes may be without a pod at once",
+                workload.max_unavailable()
+            ),
+            match workload.surge_blocker() {
+                Some(_) => "set maxUnavailable: 1, so that one node after the other is without it",
+                None => "set maxUnavailable: 0 and maxSurge: 1",
+            },
+        ),
+        _ => (
+            format!(
+                "{} -> 0 of {replicas} pods may be available during a rollout: of a StatefulSet a pod goes before \
+                 its new one comes",
+                amounts(workload)
+            ),
+            match replicas {
+                1 => "run 2 replicas or more",
+                _ => "set maxUnavailable: 1, so that one pod goes at a time",
+            },
+        ),
+    };
+    Finding::invalid(RULE.id, workload.rolling_block(), message, fix)
+}
+
 /// What is left to do where no second pod can run beside the only one.
-fn ways_out(blocker: &SurgeBlocker) -> String {
+fn ways_out(blocker: &SurgeBlocker, kind: Kind) -> String {
     let recreate = "set strategy.type: Recreate, which says openly that each rollout is an outage";
     let more = match blocker.allows_one_pod_per_node() {
         true => {
@@ -65,7 +100,10 @@ fn ways_out(blocker: &SurgeBlocker) -> String {
              so that one at a time is down during a rollout"
         }
     };
-    format!("{more}; or {recreate}")
+    match kind {
+        Kind::Deployment => format!("{more}; or {recreate}"),
+        _ => more.to_owned(),
+    }
 }
 
 /// The numbers that the arithmetic starts from. `maxSurge` is only named where
@@ -74,7 +112,9 @@ pub(super) fn amounts(workload: &Workload) -> String {
     let replicas = workload.replicas();
     let plural = if replicas == 1 { "" } else { "s" };
     let surge = match workload.fenceposts() {
-        Some(fenceposts) if fenceposts.surge == 0 => format!(", maxSurge {}", workload.max_surge()),
+        Some(fenceposts) if fenceposts.surge == 0 && workload.kind().has_surge() => {
+            format!(", maxSurge {}", workload.max_surge())
+        }
         _ => String::new(),
     };
     format!("{replicas} replica{plural}, maxUnavailable {}{surge}", workload.max_unavailable())

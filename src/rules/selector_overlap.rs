@@ -3,6 +3,7 @@
 use super::{Needs, Rule};
 use crate::field::FieldPath;
 use crate::finding::{Action, Finding};
+use crate::kubernetes::kind::Kind;
 use crate::printable::printable;
 use crate::settings::Settings;
 use crate::workload::Workload;
@@ -12,6 +13,7 @@ pub const RULE: Rule = Rule {
     id: "selector-overlap",
     summary: "another workload's selector matches these pods too",
     page: include_str!("selector_overlap.md"),
+    kinds: &Kind::ALL,
     production: Action::Warn,
     development: Action::Off,
     judges_scaled_to_zero: false,

@@ -3,6 +3,7 @@
 use super::{Needs, Rule};
 use crate::field::FieldPath;
 use crate::finding::{Action, Finding};
+use crate::kubernetes::kind::Kind;
 use crate::settings::Settings;
 use crate::workload::Workload;
 use crate::workload::object::Container;
@@ -12,6 +13,7 @@ pub const RULE: Rule = Rule {
     id: "shell-sleep",
     summary: "a preStop hook that is only a sleep, and needs a program in the image for it",
     page: include_str!("shell_sleep.md"),
+    kinds: &Kind::ALL,
     production: Action::Audit,
     development: Action::Off,
     judges_scaled_to_zero: false,

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::{Needs, Rule};
 use crate::field::FieldPath;
 use crate::finding::{Action, Finding};
+use crate::kubernetes::kind::Kind;
 use crate::ownership::record::InjectedField;
 use crate::settings::Settings;
 use crate::workload::Workload;
@@ -15,6 +16,7 @@ pub const RULE: Rule = Rule {
     id: "short-drain",
     summary: "too few seconds between SIGTERM and SIGKILL to finish requests",
     page: include_str!("short_drain.md"),
+    kinds: &Kind::ALL,
     production: Action::Warn,
     development: Action::Off,
     judges_scaled_to_zero: false,

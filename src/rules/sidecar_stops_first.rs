@@ -5,16 +5,18 @@ use std::time::Duration;
 use super::{Needs, Rule};
 use crate::field::FieldPath;
 use crate::finding::{Action, Finding};
+use crate::kubernetes::kind::Kind;
 use crate::settings::Settings;
+use crate::workload::Workload;
 use crate::workload::mesh::{Drain, Mesh};
 use crate::workload::object::Container;
-use crate::workload::{Strategy, Workload};
 
 /// The record of this rule.
 pub const RULE: Rule = Rule {
     id: "sidecar-stops-first",
     summary: "a container that carries another one's traffic ends before it",
     page: include_str!("sidecar_stops_first.md"),
+    kinds: &Kind::ALL,
     production: Action::Warn,
     development: Action::Off,
     judges_scaled_to_zero: false,
@@ -23,7 +25,7 @@ pub const RULE: Rule = Rule {
 };
 
 fn check(workload: &Workload, settings: &Settings) -> Vec<Finding> {
-    if workload.strategy() == Strategy::Recreate {
+    if !workload.hands_over() {
         return Vec::new();
     }
     let is_proxy = |container: &&Container| container.carries_traffic(&settings.proxy_images);

@@ -3,6 +3,7 @@
 use super::{Needs, Rule};
 use crate::field::FieldPath;
 use crate::finding::{Action, Finding};
+use crate::kubernetes::kind::Kind;
 use crate::printable::printable;
 use crate::settings::Settings;
 use crate::workload::{Strategy, Workload};
@@ -12,6 +13,7 @@ pub const RULE: Rule = Rule {
     id: "single-replica",
     summary: "one pod serves all requests, so that losing it is an outage",
     page: include_str!("single_replica.md"),
+    kinds: &[Kind::Deployment, Kind::StatefulSet, Kind::Rollout],
     production: Action::Warn,
     development: Action::Off,
     judges_scaled_to_zero: false,
@@ -24,8 +26,9 @@ fn check(workload: &Workload, settings: &Settings) -> Vec<Finding> {
         return Vec::new();
     }
     let autoscaler = workload.surroundings().autoscaler.as_ref();
-    let rolling = match workload.strategy() {
-        Strategy::Recreate => "strategy.type: RollingUpdate and ",
+    let rolling = match (workload.strategy(), workload.kind()) {
+        (Strategy::Recreate, Kind::StatefulSet) => "updateStrategy.type: RollingUpdate and ",
+        (Strategy::Recreate, _) => "strategy.type: RollingUpdate and ",
         _ => "",
     };
     let fix = match workload.surge_blocker() {

@@ -2,6 +2,7 @@
 
 use super::{Needs, Rule};
 use crate::finding::{Action, Finding};
+use crate::kubernetes::kind::Kind;
 use crate::settings::Settings;
 use crate::workload::Workload;
 use crate::workload::object::Probe;
@@ -19,6 +20,7 @@ pub const RULE: Rule = Rule {
     id: "slow-readiness",
     summary: "readiness probes that may keep every new pod out for more than a minute",
     page: include_str!("slow_readiness.md"),
+    kinds: &Kind::ALL,
     production: Action::Warn,
     development: Action::Off,
     judges_scaled_to_zero: false,

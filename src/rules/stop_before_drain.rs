@@ -3,6 +3,7 @@
 use super::{Needs, Rule};
 use crate::field::FieldPath;
 use crate::finding::{Action, Finding};
+use crate::kubernetes::kind::Kind;
 use crate::settings::Settings;
 use crate::workload::Workload;
 use crate::workload::object::Container;
@@ -13,6 +14,7 @@ pub const RULE: Rule = Rule {
     id: "stop-before-drain",
     summary: "a preStop hook that stops the process while it still gets requests",
     page: include_str!("stop_before_drain.md"),
+    kinds: &Kind::ALL,
     production: Action::Warn,
     development: Action::Off,
     judges_scaled_to_zero: false,

@@ -3,7 +3,7 @@
 use super::{Needs, Rule};
 use crate::field::FieldPath;
 use crate::finding::{Action, Finding};
-use crate::ownership::record::InjectedField;
+use crate::kubernetes::kind::Kind;
 use crate::settings::Settings;
 use crate::workload::Workload;
 use crate::workload::object::Container;
@@ -14,6 +14,7 @@ pub const RULE: Rule = Rule {
     id: "surge-deadlock",
     summary: "a rolling update that waits for a pod which finds no node beside the old ones",
     page: include_str!("surge_deadlock.md"),
+    kinds: &[Kind::Deployment, Kind::DaemonSet, Kind::Rollout],
     production: Action::Warn,
     development: Action::Warn,
     judges_scaled_to_zero: false,
@@ -23,10 +24,16 @@ pub const RULE: Rule = Rule {
 
 fn check(workload: &Workload, _: &Settings) -> Vec<Finding> {
     let needs_surge = workload.fenceposts().is_some_and(|fenceposts| fenceposts.unavailable == 0);
-    if !needs_surge || workload.is_injected(&InjectedField::MaxUnavailable) {
+    if !needs_surge || workload.is_injected(&workload.max_unavailable_field()) {
         return Vec::new();
     }
-    workload.surge_blockers().map(|blocker| describe(&blocker, workload)).collect()
+    // On its own node the new pod of a DaemonSet mounts what the old one mounts.
+    let is_in_the_way = |blocker: &SurgeBlocker| {
+        let is_volume = matches!(blocker, SurgeBlocker::Volume { .. });
+        blocker.keeps_from_starting() && !(is_volume && workload.kind() == Kind::DaemonSet)
+    };
+    let blockers = workload.surge_blockers().filter(is_in_the_way);
+    blockers.map(|blocker| describe(&blocker, workload)).collect()
 }
 
 fn describe(blocker: &SurgeBlocker, workload: &Workload) -> Finding {
@@ -40,13 +47,18 @@ fn describe(blocker: &SurgeBlocker, workload: &Workload) -> Finding {
         SurgeBlocker::Device(_) | SurgeBlocker::ResourceClaims => format!(
             "{blocker} is one pod's own, and no old pod may go first: with no spare device the rollout hangs"
         ),
+        blocker if workload.kind() == Kind::DaemonSet => format!(
+            "{blocker} allows one pod per node, and the old one may not go first: the new one never starts"
+        ),
         blocker => format!(
             "{blocker} allows one pod per node, and no old pod may go first: with no free node the rollout hangs"
         ),
     };
     // One pod that goes first is an outage whatever the strategy is called.
-    let go_first = match workload.replicas() {
-        1 => "set strategy.type: Recreate, with an outage at each rollout",
+    let go_first = match (workload.kind(), workload.replicas()) {
+        (Kind::DaemonSet, _) => "set maxSurge: 0 and maxUnavailable: 1, with a gap on each node",
+        (Kind::Deployment, 1) => "set strategy.type: Recreate, with an outage at each rollout",
+        (_, 1) => "set maxSurge: 0 and maxUnavailable: 1, with an outage at each rollout",
         _ => "set maxSurge: 0 and maxUnavailable: 1, with one pod less during a rollout",
     };
     let fix = match (blocker, blocker.remedy()) {
@@ -72,6 +84,7 @@ fn field(blocker: &SurgeBlocker, workload: &Workload) -> FieldPath {
         SurgeBlocker::Device(resource) => device_field(resource, workload).unwrap_or(pod),
         SurgeBlocker::ResourceClaims => pod.field("resourceClaims"),
         SurgeBlocker::Volume { name, .. } => pod.field("volumes").item(name),
+        SurgeBlocker::NodeAgent(_) => pod,
         SurgeBlocker::AntiAffinity => {
             pod.field("affinity.podAntiAffinity.requiredDuringSchedulingIgnoredDuringExecution")
         }

@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use super::Rule;
 use crate::finding::Finding;
+use crate::kubernetes::kind::Kind;
 use crate::kubernetes::object::View;
-use crate::ownership::intent::Origin;
 use crate::settings::Settings;
 use crate::surroundings::Surroundings;
 use crate::workload::{Context, Workload};
@@ -32,6 +32,18 @@ pub fn web() -> Value {
             },
         },
     })
+}
+
+/// The same of another kind, with its strategy by default.
+pub fn of_kind(kind: Kind) -> Value {
+    let mut object = web();
+    object["apiVersion"] = json!(kind.api_version());
+    object["kind"] = json!(kind.name());
+    object["spec"]["strategy"] = match kind {
+        Kind::Rollout => json!({"canary": {}}),
+        _ => json!(null),
+    };
+    object
 }
 
 /// The same with this image.
@@ -64,7 +76,7 @@ pub fn found(rule: &Rule, object: &Value) -> Vec<Finding> {
 
 /// The same where this is around the object.
 pub fn found_in(rule: &Rule, object: &Value, surroundings: &Surroundings) -> Vec<Finding> {
-    let context = Context { surroundings, ..Context::new(Origin::of_document(object)) };
+    let context = Context { surroundings, ..Context::of_document(object) };
     let workload = Workload::read_view(View::of(object), context).unwrap();
     (rule.check)(&workload, &Settings::default())
 }

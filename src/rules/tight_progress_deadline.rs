@@ -3,6 +3,7 @@
 use super::{Needs, Rule, unreachable_progress_deadline};
 use crate::field::FieldPath;
 use crate::finding::{Action, Finding};
+use crate::kubernetes::kind::Kind;
 use crate::ownership::record::InjectedField;
 use crate::settings::Settings;
 use crate::workload::Workload;
@@ -14,6 +15,7 @@ pub const RULE: Rule = Rule {
     id: "tight-progress-deadline",
     summary: "probes that allow a slower start than the progress deadline",
     page: include_str!("tight_progress_deadline.md"),
+    kinds: &[Kind::Deployment, Kind::Rollout],
     production: Action::Warn,
     development: Action::Off,
     judges_scaled_to_zero: true,

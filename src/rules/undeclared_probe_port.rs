@@ -3,6 +3,7 @@
 use super::{Needs, Rule};
 use crate::finding::{Action, Finding};
 use crate::kubernetes::int_or_string::IntOrString;
+use crate::kubernetes::kind::Kind;
 use crate::settings::Settings;
 use crate::workload::Workload;
 use crate::workload::object::ContainerPort;
@@ -13,6 +14,7 @@ pub const RULE: Rule = Rule {
     id: "undeclared-probe-port",
     summary: "a probe asks a port number that no container of the pod declares",
     page: include_str!("undeclared_probe_port.md"),
+    kinds: &Kind::ALL,
     production: Action::Audit,
     development: Action::Off,
     judges_scaled_to_zero: false,

@@ -4,6 +4,7 @@ use super::{Needs, Rule};
 use crate::field::FieldPath;
 use crate::finding::{Action, Finding};
 use crate::kubernetes::int_or_string::IntOrString;
+use crate::kubernetes::kind::Kind;
 use crate::settings::Settings;
 use crate::workload::Workload;
 use crate::workload::object::{Container, LifecycleHandler, Probe};
@@ -13,6 +14,7 @@ pub const RULE: Rule = Rule {
     id: "unknown-probe-port",
     summary: "a probe or hook names a port that its container does not declare",
     page: include_str!("unknown_probe_port.md"),
+    kinds: &Kind::ALL,
     production: Action::Deny,
     development: Action::Warn,
     judges_scaled_to_zero: true,

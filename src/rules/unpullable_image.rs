@@ -3,6 +3,7 @@
 use super::{Needs, Rule};
 use crate::finding::{Action, Finding};
 use crate::kubernetes::image::{ImageReference, NoReference};
+use crate::kubernetes::kind::Kind;
 use crate::settings::Settings;
 use crate::workload::Workload;
 use crate::workload::images::PulledImage;
@@ -12,6 +13,7 @@ pub const RULE: Rule = Rule {
     id: "unpullable-image",
     summary: "an image that no kubelet can pull, because its name is no reference",
     page: include_str!("unpullable_image.md"),
+    kinds: &Kind::ALL,
     production: Action::Deny,
     development: Action::Warn,
     judges_scaled_to_zero: true,

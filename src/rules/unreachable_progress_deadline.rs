@@ -3,6 +3,7 @@
 use super::{Needs, Rule};
 use crate::field::FieldPath;
 use crate::finding::{Action, Finding};
+use crate::kubernetes::kind::Kind;
 use crate::ownership::record::InjectedField;
 use crate::settings::Settings;
 use crate::workload::Workload;
@@ -13,6 +14,7 @@ pub const RULE: Rule = Rule {
     id: "unreachable-progress-deadline",
     summary: "no pod can become available before the progress deadline",
     page: include_str!("unreachable_progress_deadline.md"),
+    kinds: &[Kind::Deployment, Kind::Rollout],
     production: Action::Deny,
     development: Action::Warn,
     judges_scaled_to_zero: true,

@@ -4,6 +4,7 @@ use super::{Needs, Rule};
 use crate::defaults::version_label::WELL_KNOWN_KEY;
 use crate::finding::{Action, Finding};
 use crate::kubernetes::image::{ImageReference, contradict};
+use crate::kubernetes::kind::Kind;
 use crate::ownership::record::InjectedField;
 use crate::settings::Settings;
 use crate::workload::Workload;
@@ -13,6 +14,7 @@ pub const RULE: Rule = Rule {
     id: "version-label-mismatch",
     summary: "a version label that contradicts the image tag",
     page: include_str!("version_label_mismatch.md"),
+    kinds: &Kind::ALL,
     production: Action::Warn,
     development: Action::Off,
     judges_scaled_to_zero: false,

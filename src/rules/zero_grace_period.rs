@@ -3,6 +3,7 @@
 use super::{Needs, Rule};
 use crate::field::FieldPath;
 use crate::finding::{Action, Finding};
+use crate::kubernetes::kind::Kind;
 use crate::settings::Settings;
 use crate::workload::Workload;
 
@@ -11,6 +12,7 @@ pub const RULE: Rule = Rule {
     id: "zero-grace-period",
     summary: "a grace period of 0, which leaves no time to finish requests",
     page: include_str!("zero_grace_period.md"),
+    kinds: &Kind::ALL,
     production: Action::Deny,
     development: Action::Warn,
     judges_scaled_to_zero: true,

@@ -286,6 +286,7 @@ impl<'a> Workload<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kubernetes::kind::Kind;
     use crate::kubernetes::object::View;
     use crate::ownership::intent::Origin;
     use crate::surroundings::Surroundings;
@@ -338,7 +339,7 @@ mod tests {
     /// Which containers serve, and the port of the probed one that may be asked.
     fn asked(containers: Value, surroundings: &Surroundings) -> (Vec<String>, Option<i32>) {
         let raw = pod(containers);
-        let context = Context { surroundings, ..Context::new(Origin::File) };
+        let context = Context { surroundings, ..Context::new(Kind::Deployment, Origin::File) };
         let workload = Workload::read_view(View::of(&raw), context).unwrap();
         let operational = operational();
         let serving = workload.serving(&operational).map(|it| it.name.to_owned()).collect();
@@ -392,7 +393,7 @@ mod tests {
             "initContainers": [{"name": "proxy", "restartPolicy": "Always", "ports": [{"containerPort": 443}]}],
         }}}});
         let surroundings = around(&[("", Target::Number(443))]);
-        let context = Context { surroundings: &surroundings, ..Context::new(Origin::File) };
+        let context = Context { surroundings: &surroundings, ..Context::new(Kind::Deployment, Origin::File) };
         let workload = Workload::read_view(View::of(&raw), context).unwrap();
         assert!(!workload.serves(&operational()));
     }

@@ -22,28 +22,38 @@ use serde_json::Value;
 use crate::field::FieldPath;
 use crate::kubernetes::api_default;
 use crate::kubernetes::int_or_string::IntOrString;
+use crate::kubernetes::kind::Kind;
 use crate::kubernetes::label_selector::StringMap;
 use crate::kubernetes::object::View;
 use crate::ownership::containers::Containers;
 use crate::ownership::intent::Origin;
 use crate::ownership::record::{InjectedField, Record};
 use crate::surroundings::{self, Surroundings};
-use object::{Container, Object, ObjectMeta, PodSpec, PodTemplate, Spec};
+use object::{Container, Object, ObjectMeta, PodSpec, PodTemplate, RollingUpdate, Spec};
 
 /// How a rollout replaces the old pods.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Strategy {
-    /// One after the other.
+    /// One after the other; of a Rollout a canary whose traffic goes to whatever pods
+    /// there are.
     RollingUpdate,
     /// All of them before there are new ones.
     Recreate,
-    /// One that the API server is going to reject.
+    /// Whenever somebody deletes one.
+    OnDelete,
+    /// All new ones beside the old ones, then all requests at once.
+    BlueGreen,
+    /// A canary whose requests a router divides.
+    Routed,
+    /// One that the API server, or the kind's controller, is going to reject.
     Unknown,
 }
 
 /// What is known of an object besides what it says itself.
 #[derive(Clone, Copy, Debug)]
 pub struct Context<'a> {
+    /// Its kind.
+    pub kind: Kind,
     /// Where it comes from.
     pub origin: Origin,
     /// The object as it is stored, for an update.
@@ -54,12 +64,17 @@ pub struct Context<'a> {
 
 impl Context<'_> {
     /// A new object, around which nothing is known.
-    pub fn new(origin: Origin) -> Self {
-        Context { origin, old_object: None, surroundings: &surroundings::NONE }
+    pub fn new(kind: Kind, origin: Origin) -> Self {
+        Context { kind, origin, old_object: None, surroundings: &surroundings::NONE }
+    }
+
+    /// The same of one that says itself what it is.
+    pub fn of_document(object: &Value) -> Self {
+        Context::new(Kind::of_document(object), Origin::of_document(object))
     }
 }
 
-/// A Deployment, as a view on its raw JSON.
+/// A workload, as a view on its raw JSON.
 #[derive(Debug)]
 pub struct Workload<'a> {
     view: View<'a>,
@@ -79,13 +94,24 @@ pub struct WrongType {
     pub message: String,
 }
 
+/// A Rollout says how by which block is there (argo-rollouts, pkg/apis/rollouts/v1alpha1,
+/// `RolloutStrategy`). Its controller rejects both, and none.
+fn rollout_strategy(strategy: &object::Strategy) -> Strategy {
+    match (&strategy.canary, &strategy.blue_green) {
+        (Some(canary), None) if canary.traffic_routing.is_some() => Strategy::Routed,
+        (Some(_), None) => Strategy::RollingUpdate,
+        (None, Some(_)) => Strategy::BlueGreen,
+        _ => Strategy::Unknown,
+    }
+}
+
 impl<'a> Workload<'a> {
     /// A view on `raw`, a new object from a file of which nothing else is known.
     ///
     /// # Errors
     /// If a field that gapless reads has a type that the API does not allow.
     pub fn read(raw: &'a Value) -> Result<Self, WrongType> {
-        Workload::read_view(View::of(raw), Context::new(Origin::of_document(raw)))
+        Workload::read_view(View::of(raw), Context::of_document(raw))
     }
 
     /// A view on an object that was perhaps not read whole.
@@ -158,7 +184,7 @@ impl<'a> Workload<'a> {
         &self.object.spec.template.spec.containers
     }
 
-    /// An annotation of the Deployment itself.
+    /// An annotation of the workload itself.
     pub fn annotation(&self, key: &str) -> Option<&'a str> {
         self.metadata().annotations.get(key).copied()
     }
@@ -184,12 +210,32 @@ impl<'a> Workload<'a> {
         positions.find(self.raw(), field)
     }
 
-    /// `strategy.type`, RollingUpdate if absent.
+    /// Its kind.
+    pub fn kind(&self) -> Kind {
+        self.context.kind
+    }
+
+    /// How a rollout replaces the old pods, RollingUpdate if nothing says so.
     pub fn strategy(&self) -> Strategy {
-        match self.spec().strategy.kind.unwrap_or(api_default::STRATEGY_TYPE) {
-            api_default::STRATEGY_TYPE => Strategy::RollingUpdate,
-            "Recreate" => Strategy::Recreate,
+        let (strategy, update_strategy) = (&self.spec().strategy, &self.spec().update_strategy);
+        let by_type = match self.kind() {
+            Kind::Rollout => return rollout_strategy(strategy),
+            Kind::Deployment => strategy.kind,
+            Kind::StatefulSet | Kind::DaemonSet => update_strategy.kind,
+        };
+        match (by_type.unwrap_or(api_default::STRATEGY_TYPE), self.kind()) {
+            (api_default::STRATEGY_TYPE, _) => Strategy::RollingUpdate,
+            ("Recreate", Kind::Deployment | Kind::StatefulSet) => Strategy::Recreate,
+            ("OnDelete", Kind::StatefulSet | Kind::DaemonSet) => Strategy::OnDelete,
             _ => Strategy::Unknown,
+        }
+    }
+
+    /// The type of the strategy, as it is written.
+    pub fn strategy_type(&self) -> Option<&'a str> {
+        match self.kind() {
+            Kind::Deployment | Kind::Rollout => self.spec().strategy.kind,
+            Kind::StatefulSet | Kind::DaemonSet => self.spec().update_strategy.kind,
         }
     }
 
@@ -198,14 +244,58 @@ impl<'a> Workload<'a> {
         self.strategy() == Strategy::RollingUpdate
     }
 
-    /// `maxUnavailable`, 25% if absent.
-    pub fn max_unavailable(&self) -> IntOrString<'a> {
-        self.spec().strategy.rolling_update.max_unavailable.unwrap_or(api_default::MAX_UNAVAILABLE)
+    /// Whether new pods take over from old ones. If not, because they come after them or
+    /// whenever somebody deletes one, a wrong probe is an outage, and a sleep only moves it.
+    pub fn hands_over(&self) -> bool {
+        !matches!(self.strategy(), Strategy::Recreate | Strategy::OnDelete)
     }
 
-    /// `maxSurge`, 25% if absent.
+    /// Whether its pods are described by another object (a Rollout's `workloadRef`).
+    pub fn refers_to_template(&self) -> bool {
+        self.spec().workload_ref.is_some()
+    }
+
+    /// Where the amounts of its rolling update are.
+    pub fn rolling_block(&self) -> FieldPath {
+        FieldPath::new(self.kind().rolling_block().path())
+    }
+
+    /// The block with the amounts, as it is written.
+    pub fn rolling_update(&self) -> &RollingUpdate<'a> {
+        const NOTHING: &RollingUpdate =
+            &RollingUpdate { max_unavailable: None, max_surge: None, partition: None, traffic_routing: None };
+        match self.kind() {
+            Kind::Deployment => &self.spec().strategy.rolling_update,
+            Kind::StatefulSet | Kind::DaemonSet => &self.spec().update_strategy.rolling_update,
+            Kind::Rollout => self.spec().strategy.canary.as_ref().unwrap_or(NOTHING),
+        }
+    }
+
+    /// `maxUnavailable`; if absent, what its kind makes of that.
+    pub fn max_unavailable(&self) -> IntOrString<'a> {
+        let absent = self.kind().rolling_block().max_unavailable();
+        self.rolling_update().max_unavailable.unwrap_or(absent)
+    }
+
+    /// `maxSurge`; if absent, what its kind makes of that.
     pub fn max_surge(&self) -> IntOrString<'a> {
-        self.spec().strategy.rolling_update.max_surge.unwrap_or(api_default::MAX_SURGE)
+        let absent = self.kind().rolling_block().max_surge();
+        self.rolling_update().max_surge.unwrap_or(absent)
+    }
+
+    /// `partition` of a StatefulSet: pods below it are not updated.
+    pub fn partition(&self) -> i32 {
+        self.rolling_update().partition.unwrap_or(api_default::PARTITION)
+    }
+
+    /// `maxUnavailable`, as gapless may write it.
+    pub fn max_unavailable_field(&self) -> InjectedField {
+        InjectedField::MaxUnavailable(self.kind().rolling_block())
+    }
+
+    /// `maxSurge`, as gapless may write it.
+    pub fn max_surge_field(&self) -> InjectedField {
+        InjectedField::MaxSurge(self.kind().rolling_block())
     }
 
     /// `minReadySeconds`, 0 if absent.

@@ -1,7 +1,7 @@
-//! The part of a Deployment that gapless reads, borrowed from its raw JSON.
+//! The part of a workload that gapless reads, borrowed from its raw JSON.
 //!
 //! Field names and their meaning are those of the Kubernetes API (apps/v1 and
-//! core/v1 `types.go`). Every field may be absent: offline, nobody has filled
+//! core/v1 `types.go`; of a Rollout argo-rollouts, pkg/apis/rollouts/v1alpha1). Every field may be absent: offline, nobody has filled
 //! in the API's defaults yet. Fields that gapless does not read are ignored
 //! here and survive in the raw JSON.
 
@@ -14,7 +14,7 @@ use crate::kubernetes::from_json::{list_of_texts, objects, or_default};
 use crate::kubernetes::int_or_string::IntOrString;
 use crate::kubernetes::label_selector::{LabelSelector, StringMap, texts};
 
-/// A Deployment.
+/// A workload of any kind; of each kind only the fields that it has are ever there.
 #[derive(Debug, serde::Deserialize)]
 #[serde(remote = "Self")]
 pub struct Object<'a> {
@@ -57,6 +57,9 @@ pub struct Spec<'a> {
     pub selector: LabelSelector<'a>,
     #[serde(borrow, deserialize_with = "or_default")]
     pub strategy: Strategy<'a>,
+    #[serde(borrow, deserialize_with = "or_default")]
+    pub update_strategy: Strategy<'a>,
+    pub workload_ref: Option<AnyObject>,
     pub min_ready_seconds: Option<i32>,
     pub revision_history_limit: Option<i32>,
     pub progress_deadline_seconds: Option<i32>,
@@ -71,6 +74,15 @@ pub struct Strategy<'a> {
     pub kind: Option<&'a str>,
     #[serde(borrow, deserialize_with = "or_default")]
     pub rolling_update: RollingUpdate<'a>,
+    #[serde(borrow)]
+    pub canary: Option<RollingUpdate<'a>>,
+    pub blue_green: Option<BlueGreen>,
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(rename_all = "camelCase", default, remote = "Self")]
+pub struct BlueGreen {
+    pub scale_down_delay_seconds: Option<i32>,
 }
 
 #[derive(Debug, Default, serde::Deserialize)]
@@ -80,6 +92,10 @@ pub struct RollingUpdate<'a> {
     pub max_unavailable: Option<IntOrString<'a>>,
     #[serde(borrow)]
     pub max_surge: Option<IntOrString<'a>>,
+    /// Of a StatefulSet.
+    pub partition: Option<i32>,
+    /// Of a canary.
+    pub traffic_routing: Option<AnyObject>,
 }
 
 #[derive(Debug, Default, serde::Deserialize)]
@@ -100,6 +116,10 @@ pub struct PodSpec<'a> {
     pub init_containers: Vec<Container<'a>>,
     pub termination_grace_period_seconds: Option<i64>,
     pub host_network: Option<bool>,
+    #[serde(rename = "hostPID")]
+    pub host_pid: Option<bool>,
+    #[serde(rename = "hostIPC")]
+    pub host_ipc: Option<bool>,
     #[serde(borrow, deserialize_with = "or_default")]
     pub volumes: Vec<Volume<'a>>,
     #[serde(deserialize_with = "or_default")]
@@ -130,6 +150,12 @@ pub struct Container<'a> {
     pub ports: Vec<ContainerPort<'a>>,
     #[serde(borrow)]
     pub restart_policy: Option<&'a str>,
+    /// Only there if the word `privileged` occurs in it.
+    #[serde(deserialize_with = "or_default")]
+    pub security_context: SecurityContext,
+    /// Only there for a DaemonSet.
+    #[serde(borrow, deserialize_with = "or_default")]
+    pub volume_mounts: Vec<VolumeMount<'a>>,
     #[serde(borrow)]
     pub readiness_probe: Option<Probe<'a>>,
     #[serde(borrow)]
@@ -138,6 +164,20 @@ pub struct Container<'a> {
     pub startup_probe: Option<Probe<'a>>,
     #[serde(borrow, deserialize_with = "or_default")]
     pub lifecycle: Lifecycle<'a>,
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default, remote = "Self")]
+pub struct SecurityContext {
+    pub privileged: Option<bool>,
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(rename_all = "camelCase", default, remote = "Self")]
+pub struct VolumeMount<'a> {
+    #[serde(borrow, deserialize_with = "or_default")]
+    pub name: &'a str,
+    pub read_only: Option<bool>,
 }
 
 #[derive(Debug, Default, serde::Deserialize)]
@@ -272,6 +312,7 @@ pub struct Volume<'a> {
     pub cinder: Option<AnyObject>,
     pub fc: Option<AnyObject>,
     pub gce_persistent_disk: Option<AnyObject>,
+    pub host_path: Option<AnyObject>,
     pub iscsi: Option<AnyObject>,
     pub rbd: Option<AnyObject>,
     pub vsphere_volume: Option<AnyObject>,
@@ -325,6 +366,7 @@ objects!(
     Spec<'a>,
     Strategy<'a>,
     RollingUpdate<'a>,
+    BlueGreen,
     PodTemplate<'a>,
     PodSpec<'a>,
     Container<'a>,
@@ -337,6 +379,8 @@ objects!(
     TcpSocketAction<'a>,
     GrpcAction<'a>,
     SleepAction,
+    SecurityContext,
+    VolumeMount<'a>,
     ResourceRequirements<'a>,
     Volume<'a>,
     PersistentVolumeClaimVolumeSource<'a>,
@@ -359,6 +403,8 @@ mod tests {
         let container = json!({
             "ports": [{}],
             "resources": {"limits": {}, "requests": {}},
+            "securityContext": {},
+            "volumeMounts": [{}],
             "readinessProbe": probe,
             "livenessProbe": probe,
             "startupProbe": probe,
@@ -369,14 +415,16 @@ mod tests {
             "metadata": {"labels": {}, "annotations": {}, "ownerReferences": [{}]},
             "spec": {
                 "selector": selector,
-                "strategy": {"rollingUpdate": {}},
+                "strategy": {"rollingUpdate": {}, "canary": {"trafficRouting": {}}, "blueGreen": {}},
+                "updateStrategy": {"rollingUpdate": {}},
+                "workloadRef": {},
                 "template": {
                     "metadata": {"labels": {}},
                     "spec": {
                         "containers": [container],
                         "initContainers": [container],
                         "volumes": [{"persistentVolumeClaim": {}, "ephemeral": {}, "awsElasticBlockStore": {},
-                            "azureDisk": {}, "cinder": {}, "fc": {}, "gcePersistentDisk": {}, "iscsi": {},
+                            "azureDisk": {}, "cinder": {}, "fc": {}, "gcePersistentDisk": {}, "hostPath": {}, "iscsi": {},
                             "rbd": {}, "vsphereVolume": {}}],
                         "readinessGates": [{}],
                         "resourceClaims": [{}],

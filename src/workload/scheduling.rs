@@ -4,7 +4,8 @@
 use std::fmt;
 
 use super::Workload;
-use super::object::Volume;
+use super::object::{Volume, VolumeMount};
+use crate::kubernetes::kind::Kind;
 
 const HOSTNAME_TOPOLOGY: &str = "kubernetes.io/hostname";
 
@@ -28,6 +29,9 @@ pub enum SurgeBlocker {
     },
     /// The pod refuses to share a node with pods that carry its own labels.
     AntiAffinity,
+    /// The pod is an agent of its node, of which two at once would be in each other's
+    /// way: this shows it. It could be scheduled.
+    NodeAgent(&'static str),
 }
 
 impl SurgeBlocker {
@@ -39,7 +43,13 @@ impl SurgeBlocker {
             SurgeBlocker::Device(_) | SurgeBlocker::ResourceClaims => None,
             SurgeBlocker::Volume { .. } => Some("use a volume with access mode ReadWriteMany"),
             SurgeBlocker::AntiAffinity => Some("add matchLabelKeys: [pod-template-hash] to the term"),
+            SurgeBlocker::NodeAgent(_) => None,
         }
+    }
+
+    /// Whether it keeps a second pod from being scheduled, or from starting.
+    pub fn keeps_from_starting(&self) -> bool {
+        !matches!(self, SurgeBlocker::NodeAgent(_))
     }
 
     /// Whether more than one pod can run if each has a node of its own.
@@ -57,6 +67,7 @@ impl fmt::Display for SurgeBlocker {
             SurgeBlocker::ResourceClaims => f.write_str("the devices of resourceClaims"),
             SurgeBlocker::Volume { name, .. } => write!(f, "the volume {name}"),
             SurgeBlocker::AntiAffinity => f.write_str("required anti-affinity against its own labels"),
+            SurgeBlocker::NodeAgent(what) => f.write_str(what),
         }
     }
 }
@@ -82,8 +93,37 @@ impl Workload<'_> {
             self.device_blocker(),
             self.anti_affinity_blocker(),
             self.volume_blocker(),
+            self.node_agent_blocker(),
         ];
         blockers.into_iter().flatten()
+    }
+
+    /// What makes a pod of a DaemonSet an agent of its node, with sockets, locks or devices
+    /// there: storage and network plugins and log shippers cannot run twice on it.
+    fn node_agent_blocker(&self) -> Option<SurgeBlocker> {
+        if self.kind() != Kind::DaemonSet {
+            return None;
+        }
+        let pod = self.pod();
+        let containers = || self.containers().iter().chain(&pod.init_containers);
+        let is_written = |volume: &Volume| {
+            let is_mounted_to_write =
+                |mount: &VolumeMount| Some(mount.name) == volume.name && mount.read_only != Some(true);
+            volume.host_path.is_some()
+                && containers().any(|container| container.volume_mounts.iter().any(is_mounted_to_write))
+        };
+        let what = if pod.host_pid == Some(true) {
+            "hostPID"
+        } else if pod.host_ipc == Some(true) {
+            "hostIPC"
+        } else if containers().any(|container| container.security_context.privileged == Some(true)) {
+            "a privileged container"
+        } else if pod.volumes.iter().any(is_written) {
+            "a hostPath that is not mounted read-only"
+        } else {
+            return None;
+        };
+        Some(SurgeBlocker::NodeAgent(what))
     }
 
     /// A port of the node that only one pod can have. With `hostNetwork` the
@@ -228,13 +268,38 @@ mod tests {
         let blocker = |claim: &str, is_shared| {
             let claims = BTreeMap::from([(claim.to_owned(), is_shared)]);
             let surroundings = Surroundings { claims, ..Surroundings::default() };
-            let context = Context { surroundings: &surroundings, ..Context::new(Origin::File) };
+            let context =
+                Context { surroundings: &surroundings, ..Context::new(Kind::Deployment, Origin::File) };
             Workload::read_view(View::of(&raw), context).unwrap().surge_blocker()
         };
         let volume = |is_certain| Some(SurgeBlocker::Volume { name: "data".into(), is_certain });
         assert_eq!(blocker("pictures", true), None);
         assert_eq!(blocker("pictures", false), volume(true));
         assert_eq!(blocker("other", true), volume(false));
+    }
+
+    #[test]
+    fn two_agents_of_a_node_are_in_each_others_way() {
+        let blocker = |kind: &str, pod: Value| {
+            let raw = json!({"apiVersion": "apps/v1", "kind": kind, "spec": {"template": {"spec": pod}}});
+            Workload::read(&raw).unwrap().surge_blocker()
+        };
+        let mounts = |mount: Value| {
+            json!({"volumes": [{"name": "host", "hostPath": {"path": "/var/log"}}],
+                "containers": [{"name": "app", "volumeMounts": [mount]}]})
+        };
+        let agent = |what| Some(SurgeBlocker::NodeAgent(what));
+        let written = mounts(json!({"name": "host", "mountPath": "/logs"}));
+        assert_eq!(blocker("DaemonSet", written.clone()), agent("a hostPath that is not mounted read-only"));
+        assert_eq!(blocker("Deployment", written), None);
+        assert_eq!(blocker("DaemonSet", mounts(json!({"name": "host", "readOnly": true}))), None);
+        assert_eq!(blocker("DaemonSet", mounts(json!({"name": "other"}))), None);
+        assert_eq!(blocker("DaemonSet", json!({"hostPID": true})), agent("hostPID"));
+        assert_eq!(blocker("DaemonSet", json!({"hostIPC": true})), agent("hostIPC"));
+        assert_eq!(blocker("DaemonSet", json!({"hostPID": false})), None);
+        let privileged =
+            json!({"initContainers": [{"name": "app", "securityContext": {"privileged": true}}]});
+        assert_eq!(blocker("DaemonSet", privileged), agent("a privileged container"));
     }
 
     #[test]

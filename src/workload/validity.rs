@@ -13,6 +13,7 @@ use super::object::{Container, Probe};
 use super::{Strategy, Workload};
 use crate::field::FieldPath;
 use crate::kubernetes::int_or_string::{Amount, IntOrString};
+use crate::kubernetes::kind::Kind;
 
 /// A value that the API server rejects.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +28,9 @@ pub struct Mistake {
 /// if it is whole. It may have the wrong types.
 pub fn missing(object: &Value) -> Vec<String> {
     let mut missing = Vec::new();
+    if is_filled(object, &["spec", "workloadRef"]) {
+        return missing;
+    }
     if !["matchLabels", "matchExpressions"].iter().any(|it| is_filled(object, &["spec", "selector", it])) {
         missing.push("spec.selector".to_owned());
     }
@@ -90,6 +94,7 @@ impl Workload<'_> {
             ("spec.minReadySeconds", spec.min_ready_seconds),
             ("spec.revisionHistoryLimit", spec.revision_history_limit),
             ("spec.progressDeadlineSeconds", spec.progress_deadline_seconds),
+            ("spec.updateStrategy.rollingUpdate.partition", spec.update_strategy.rolling_update.partition),
         ];
         let (field, number) =
             numbers.into_iter().find_map(|(field, number)| Some((field, number.filter(|it| *it < 0)?)))?;
@@ -98,24 +103,31 @@ impl Workload<'_> {
 
     fn wrong_strategy(&self) -> Option<Mistake> {
         if self.strategy() == Strategy::Unknown {
-            let kind = self.spec().strategy.kind.unwrap_or_default();
-            return mistake(
-                FieldPath::new("spec.strategy.type"),
-                format!("{kind:?} is no strategy; there are RollingUpdate and Recreate"),
-            );
+            return self.unknown_strategy();
         }
         if !self.rolls() {
             return None;
         }
         let amounts = [("maxUnavailable", self.max_unavailable()), ("maxSurge", self.max_surge())];
         for (name, amount) in amounts {
-            let field = FieldPath::new("spec.strategy.rollingUpdate").field(name);
-            match Amount::parse(amount) {
-                None => {
+            let field = self.rolling_block().field(name);
+            match (Amount::parse(amount), self.kind()) {
+                (None, _) => {
                     return mistake(field, format!("{} is neither a count nor a percentage", quoted(amount)));
                 }
-                Some(Amount::Percent(percent)) if percent > 100 && name == "maxUnavailable" => {
+                // The controller of Rollouts takes it.
+                (Some(_), Kind::Rollout) => {}
+                (Some(Amount::Percent(percent)), kind)
+                    if percent > 100 && (name == "maxUnavailable" || kind == Kind::DaemonSet) =>
+                {
                     return mistake(field, format!("{amount} is more than 100%"));
+                }
+                (Some(amount), Kind::StatefulSet) if name == "maxUnavailable" && amount.is_zero() => {
+                    return mistake(
+                        field,
+                        "a StatefulSet makes no new pod before an old one is gone, so it must not be 0"
+                            .to_owned(),
+                    );
                 }
                 _ => {}
             }
@@ -123,9 +135,27 @@ impl Workload<'_> {
         None
     }
 
+    fn unknown_strategy(&self) -> Option<Mistake> {
+        let field = FieldPath::new(self.kind().strategy_field());
+        let known = match self.kind() {
+            Kind::Rollout => {
+                let strategy = &self.spec().strategy;
+                let message = match strategy.canary.is_some() && strategy.blue_green.is_some() {
+                    true => "canary and blueGreen must not stand beside each other",
+                    false => "there must be one of canary and blueGreen",
+                };
+                return mistake(field, message.to_owned());
+            }
+            Kind::Deployment => "RollingUpdate and Recreate",
+            Kind::StatefulSet | Kind::DaemonSet => "RollingUpdate and OnDelete",
+        };
+        let written = self.strategy_type().unwrap_or_default();
+        mistake(field.field("type"), format!("{written:?} is no strategy; there are {known}"))
+    }
+
     fn wrong_selector(&self) -> Option<Mistake> {
         let selector = &self.spec().selector;
-        if selector.matches(self.pod_labels()) {
+        if self.refers_to_template() || selector.matches(self.pod_labels()) {
             return None;
         }
         let differing =
@@ -159,21 +189,46 @@ impl Workload<'_> {
         None
     }
 
-    /// The first values that the API server does not accept beside one another.
-    pub fn contradiction(&self) -> Option<Mistake> {
-        let strategy = &self.spec().strategy.rolling_update;
-        if self.strategy() == Strategy::Recreate
-            && (strategy.max_unavailable.is_some() || strategy.max_surge.is_some())
-        {
-            let message = "it must not stand beside the strategy Recreate".to_owned();
-            return mistake(FieldPath::new("spec.strategy.rollingUpdate"), message);
+    fn contradictory_strategy(&self) -> Option<Mistake> {
+        let rolling = self.rolling_update();
+        let has_amounts = rolling.max_unavailable.is_some() || rolling.max_surge.is_some();
+        let is_beside = match self.strategy() {
+            Strategy::Recreate => has_amounts.then_some("Recreate"),
+            Strategy::OnDelete if self.kind() == Kind::StatefulSet => {
+                (has_amounts || rolling.partition.is_some()).then_some("OnDelete")
+            }
+            _ => None,
+        };
+        if let Some(strategy) = is_beside {
+            let message = format!("it must not stand beside the strategy {strategy}");
+            return mistake(self.rolling_block(), message);
+        }
+        if !self.rolls() || !self.kind().has_surge() {
+            return None;
         }
         let is_zero = |amount: IntOrString| Amount::parse(amount).is_some_and(Amount::is_zero);
-        if self.rolls() && is_zero(self.max_unavailable()) && is_zero(self.max_surge()) {
-            let message = "maxUnavailable and maxSurge must not both be 0".to_owned();
-            return mistake(FieldPath::new("spec.strategy.rollingUpdate"), message);
+        let both = |is: bool| is_zero(self.max_unavailable()) == is && is_zero(self.max_surge()) == is;
+        // What a DaemonSet does not say of the two, gapless may fill in.
+        let says_both = rolling.max_unavailable.is_some() && rolling.max_surge.is_some();
+        let message = match self.kind() {
+            Kind::DaemonSet if says_both && (both(true) || both(false)) => {
+                "of maxUnavailable and maxSurge of a DaemonSet one must be 0, and only one"
+            }
+            Kind::Deployment | Kind::Rollout if both(true) => {
+                "maxUnavailable and maxSurge must not both be 0"
+            }
+            _ => return None,
+        };
+        mistake(self.rolling_block(), message.to_owned())
+    }
+
+    /// The first values that the API server does not accept beside one another.
+    pub fn contradiction(&self) -> Option<Mistake> {
+        if let Some(mistake) = self.contradictory_strategy() {
+            return Some(mistake);
         }
-        if self.progress_deadline_seconds() <= self.min_ready_seconds() {
+        if self.kind().has_progress_deadline() && self.progress_deadline_seconds() <= self.min_ready_seconds()
+        {
             let (deadline, ready) = (self.progress_deadline_seconds(), self.min_ready_seconds());
             let message =
                 format!("it must be more than minReadySeconds, and {deadline} is not more than {ready}");

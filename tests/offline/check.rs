@@ -775,7 +775,9 @@ fn scenarios() {
             ],
             &ALL,
         ),
-        ("rollout-canary", "production", 0, &[], &[]),
+        ("rollout-canary", "production", 0, &[], &ALL),
+        ("statefulset", "production", 0, &[], &["readiness-probe", "pre-stop-sleep", "version-label"]),
+        ("daemonset", "production", 0, &[], &ALL),
     ];
     for (name, profile, code, expected, injected) in table {
         let file = format!("../scenarios/{name}.yaml");
@@ -806,5 +808,5 @@ fn scenarios() {
         assert!(message.contains(&format!("label version={tag}")), "{message}");
     }
     assert_eq!(messages("rolling-probed", "rolling-update"), ["maxUnavailable 25% -> 0"]);
-    assert_eq!(report(&["../scenarios/rollout-canary.yaml"])["summary"]["skipped"], 1);
+    assert_eq!(messages("daemonset", "rolling-update"), ["maxUnavailable 1 -> 0, maxSurge 0 -> 1"]);
 }

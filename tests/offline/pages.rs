@@ -7,6 +7,7 @@ use std::fs;
 use gapless::admission::{self, Assessment, Outcome};
 use gapless::defaults::{DEFAULTS, DefaultRule};
 use gapless::finding::Action;
+use gapless::kubernetes::kind::Kind;
 use gapless::ownership::record::ANNOTATION;
 use gapless::policy::Profile;
 use gapless::rules::{Needs, RULES, Rule};
@@ -52,7 +53,8 @@ fn assess(object: &Value) -> Assessment {
 fn assess_in(object: &Value, others: &[Value]) -> Assessment {
     let around = around(object, others);
     let assessment =
-        admission::assess(object, &around, &Profile::production(), TODAY).expect("a valid object");
+        admission::assess(Kind::of_document(object), object, &around, &Profile::production(), TODAY)
+            .expect("a valid object");
     assert_eq!(assessment.skip, None, "{object}");
     assert!(assessment.problems.is_empty(), "{object}");
     assessment

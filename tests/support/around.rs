@@ -1,5 +1,6 @@
 //! What stands around an object.
 
+use gapless::kubernetes::kind::Kind;
 use gapless::offline::documents::Parsed;
 use gapless::offline::source::{Name, Source};
 use gapless::offline::surroundings::Objects;
@@ -12,5 +13,5 @@ pub fn around(object: &Value, others: &[Value]) -> Surroundings {
     let source = Source::new(Name::Stdin, text);
     let mut objects = Objects::default();
     objects.add(&Parsed::of(&source));
-    objects.neighbours().around("Deployment", object, &source)
+    objects.neighbours().around(Kind::of_document(object), object, &source)
 }

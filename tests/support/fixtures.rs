@@ -57,9 +57,9 @@ pub fn documents_of(source: &Source) -> Vec<Node> {
     documents.iter().map(Document::parse).map(Result::unwrap).collect()
 }
 
-/// The Deployments of a file, as gapless reads it.
+/// The workloads of a file, as gapless reads it.
 pub fn deployments(name: &str, text: &str) -> Vec<Value> {
     let documents = documents_of(&source(name, text));
     let all = documents.iter().flat_map(objects);
-    all.filter(|object| object.is_deployment()).map(|object| object.node.to_value()).collect()
+    all.filter(|object| object.workload_kind().is_some()).map(|object| object.node.to_value()).collect()
 }

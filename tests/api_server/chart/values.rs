@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use gapless::admission;
+use gapless::kubernetes::kind::Kind;
 use gapless::policy::Profile;
 use jiff::civil::Date;
 use serde_json::{Value, json};
@@ -600,8 +601,14 @@ fn renders_what_the_api_server_and_gapless_itself_accept() {
 #[track_caller]
 fn findings(deployment: &Value) -> Vec<&'static str> {
     let today = Date::constant(2026, 11, 23);
-    let assessment =
-        admission::assess(deployment, &gapless::surroundings::NONE, &Profile::production(), today).unwrap();
+    let assessment = admission::assess(
+        Kind::Deployment,
+        deployment,
+        &gapless::surroundings::NONE,
+        &Profile::production(),
+        today,
+    )
+    .unwrap();
     assert_eq!(assessment.skip, None);
     assert_eq!(assessment.injection.announcements, []);
     assert_eq!(assessment.injection.operations, []);

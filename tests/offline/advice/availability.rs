@@ -5,6 +5,7 @@
 use std::fmt;
 
 use gapless::admission::{self, Outcome};
+use gapless::kubernetes::kind::Kind;
 use gapless::policy::Profile;
 use jiff::civil::Date;
 use serde_json::{Value, json};
@@ -54,7 +55,8 @@ fn findings(situation: &Situation) -> Vec<(&'static str, Outcome, String)> {
     let others = [&situation.claim, &situation.autoscaler, &situation.budget];
     let others: Vec<Value> = others.into_iter().flatten().cloned().collect();
     let around = around(&situation.deployment, &others);
-    let assessment = admission::assess(&situation.deployment, &around, &Profile::production(), TODAY);
+    let assessment =
+        admission::assess(Kind::Deployment, &situation.deployment, &around, &Profile::production(), TODAY);
     let judged = assessment.expect("a sound object").judged.into_iter();
     judged.map(|it| (it.finding.rule, it.outcome, it.finding.fix)).collect()
 }

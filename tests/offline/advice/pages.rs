@@ -1,6 +1,7 @@
 //! The fixes of all other rules, followed in what their pages show.
 
 use gapless::admission::{self, Outcome};
+use gapless::kubernetes::kind::Kind;
 use gapless::policy::Profile;
 use gapless::rules::{Needs, RULES, Rule};
 use jiff::civil::Date;
@@ -16,7 +17,7 @@ const TODAY: Date = jiff::civil::date(2026, 11, 23);
 /// A rule, words of its fix, and what they ask for: in the workload, and in what is around it.
 type Way = (&'static str, &'static str, fn(&mut Value, &mut [Value]));
 
-const WAYS: [Way; 42] = [
+const WAYS: &[Way] = &[
     ("replicas-fall-to-default", "keep replicas: 10", |web, _| web["spec"]["replicas"] = json!(10)),
     ("no-rollback-history", "remove revisionHistoryLimit", |web, _| {
         web["spec"]["revisionHistoryLimit"] = json!(null);
@@ -129,6 +130,18 @@ const WAYS: [Way; 42] = [
         let selector = others[0]["spec"]["selector"].clone();
         others[0]["spec"] = json!({"maxUnavailable": 1, "selector": selector});
     }),
+    ("partition-holds-back", "set partition: 0", |web, _| partition(web, 0)),
+    ("partition-holds-back", "or 2 to try", |web, _| partition(web, 2)),
+    ("daemon-gap", "serve through a Service instead of the hostPort", |web, _| {
+        container(web)["ports"][0]["hostPort"] = json!(null);
+        web["spec"]["updateStrategy"] = json!({"rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}});
+    }),
+    ("short-scale-down-delay", "remove scaleDownDelaySeconds", |web, _| {
+        web["spec"]["strategy"]["blueGreen"]["scaleDownDelaySeconds"] = json!(null);
+    }),
+    ("short-scale-down-delay", "set it to 30", |web, _| {
+        web["spec"]["strategy"]["blueGreen"]["scaleDownDelaySeconds"] = json!(30);
+    }),
     ("single-replica", "set replicas: 2", |web, _| web["spec"]["replicas"] = json!(2)),
     ("recreate-strategy", "set strategy.type: RollingUpdate with maxUnavailable: 0", |web, _| {
         web["spec"]["strategy"] = json!({"rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}});
@@ -149,6 +162,10 @@ fn image(web: &mut Value, image: &str) {
     container(web)["image"] = json!(image);
 }
 
+fn partition(web: &mut Value, partition: i32) {
+    web["spec"]["updateStrategy"]["rollingUpdate"]["partition"] = json!(partition);
+}
+
 fn sleep(web: &mut Value, index: usize, seconds: i64) {
     web["spec"]["template"]["spec"]["containers"][index]["lifecycle"] =
         json!({"preStop": {"sleep": {"seconds": seconds}}});
@@ -166,7 +183,8 @@ fn findings(rule: &Rule, web: &Value, others: &[Value]) -> Vec<(&'static str, Ou
         return findings.into_iter().map(|(rule, outcome)| (rule, outcome, String::new())).collect();
     }
     let around = around(web, others);
-    let assessment = admission::assess(web, &around, &Profile::production(), TODAY).expect("a sound object");
+    let assessment = admission::assess(Kind::of_document(web), web, &around, &Profile::production(), TODAY)
+        .expect("a sound object");
     let judged = assessment.judged.into_iter();
     judged.map(|it| (it.finding.rule, it.outcome, it.finding.fix)).collect()
 }
