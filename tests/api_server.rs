@@ -24,6 +24,7 @@ mod api_server {
     mod gitops;
     mod helm;
     mod installed;
+    mod kinds;
     mod lifecycle;
     mod monitoring;
     mod ownership;

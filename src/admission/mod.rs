@@ -440,7 +440,13 @@ fn required<'r>(
     field: &str,
 ) -> Result<Object<'r>, ReviewError> {
     let text = object.ok_or_else(|| malformed(request, format!("request.{field} is missing")))?;
-    match Object::read(text, kind) {
+    let read = Object::read(text).and_then(|mut object| {
+        if kind == Kind::DaemonSet {
+            object.read_volume_mounts()?;
+        }
+        Ok(object)
+    });
+    match read {
         Ok(object) if object.view().tree.is_object() => Ok(object),
         Ok(_) => Err(malformed(request, format!("request.{field} is no object"))),
         Err(error) => Err(malformed(request, format!("request.{field}: {error}"))),

@@ -76,6 +76,9 @@ fn workloads(written: &[String]) -> Result<BTreeSet<Kind>, Mistake> {
             Mistake::new(format!("workloads[{index}]"), message)
         })
     };
+    if written.is_empty() {
+        return Err(Mistake::new("workloads", format!("it is empty; write some of: {}", list(known()))));
+    }
     written.iter().enumerate().map(kind).collect()
 }
 

@@ -526,6 +526,10 @@ mod tests {
                 "3:25: workloads[1]: gapless does not judge \"Rolout\"; did you mean Rollout?",
             ),
             (
+                file("workloads: []"),
+                "3:12: workloads: it is empty; write some of: Deployment, StatefulSet, DaemonSet, Rollout",
+            ),
+            (
                 file("workloads: [CronJob]"),
                 "3:13: workloads[0]: gapless does not judge \"CronJob\"; write some of: Deployment, StatefulSet, DaemonSet, Rollout",
             ),

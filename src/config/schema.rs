@@ -26,7 +26,7 @@ pub fn name_or_false(_: &mut SchemaGenerator) -> Schema {
 
 /// The kinds of workloads that can be judged.
 pub fn workload_kinds(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({"type": ["array", "null"], "items": {"enum": Kind::ALL.map(Kind::name)}})
+    json_schema!({"type": ["array", "null"], "minItems": 1, "items": {"enum": Kind::ALL.map(Kind::name)}})
 }
 
 /// The actions of all rules there are.

@@ -35,7 +35,7 @@ pub struct GaplessConfiguration {
     #[serde(default)]
     #[schemars(schema_with = "schema::name_or_false")]
     pub default_profile: Option<ProfileName>,
-    /// Kinds of workloads that are judged. Default: [Deployment].
+    /// Kinds of workloads that the webhooks judge. Default: [Deployment].
     #[serde(default)]
     #[schemars(schema_with = "schema::workload_kinds")]
     pub workloads: Option<Vec<String>>,

@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 use json_patch::PatchOperation;
 use serde_json::Value;
 
-use crate::defaults::{DEFAULTS, DefaultRule};
+use crate::defaults::{DEFAULTS, DefaultRule, version_label};
 use crate::finding::Problem;
 use crate::kubernetes::object::{View, at, same_to_the_api};
 use crate::ownership::intent::LAST_APPLIED;
@@ -156,6 +156,10 @@ fn run_once(change: Change, terms: Terms) -> Result<Pass, InjectError> {
     let replaces_api_defaults = terms.profile.settings.rolling_update.replace_api_defaults;
     let mut owners = Owners::read(change, replaces_api_defaults, waived.collect());
 
+    if is_undo && !change.kind.undo_brings_annotations() {
+        recognize_labels_of_revision(&mut owners, terms)?;
+    }
+
     // A PUT of the bare manifest drops what was injected. With that put back the
     // template may be as stored. If so, nothing else in it is touched, whatever
     // the defaults say today. If not, a rollout is on its way anyhow.
@@ -211,6 +215,23 @@ fn changes_nothing(change: Change) -> bool {
     };
     FIELDS.iter().all(|field| same_at(object, old.tree, field))
         && (same_at(object, old.tree, ANNOTATIONS) || has_same_record())
+}
+
+/// An undo that brings the template alone leaves a record that is too new for it. A recorded
+/// version label that says what its image says is gapless' own all the same: it would be
+/// stale for ever after.
+fn recognize_labels_of_revision(owners: &mut Owners, terms: Terms) -> Result<(), InjectError> {
+    let version =
+        version_label::version_of_image(&users(owners.object(), owners, terms)?, &terms.profile.settings);
+    let fields = owners.recorded_fields().into_iter();
+    let labels = fields.filter(|field| matches!(field, InjectedField::TemplateLabel(_)));
+    let is_of_image = |field: &InjectedField| {
+        version.is_some() && owners.find(field).and_then(Value::as_str) == version.as_deref()
+    };
+    for label in labels.filter(is_of_image).collect::<Vec<_>>() {
+        owners.set_recorded(label);
+    }
+    Ok(())
 }
 
 /// Tells the fields that the first call of this request filled from those whose

@@ -133,6 +133,13 @@ impl Kind {
         self != Kind::StatefulSet
     }
 
+    /// Whether `kubectl rollout undo` brings back the annotations of the older revision too.
+    /// The revisions of the others are templates alone (kubectl, pkg/polymorphichelpers,
+    /// rollback.go).
+    pub fn undo_brings_annotations(self) -> bool {
+        !matches!(self, Kind::StatefulSet | Kind::DaemonSet)
+    }
+
     /// Whether a rollout of it has a deadline.
     pub fn has_progress_deadline(self) -> bool {
         matches!(self, Kind::Deployment | Kind::Rollout)

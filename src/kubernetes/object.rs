@@ -13,13 +13,11 @@ use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Seq
 use serde_json::value::RawValue;
 use serde_json::{Map, Number, Value};
 
-use super::kind::Kind;
 use super::managed_fields::ManagedFields;
 
 /// A workload on its way into the cluster, or as it is stored.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Object<'a> {
-    kind: Kind,
     /// What gapless looks into. Whatever it may write, and all that stands beside it,
     /// is in it.
     pub tree: Value,
@@ -65,12 +63,33 @@ impl<'a> Object<'a> {
     ///
     /// # Errors
     /// If it cannot be read as JSON.
-    pub fn read(text: &'a RawValue, kind: Kind) -> Result<Self, serde_json::Error> {
-        let mut object = Object { kind, tree: Value::Null, managed_fields: None, unread: Vec::new() };
+    pub fn read(text: &'a RawValue) -> Result<Self, serde_json::Error> {
+        let mut object = Object::default();
         let mut deserializer = serde_json::Deserializer::from_str(text.get());
         let reader = Reader { shape: &Shape::Fields(&OBJECT), index: 0, object: &mut object };
         let tree = reader.deserialize(&mut deserializer)?;
         Ok(Object { tree, ..object })
+    }
+
+    /// Puts the mounts of the containers into the tree too. On them hangs whether two pods
+    /// of a DaemonSet are in each other's way.
+    ///
+    /// # Errors
+    /// If they cannot be read as JSON.
+    pub fn read_volume_mounts(&mut self) -> Result<(), serde_json::Error> {
+        const MOUNTS: &str = "volumeMounts";
+        let lists = [(CONTAINER.name, "containers"), (INIT_CONTAINER.name, "initContainers")];
+        for unread in self.unread.iter().filter(|it| it.key == MOUNTS) {
+            let list = lists.iter().find(|(object, _)| *object == unread.place.object);
+            let container = list.and_then(|(_, list)| {
+                let pod = self.tree.get_mut("spec")?.get_mut("template")?.get_mut("spec")?;
+                pod.get_mut(list)?.get_mut(unread.place.index)?.as_object_mut()
+            });
+            if let Some(container) = container {
+                container.insert(MOUNTS.to_owned(), serde_json::from_str(unread.text.get())?);
+            }
+        }
+        Ok(())
     }
 
     /// What gapless looks into.
@@ -157,8 +176,6 @@ enum Shape {
     /// As a tree if this stands anywhere in its text, else as text. Most containers ask
     /// for no device and for no leader election, and then nothing hangs on the rest.
     WholeIfIn(&'static str),
-    /// As a tree for this kind, else as text.
-    WholeOf(Kind),
 }
 
 /// How the fields of an object are read.
@@ -240,7 +257,6 @@ const CONTAINER_FIELDS: &[(&str, Shape)] = &[
     ("args", Shape::WholeIfIn("leader")),
     ("resources", Shape::WholeIfIn("/")),
     ("securityContext", Shape::WholeIfIn("privileged")),
-    ("volumeMounts", Shape::WholeOf(Kind::DaemonSet)),
 ];
 
 const VOLUME: Fields = Fields {
@@ -274,7 +290,7 @@ impl<'a> DeserializeSeed<'a> for Reader<'_, 'a> {
 
     fn deserialize<D: Deserializer<'a>>(self, deserializer: D) -> Result<Value, D::Error> {
         match self.shape {
-            Shape::Whole | Shape::WholeIfIn(_) | Shape::WholeOf(_) => Value::deserialize(deserializer),
+            Shape::Whole | Shape::WholeIfIn(_) => Value::deserialize(deserializer),
             Shape::Fields(_) | Shape::Items(_) => deserializer.deserialize_any(self),
             Shape::ManagedFields => {
                 self.object.managed_fields = Some(Deserialize::deserialize(deserializer)?);
@@ -309,14 +325,9 @@ impl<'a> Visitor<'a> for Reader<'_, 'a> {
         while let Some(Key(key)) = entries.next_key()? {
             let place = Place { object: fields.name, index: self.index };
             if let Some((_, shape)) = fields.read.iter().find(|(name, _)| *name == key) {
-                if let Shape::WholeIfIn(_) | Shape::WholeOf(_) = shape {
+                if let Shape::WholeIfIn(part) = shape {
                     let text: &RawValue = entries.next_value()?;
-                    let is_whole = match shape {
-                        Shape::WholeIfIn(part) => text.get().contains(part),
-                        Shape::WholeOf(kind) => self.object.kind == *kind,
-                        _ => true,
-                    };
-                    match is_whole {
+                    match text.get().contains(part) {
                         true => drop(tree.insert(key.into_owned(), parse(text)?)),
                         false => self.object.unread.push(Unread { place, key, text }),
                     }
@@ -415,9 +426,29 @@ mod tests {
     }
 
     #[test]
+    fn mounts_are_read_where_they_are_asked_for() {
+        let mut web = web();
+        let pod = "/spec/template/spec";
+        let mounts = json!([{"name": "data", "mountPath": "/data"}]);
+        for container in ["containers/1", "initContainers/0"] {
+            web.pointer_mut(&format!("{pod}/{container}")).unwrap()["volumeMounts"] = mounts.clone();
+        }
+        let text = text(&web);
+        let mut object = Object::read(&text).unwrap();
+        let read = |object: &Object, container: &str| {
+            object.tree.pointer(&format!("{pod}/{container}/volumeMounts")).cloned()
+        };
+        assert_eq!(read(&object, "containers/1"), None);
+        object.read_volume_mounts().unwrap();
+        assert_eq!(read(&object, "containers/0"), None);
+        assert_eq!(read(&object, "containers/1"), Some(mounts.clone()));
+        assert_eq!(read(&object, "initContainers/0"), Some(mounts));
+    }
+
+    #[test]
     fn what_is_looked_into_is_a_tree_and_the_rest_is_not() {
         let text = text(&web());
-        let object = Object::read(&text, Kind::Deployment).unwrap();
+        let object = Object::read(&text).unwrap();
         assert_eq!(
             object.tree,
             json!({
@@ -448,8 +479,7 @@ mod tests {
     fn arguments_and_resources_are_read_only_where_something_hangs_on_them() {
         let read = |container: Value| {
             let text = text(&json!({"spec": {"template": {"spec": {"containers": [container]}}}}));
-            Object::read(&text, Kind::Deployment).unwrap().tree["spec"]["template"]["spec"]["containers"][0]
-                .clone()
+            Object::read(&text).unwrap().tree["spec"]["template"]["spec"]["containers"][0].clone()
         };
         let plain = json!({"args": ["--port=80"], "command": ["run"], "resources": {"limits": {"cpu": 1}}});
         assert_eq!(read(plain), json!({}));
@@ -460,12 +490,12 @@ mod tests {
     #[test]
     fn templates_differ_also_in_what_is_in_no_tree() {
         let (web, base) = (web(), text(&web()));
-        let base = Object::read(&base, Kind::Deployment).unwrap();
+        let base = Object::read(&base).unwrap();
         let is_same = |pointer: &str, value: Value| {
             let mut other = web.clone();
             *other.pointer_mut(pointer).unwrap() = value;
             let other = text(&other);
-            let other = Object::read(&other, Kind::Deployment).unwrap();
+            let other = Object::read(&other).unwrap();
             assert_eq!(base.tree, other.tree, "{pointer}");
             let is_same = base.has_same_unread_template(&other);
             assert_eq!(is_same, other.has_same_unread_template(&base), "{pointer}");
@@ -494,8 +524,7 @@ mod tests {
             read(r#"{"dnsPolicy": "Default", "containers": [{"env": []}, {}], "hostPID": true, "x": null}"#);
         let two = read(r#"{"hostPID": true, "containers": [{"env": []}, {}], "dnsPolicy": "Default"}"#);
         let three = read(r#"{"hostPID": true, "containers": [{}, {"env": []}], "dnsPolicy": "Default"}"#);
-        let [one, two, three] =
-            [&one, &two, &three].map(|text| Object::read(text, Kind::Deployment).unwrap());
+        let [one, two, three] = [&one, &two, &three].map(|text| Object::read(text).unwrap());
         assert!(one.has_same_unread_template(&two));
         assert!(!two.has_same_unread_template(&three));
     }
@@ -507,13 +536,13 @@ mod tests {
                 let mut object = web();
                 *object.pointer_mut(pointer).unwrap() = odd.clone();
                 let text = text(&object);
-                let object = Object::read(&text, Kind::Deployment).unwrap();
+                let object = Object::read(&text).unwrap();
                 assert_eq!(object.tree.pointer(pointer), Some(&odd), "{pointer}");
             }
         }
         let containers =
             text(&json!({"spec": {"template": {"spec": {"containers": {"name": "app", "env": []}}}}}));
-        let object = Object::read(&containers, Kind::Deployment).unwrap();
+        let object = Object::read(&containers).unwrap();
         assert_eq!(object.tree.pointer("/spec/template/spec/containers/env"), Some(&json!([])));
     }
 }

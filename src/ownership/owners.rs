@@ -111,6 +111,14 @@ impl<'a> Owners<'a> {
         Owners { new, old, change, changes_template, replaces_api_defaults, waived, second_call }
     }
 
+    /// Says that the value that `field` has in the request is gapless' own, where the record
+    /// is of another time than the template.
+    pub fn set_recorded(&mut self, field: InjectedField) {
+        if let (Some(live), Some(record)) = (self.find(&field).cloned(), &mut self.new.record) {
+            record.insert(field, live);
+        }
+    }
+
     /// Says that the request changes the template, whatever is put back.
     pub fn set_changes_template(&mut self) {
         self.changes_template = true;

@@ -153,7 +153,7 @@ pub struct Container<'a> {
     /// Only there if the word `privileged` occurs in it.
     #[serde(deserialize_with = "or_default")]
     pub security_context: SecurityContext,
-    /// Only there for a DaemonSet.
+    /// In a review only there for a DaemonSet.
     #[serde(borrow, deserialize_with = "or_default")]
     pub volume_mounts: Vec<VolumeMount<'a>>,
     #[serde(borrow)]

@@ -51,6 +51,7 @@ pub fn installed() -> Option<&'static Installed> {
 pub fn config(seconds: u64) -> String {
     format!(
         "
+workloads: [Deployment, StatefulSet, DaemonSet, Rollout]
 profiles:
   payments:
     extends: production

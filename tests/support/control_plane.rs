@@ -41,7 +41,8 @@ rules:
 const SERVICES: &str = "services.sock";
 
 /// Rollouts, deletion, and what fills the ClusterRoles `view`, `edit` and `admin`.
-const CONTROLLERS: &str = "deployment,replicaset,namespace,garbagecollector,clusterrole-aggregation";
+const CONTROLLERS: &str =
+    "deployment,replicaset,statefulset,daemonset,namespace,garbagecollector,clusterrole-aggregation";
 
 /// A control plane without nodes: Deployments get ReplicaSets and those get Pods,
 /// which stay Pending. It ends with this process.

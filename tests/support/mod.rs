@@ -23,6 +23,7 @@
     reason = "each test program compiles this module for itself and uses a part of it"
 )]
 
+pub mod argo;
 pub mod around;
 pub mod audit;
 pub mod bench;

@@ -52,6 +52,34 @@ true
 {{- end -}}
 
 {{/*
+The resources of the kinds in config.workloads, as rules of a webhook entry. The kinds
+of Kubernetes itself come in one rule, in the order in which gapless lists them.
+*/}}
+{{- define "gapless.rules" -}}
+{{- $workloads := .Values.config.workloads | default (list "Deployment") -}}
+{{- $apps := list -}}
+{{- range list "Deployment" "StatefulSet" "DaemonSet" -}}
+{{- if has . $workloads -}}
+{{- $apps = append $apps (printf "%ss" (lower .)) -}}
+{{- end -}}
+{{- end -}}
+{{- with $apps }}
+- apiGroups: [apps]
+  apiVersions: [v1]
+  resources: [{{ join ", " . }}]
+  operations: [CREATE, UPDATE]
+  scope: Namespaced
+{{- end }}
+{{- if has "Rollout" $workloads }}
+- apiGroups: [argoproj.io]
+  apiVersions: [v1alpha1]
+  resources: [rollouts]
+  operations: [CREATE, UPDATE]
+  scope: Namespaced
+{{- end }}
+{{- end -}}
+
+{{/*
 One webhook entry. Takes a dict:
   root      the root context
   profile   name of the profile
@@ -61,8 +89,8 @@ One webhook entry. Takes a dict:
 namespaceSelector: a missing or misspelt label falls back to the default profile,
 never to nothing; hence NotIn for that one.
 
-rules: the Deployment itself only. Calls for its subresources scale and status, or
-for ReplicaSets, would get in the way of controllers.
+rules: the workloads themselves only. Calls for their subresources scale and status,
+or for ReplicaSets, would get in the way of controllers.
 
 matchConditions: whoever removes the last finalizer of an object must not be
 stopped. The object of CREATE and UPDATE is never null.
@@ -109,11 +137,7 @@ namespaceSelector:
       values:
         {{- include "gapless.excludedNamespaces" $root | fromJsonArray | toYaml | nindent 8 }}
 rules:
-  - apiGroups: [apps]
-    apiVersions: [v1]
-    resources: [deployments]
-    operations: [CREATE, UPDATE]
-    scope: Namespaced
+  {{- include "gapless.rules" $root | nindent 2 }}
 matchConditions:
   - name: not-being-deleted
     expression: "!has(object.metadata.deletionTimestamp)"

@@ -97,6 +97,27 @@ const RENDERED: &[Case] = &[
         ..CASE
     },
     Case {
+        values: "config: {workloads: [Rollout, DaemonSet, StatefulSet]}",
+        holds: |chart| {
+            let rule = |group: &str, version: &str, resources: &[&str]| {
+                json!({
+                    "apiGroups": [group], "apiVersions": [version], "resources": resources,
+                    "operations": ["CREATE", "UPDATE"], "scope": "Namespaced",
+                })
+            };
+            for entry in ["production.mutate.gapless.dev", "advisory.validate.gapless.dev"] {
+                assert_eq!(
+                    chart.entry(entry)["rules"],
+                    json!([
+                        rule("apps", "v1", &["statefulsets", "daemonsets"]),
+                        rule("argoproj.io", "v1alpha1", &["rollouts"]),
+                    ])
+                );
+            }
+        },
+        ..CASE
+    },
+    Case {
         values: "config: {defaultProfile: development}",
         holds: |chart| {
             assert_eq!(chart.answers_for("development"), ("NotIn", vec!["advisory", "off", "production"]));

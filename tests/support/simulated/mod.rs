@@ -15,6 +15,7 @@ pub mod validity;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use gapless::admission::{Outcome, Phase, Review, ReviewError, Terms, review};
+use gapless::kubernetes::kind::Kind;
 use gapless::policy::Policy;
 use gapless::surroundings::NONE;
 use serde_json::{Map, Value, json};
@@ -45,7 +46,8 @@ pub struct Answer {
 
 impl ApiServer {
     pub fn new(profile: &'static str) -> Self {
-        ApiServer { policy: Policy::new("production").unwrap(), profile }
+        let policy = Policy::new("production").unwrap().with_workloads(Kind::ALL);
+        ApiServer { policy, profile }
     }
 
     pub fn create(&self, object: &Value) -> Answer {
@@ -91,7 +93,8 @@ impl ApiServer {
     fn call(&self, phase: Phase, envelope: &Value, object: &Value, old_object: Option<&Value>) -> Review {
         let mut request = envelope.clone();
         request["uid"] = json!("1");
-        request["kind"] = json!({"group": "apps", "version": "v1", "kind": "Deployment"});
+        let kind = Kind::of_document(object);
+        request["kind"] = json!({"group": kind.group(), "version": kind.version(), "kind": kind.name()});
         request["namespace"] = json!("shop");
         request["name"] = object["metadata"]["name"].clone();
         request["object"] = object.clone();
@@ -128,19 +131,36 @@ pub fn apply(object: &Value, operations: &[Value]) -> Value {
 /// pkg/apis/apps/v1/defaults.go and pkg/apis/core/v1/defaults.go).
 pub fn with_api_defaults(object: &Value) -> Value {
     let mut object = object.clone();
-    let spec = object["spec"].as_object_mut().unwrap();
-    fill(
-        spec,
-        json!({"replicas": 1, "revisionHistoryLimit": 10, "progressDeadlineSeconds": 600, "strategy": {}}),
-    );
-    let strategy = spec["strategy"].as_object_mut().unwrap();
-    fill(strategy, json!({"type": "RollingUpdate"}));
-    if strategy["type"] == "RollingUpdate" {
-        fill(strategy, json!({"rollingUpdate": {}}));
-        fill(
-            strategy["rollingUpdate"].as_object_mut().unwrap(),
+    let kind = Kind::of_document(&object);
+    let (defaults, strategy, amounts) = match kind {
+        Kind::Deployment => (
+            json!({"replicas": 1, "revisionHistoryLimit": 10, "progressDeadlineSeconds": 600}),
+            "strategy",
             json!({"maxUnavailable": "25%", "maxSurge": "25%"}),
-        );
+        ),
+        Kind::StatefulSet => (
+            json!({"replicas": 1, "revisionHistoryLimit": 10, "podManagementPolicy": "OrderedReady"}),
+            "updateStrategy",
+            json!({"maxUnavailable": 1, "partition": 0}),
+        ),
+        Kind::DaemonSet => (
+            json!({"revisionHistoryLimit": 10}),
+            "updateStrategy",
+            json!({"maxUnavailable": 1, "maxSurge": 0}),
+        ),
+        // It knows nothing of a custom resource.
+        Kind::Rollout => return object,
+    };
+    let spec = object["spec"].as_object_mut().unwrap();
+    fill(spec, defaults);
+    fill(spec, json!({strategy: {}}));
+    let strategy = spec[strategy].as_object_mut().unwrap();
+    // A type by itself keeps no block in a StatefulSet.
+    let keeps_none = kind == Kind::StatefulSet && strategy.contains_key("type");
+    fill(strategy, json!({"type": "RollingUpdate"}));
+    if strategy["type"] == "RollingUpdate" && !(keeps_none && !strategy.contains_key("rollingUpdate")) {
+        fill(strategy, json!({"rollingUpdate": {}}));
+        fill(strategy["rollingUpdate"].as_object_mut().unwrap(), amounts);
     }
     let pod = spec["template"]["spec"].as_object_mut().unwrap();
     fill(
