@@ -194,6 +194,7 @@ pub fn review(terms: Terms, phase: Phase, body: &[u8]) -> Result<Review, ReviewE
         old_object: old_object.as_ref().map(Object::view),
         differs_unread: old_object.as_ref().is_some_and(|old| !object.has_same_unread_template(old)),
         is_undo: false,
+        field_manager: request.options.as_ref().and_then(|options| options.field_manager.as_deref()),
         origin: Origin::ApiServer,
     };
     let change = Change { is_undo: rollback::is_undo(&request, &change), ..change };

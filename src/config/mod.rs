@@ -527,7 +527,7 @@ mod tests {
             ),
             (
                 file("workloads: []"),
-                "3:12: workloads: it is empty; write some of: Deployment, StatefulSet, DaemonSet, Rollout",
+                "3:1: workloads: it is empty; write some of: Deployment, StatefulSet, DaemonSet, Rollout",
             ),
             (
                 file("workloads: [CronJob]"),

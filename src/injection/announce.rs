@@ -113,7 +113,7 @@ impl Did {
 
 fn is_dropped_for_strategy(field: &InjectedField, draft: &Draft, owners: &Owners) -> bool {
     let is_amount = matches!(field, InjectedField::MaxUnavailable(_) | InjectedField::MaxSurge(_));
-    is_amount && draft.excludes_rolling_update(owners.kind())
+    is_amount && !draft.rolls(owners.kind())
 }
 
 fn dropped_for_strategy(kind: Kind) -> &'static str {

@@ -294,16 +294,27 @@ impl Draft {
         }
     }
 
-    /// Whether the strategy is one beside which there must be no rolling parameters.
-    pub fn excludes_rolling_update(&self, kind: Kind) -> bool {
-        let strategy = |field: &str| {
-            let strategy = kind.strategy_field().trim_start_matches("spec.");
-            at(&self.object, &["spec", strategy, field]).filter(|value| !value.is_null())
-        };
+    /// Whether the strategy is one beside which rolling parameters are rejected, by the API
+    /// server or by the kind's controller.
+    fn excludes_rolling_update(&self, kind: Kind) -> bool {
         match kind {
-            Kind::Rollout => strategy("blueGreen").is_some(),
-            _ => strategy("type").is_some_and(|it| it != api_default::STRATEGY_TYPE),
+            Kind::Deployment => self.strategy(kind, "type").is_some_and(|it| it == "Recreate"),
+            Kind::StatefulSet | Kind::DaemonSet => false,
+            Kind::Rollout => self.strategy(kind, "blueGreen").is_some(),
         }
+    }
+
+    /// Whether the strategy is one that has rolling parameters.
+    pub fn rolls(&self, kind: Kind) -> bool {
+        match kind {
+            Kind::Rollout => self.strategy(kind, "blueGreen").is_none(),
+            _ => self.strategy(kind, "type").is_none_or(|it| it == api_default::STRATEGY_TYPE),
+        }
+    }
+
+    fn strategy(&self, kind: Kind, field: &str) -> Option<&Value> {
+        let strategy = kind.strategy_field().trim_start_matches("spec.");
+        at(&self.object, &["spec", strategy, field]).filter(|value| !value.is_null())
     }
 
     /// The fields that are gapless' own and computed anew.
@@ -330,6 +341,34 @@ impl Draft {
         (longest > 0 && needed > seconds && ours > seconds).then_some(ours)
     }
 
+    /// Lets the amounts of a DaemonSet go together, of which the API server wants exactly one
+    /// not 0. Beside a user's own, gapless' go, or stay as they were where the API server's
+    /// default does not fit either.
+    pub fn agree_on_amounts(&self, filled: &mut Record, owners: &Owners) {
+        let block = owners.kind().rolling_block();
+        let amounts = [InjectedField::MaxUnavailable(block), InjectedField::MaxSurge(block)];
+        let is_zero = |filled: &Record, field: &InjectedField| {
+            let value = filled.get(field).or_else(|| self.find(field)).cloned();
+            matches!(value.or_else(|| field.api_default()), Some(value) if value == 0 || value == "0%")
+        };
+        let agree = |filled: &Record| {
+            let [unavailable, surge] = &amounts;
+            is_zero(filled, unavailable) != is_zero(filled, surge)
+        };
+        if owners.kind() != Kind::DaemonSet || !self.rolls(owners.kind()) || agree(filled) {
+            return;
+        }
+        let mut without = filled.clone();
+        amounts.iter().for_each(|field| without.remove(field));
+        if agree(&without) {
+            *filled = without;
+            return;
+        }
+        let as_before =
+            amounts.iter().filter_map(|field| Some((field.clone(), self.released.get(field)?.clone()?)));
+        filled.extend(as_before);
+    }
+
     /// Writes what was filled.
     ///
     /// # Errors
@@ -343,9 +382,7 @@ impl Draft {
         for field in self.released.keys().filter(is_gone).cloned().collect::<Vec<_>>() {
             let is_filled_in = match field {
                 InjectedField::GracePeriod => true,
-                InjectedField::MaxUnavailable(_) | InjectedField::MaxSurge(_) => {
-                    !self.excludes_rolling_update(owners.kind())
-                }
+                InjectedField::MaxUnavailable(_) | InjectedField::MaxSurge(_) => self.rolls(owners.kind()),
                 // The API server leaves 0 out of the JSON.
                 _ => false,
             };

@@ -330,6 +330,7 @@ fn fill(draft: &mut Draft, owners: &Owners, terms: Terms) -> Result<(Record, Vec
         terms.mode == InjectionMode::Inject || released.contains(field) || goes_with_ours
     };
     let (mut filled, problems) = fill_in(draft, owners, terms, may_run, may_fill)?;
+    draft.agree_on_amounts(&mut filled, owners);
     if !draft.is_released(&InjectedField::GracePeriod) {
         return Ok((filled, problems));
     }

@@ -43,6 +43,7 @@ fn injected(object: &Value, old_object: Option<&Value>, is_undo: bool, profile: 
         old_object: old_object.map(View::of),
         differs_unread: false,
         is_undo,
+        field_manager: None,
         origin: Origin::ApiServer,
     };
     let terms = Terms {

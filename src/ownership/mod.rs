@@ -11,3 +11,4 @@ pub mod owner;
 pub mod owners;
 pub mod parts;
 pub mod record;
+mod template;

@@ -10,8 +10,10 @@ use super::intent::{Intent, Origin, Proof};
 use super::owner::{Evidence, Owner, Presence, Recorded, owner};
 use super::parts::{self, PartPath, parts, same_value};
 use super::record::{self, InjectedField, Record};
+use super::template::same_template;
 use crate::kubernetes::kind::Kind;
-use crate::kubernetes::object::{View, at, same_to_the_api};
+use crate::kubernetes::managed_fields::Entry;
+use crate::kubernetes::object::{View, at};
 
 /// An object on its way into the cluster.
 #[derive(Clone, Copy, Debug)]
@@ -27,6 +29,8 @@ pub struct Change<'a> {
     /// Whether the request is a `kubectl rollout undo`, which replaces template
     /// and annotations, but for last-applied, by those of an older revision.
     pub is_undo: bool,
+    /// The name under which the client writes, if it gave one.
+    pub field_manager: Option<&'a str>,
     /// Where the object comes from.
     pub origin: Origin,
 }
@@ -34,22 +38,36 @@ pub struct Change<'a> {
 impl<'a> Change<'a> {
     /// Whether `object`, made of the request's, has the template that is stored.
     pub fn is_stored_template(&self, object: &Value) -> bool {
-        !self.differs_unread && self.old_object.is_some_and(|old| same_template(object, old.tree))
+        !self.differs_unread && self.old_object.is_some_and(|old| same_template(self.kind, object, old.tree))
+    }
+
+    /// Whether a server-side apply let go of the last annotation that it owned. With it goes
+    /// the whole map, and in it all that nobody owns, such as what a webhook wrote
+    /// (structured-merge-diff, merge/update.go, `prune`; seen on 1.37).
+    fn is_emptied_by_apply(&self) -> bool {
+        let applies_annotations = |object: View| {
+            let is_of_sender = |it: &Entry| {
+                it.is_apply() && it.manager.is_some() && it.manager.as_deref() == self.field_manager
+            };
+            let entry = object.managed_fields.entries().into_iter().find(is_of_sender)?;
+            Some(at(&*entry.fields()?, &["f:metadata", "f:annotations"]).is_some())
+        };
+        self.old_object.and_then(applies_annotations) == Some(true)
+            && applies_annotations(self.object) == Some(false)
     }
 
     /// A new object.
     pub fn create(kind: Kind, object: View<'a>, origin: Origin) -> Self {
-        Change { kind, object, old_object: None, differs_unread: false, is_undo: false, origin }
+        Change {
+            kind,
+            object,
+            old_object: None,
+            differs_unread: false,
+            is_undo: false,
+            field_manager: None,
+            origin,
+        }
     }
-}
-
-/// Whether both objects have the same pod template, as far as it is in their trees. The
-/// Deployment controller starts a rollout if and only if they have not (kubernetes,
-/// pkg/controller/deployment/util, `EqualIgnoreHash`).
-fn same_template(object: &Value, old_object: &Value) -> bool {
-    let [template, old_template] =
-        [object, old_object].map(|object| at(object, &["spec", "template"]).unwrap_or(&Value::Null));
-    same_to_the_api(template, old_template)
 }
 
 /// Some of the fields that gapless may inject.
@@ -103,9 +121,13 @@ impl<'a> Owners<'a> {
         let read =
             |object: View<'a>| Side::of(object, Record::read(object.tree).unwrap_or_default(), change.origin);
         let old = change.old_object.map(read);
-        // A record that somebody broke is no reason to forget the stored one.
-        let record = Record::read(change.object.tree)
-            .unwrap_or_else(|record::Unreadable| old.as_ref().and_then(|old: &Side| old.record.clone()));
+        let stored_record = || old.as_ref().and_then(|old: &Side| old.record.clone());
+        let record = match Record::read(change.object.tree) {
+            Ok(None) if stored_record().is_some() && change.is_emptied_by_apply() => stored_record(),
+            Ok(record) => record,
+            // That somebody broke it is no reason to forget the stored one.
+            Err(record::Unreadable) => stored_record(),
+        };
         let new = Side::of(change.object, record, change.origin);
         let (changes_template, second_call) = (old.is_none(), BTreeSet::new());
         Owners { new, old, change, changes_template, replaces_api_defaults, waived, second_call }

@@ -176,6 +176,11 @@ impl Record {
         self.0.insert(field, value);
     }
 
+    /// Forgets `field`.
+    pub fn remove(&mut self, field: &InjectedField) {
+        self.0.remove(field);
+    }
+
     /// The recorded fields with their values.
     pub fn entries(&self) -> impl Iterator<Item = (&InjectedField, &Value)> {
         self.0.iter()

@@ -117,17 +117,17 @@ fn the_numbers_of_a_whole_cluster() {
 
     let summary = &report["summary"];
     let mut namespaces = vec![
-        json!({"namespace": fleet.shop.name, "profile": "production", "deployments": 50, "denied": 10, "warned": 10}),
-        json!({"namespace": fleet.bank.name, "profile": "production", "deployments": 50, "denied": 10, "warned": 10}),
-        json!({"namespace": fleet.misspelt.name, "profile": "production", "deployments": 50, "denied": 10, "warned": 10}),
-        json!({"namespace": fleet.advisory.name, "profile": "advisory", "deployments": 50, "denied": 0, "warned": 20}),
-        json!({"namespace": fleet.development.name, "profile": "development", "deployments": 50, "denied": 0, "warned": 10}),
+        json!({"namespace": fleet.shop.name, "profile": "production", "judged": 50, "deployments": 50, "denied": 10, "warned": 10}),
+        json!({"namespace": fleet.bank.name, "profile": "production", "judged": 50, "deployments": 50, "denied": 10, "warned": 10}),
+        json!({"namespace": fleet.misspelt.name, "profile": "production", "judged": 50, "deployments": 50, "denied": 10, "warned": 10}),
+        json!({"namespace": fleet.advisory.name, "profile": "advisory", "judged": 50, "deployments": 50, "denied": 0, "warned": 20}),
+        json!({"namespace": fleet.development.name, "profile": "development", "judged": 50, "deployments": 50, "denied": 0, "warned": 10}),
     ];
     namespaces.sort_by_key(|it| it["namespace"].as_str().unwrap().to_owned());
     assert_eq!(
         *summary,
         json!({
-            "deployments": 250, "denied": 30, "warned": 60, "fine": 160, "waived": 0, "audited": 0,
+            "judged": 250, "deployments": 250, "denied": 30, "warned": 60, "fine": 160, "waived": 0, "audited": 0,
             "skipped": 53, "errors": 0,
             "denials": {"no-rollback-history": 30},
             "warnings": {"no-rollback-history": 20, "single-replica": 40},

@@ -272,6 +272,32 @@ fn a_rollout_lives_with_it_whichever_release_defines_it() {
     }
 }
 
+/// With the last annotation that an apply owned goes the whole map, and the record in it,
+/// which nobody owns. It comes back, or a later release would find labels of the user's.
+#[test]
+fn the_record_outlives_the_last_annotation_of_its_author() {
+    let Some(installed) = installed() else { return };
+    for (file, kind) in [("daemonset.yaml", "DaemonSet"), ("statefulset.yaml", "StatefulSet")] {
+        let namespace = installed.cluster.namespace();
+        let mut manifest = workload(file, kind);
+        let name = manifest["metadata"]["name"].as_str().unwrap().to_owned();
+        let record = || namespace.get_json(kind, &name)["metadata"]["annotations"][RECORD].clone();
+        manifest["metadata"]["annotations"] = json!({"team": "support"});
+        namespace.apply_server_side(&manifest.to_string()).ok();
+        let before = record();
+        assert!(before.is_string());
+        manifest["metadata"].as_object_mut().unwrap().remove("annotations");
+        namespace.apply_server_side(&manifest.to_string()).ok();
+        assert_eq!(namespace.get_json(kind, &name)["metadata"]["annotations"]["team"], Value::Null);
+        assert_eq!(record(), before, "{kind}");
+        namespace.apply_server_side(&with_image(&manifest, "kuberada-chatbot:v2.0").to_string()).ok();
+        has_versions(&namespace.get_json(kind, &name), "v2.0");
+        // Whoever takes it away by hand takes its fields over.
+        namespace.kubectl(["annotate", kind, &name, &format!("{RECORD}-")]).ok();
+        assert_eq!(record(), Value::Null, "{kind}");
+    }
+}
+
 /// A template that is somebody else's is nobody's to complete.
 fn refers_to_a_deployment(namespace: &Namespace) {
     let manifest = json!({

@@ -1,4 +1,4 @@
-//! A random walk: a Deployment's life between kubectl, the API server and
+//! A random walk: a workload's life, of any kind, between kubectl, the API server and
 //! gapless. Nothing that the user wrote is ever lost, nothing rolls twice, and
 //! nobody is denied what is not theirs.
 //!
@@ -15,11 +15,12 @@ use std::panic::resume_unwind;
 use std::thread;
 use std::time::Instant;
 
+use gapless::kubernetes::kind::Kind;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 
 use self::world::World;
 use crate::support;
-use crate::support::simulated::step;
+use crate::support::simulated::{dialect, step};
 
 /// Steps in all, without the variable.
 const STEPS: usize = 10_000;
@@ -42,6 +43,13 @@ fn nothing_is_lost_and_nothing_rolls_twice() {
     let (steps, requests) =
         walked.iter().fold((0, 0), |sum, walked| (sum.0 + walked.steps, sum.1 + walked.requests));
     println!("{steps} steps, {requests} requests in {:.0?}", begun.elapsed());
+}
+
+/// The kinds, all of them unless `GAPLESS_TEST_WALK_KIND` names one.
+fn kinds() -> Vec<Kind> {
+    let wanted = env::var("GAPLESS_TEST_WALK_KIND").ok();
+    let is_wanted = |kind: &Kind| wanted.as_deref().is_none_or(|wanted| wanted == kind.name());
+    Kind::ALL.into_iter().filter(is_wanted).collect()
 }
 
 #[derive(Default)]
@@ -71,7 +79,8 @@ fn walk(wanted: usize, seed: u64, walker: u64) -> Walked {
             place.copy_from_slice(&number.to_le_bytes());
         }
         let random = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
-        let outcome = TestRunner::new_with_rng(config.clone(), random).run(&step::walk(), |walk| {
+        let outcome = TestRunner::new_with_rng(config.clone(), random).run(&step::walk(&kinds()), |walk| {
+            dialect::walk_with(walk.kind);
             let mut world = World::new(walk.profile);
             for step in &walk.steps {
                 walked.borrow_mut().steps += 1;
@@ -83,8 +92,14 @@ fn walk(wanted: usize, seed: u64, walker: u64) -> Walked {
         match outcome {
             Ok(()) => {}
             Err(TestError::Fail(why, walk)) => {
+                dialect::walk_with(walk.kind);
                 let steps: Vec<String> = walk.steps.iter().map(|step| format!("  {step:?}")).collect();
-                panic!("profile {}:\n{}\n{why}", walk.profile.unwrap_or(step::OFF), steps.join("\n"));
+                panic!(
+                    "{}, profile {}:\n{}\n{why}",
+                    walk.kind,
+                    walk.profile.unwrap_or(step::OFF),
+                    steps.join("\n")
+                );
             }
             Err(error) => panic!("{error}"),
         }

@@ -1,8 +1,10 @@
 //! What holds for every request, whatever was before it.
 
+use gapless::kubernetes::kind::Kind;
 use serde_json::{Map, Value, json};
 
 use crate::support::simulated::cluster::{Exchange, Outcome, field_of};
+use crate::support::simulated::dialect::{self, ROLLING_UPDATE};
 use crate::support::simulated::kubectl::LAST_APPLIED;
 use crate::support::simulated::managed_fields::Manager;
 use crate::support::simulated::path;
@@ -12,7 +14,6 @@ use crate::support::simulated::validity::invalid;
 pub const RECORD: &str = "gapless.dev/injected";
 pub const GRACE_PERIOD: &str = "spec.template.spec.terminationGracePeriodSeconds";
 pub const MIN_READY_SECONDS: &str = "spec.minReadySeconds";
-const ROLLING_UPDATE: &str = "spec.strategy.rollingUpdate";
 const MAX_UNAVAILABLE: &str = "spec.strategy.rollingUpdate.maxUnavailable";
 const MAX_SURGE: &str = "spec.strategy.rollingUpdate.maxSurge";
 
@@ -35,7 +36,8 @@ pub const FIELDS: [&str; 12] = [
 /// The record in an object.
 pub fn record(object: &Value) -> Map<String, Value> {
     let text = object["metadata"]["annotations"].get(RECORD).and_then(Value::as_str);
-    text.map_or_else(Map::new, |text| serde_json::from_str(text).unwrap())
+    let entries: Map<String, Value> = text.map_or_else(Map::new, |text| serde_json::from_str(text).unwrap());
+    entries.into_iter().map(|(path, entry)| (dialect::canonical(&path).into_owned(), entry)).collect()
 }
 
 /// The values that an entry of the record names: of the pair that waits for
@@ -50,7 +52,10 @@ fn recorded_values(entry: &Value) -> Vec<&Value> {
 /// Whether the API server would fill this value in by itself.
 pub fn is_api_default(path: &str, value: &Value) -> bool {
     match path {
-        MAX_UNAVAILABLE | MAX_SURGE => *value == "25%",
+        // It fills nothing into a custom resource.
+        _ if dialect::kind() == Kind::Rollout => false,
+        MAX_UNAVAILABLE => *value == Value::from(dialect::kind().rolling_block().max_unavailable()),
+        MAX_SURGE => *value == Value::from(dialect::kind().rolling_block().max_surge()),
         GRACE_PERIOD => *value == 30,
         MIN_READY_SECONDS => *value == 0,
         _ => false,
@@ -60,7 +65,8 @@ pub fn is_api_default(path: &str, value: &Value) -> bool {
 /// Whether an `Apply` entry owns the field, by one of these managers.
 pub fn is_applied<'m>(managers: impl IntoIterator<Item = &'m Manager>, path: &str) -> bool {
     let mut segments = Vec::new();
-    let mut rest = path;
+    let path = dialect::path(path);
+    let mut rest = &*path;
     while !rest.is_empty() {
         if let Some((key, after)) = rest.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
             let is_item = segments.last().is_some_and(|last| last == "f:containers");
@@ -130,7 +136,9 @@ fn keeps_what_is_not_ours(exchange: &Exchange, profile: &str) -> Result<(), Stri
         let entries = [old_record.get(path), sent_record.get(path).filter(|_| speaks)];
         let recorded: Vec<&Value> = entries.into_iter().flatten().flat_map(recorded_values).collect();
         let Some(value) = value else {
+            // What is absent in a custom resource nobody fills in.
             if profile == KEEPS_API_DEFAULTS
+                && dialect::kind() != Kind::Rollout
                 && path == MIN_READY_SECONDS
                 && recorded.is_empty()
                 && result.is_some()
@@ -176,7 +184,11 @@ fn without_our_fields(object: &Value) -> Value {
         path::put(&mut object, path, None);
     }
     path::put(&mut object, &format!("metadata.annotations[{RECORD}]"), None);
-    if object["spec"]["strategy"]["type"] == "Recreate" {
+    let is_left_empty = || {
+        let block = path::get(&object, ROLLING_UPDATE).and_then(Value::as_object);
+        dialect::kind() == Kind::DaemonSet && block.is_none_or(Map::is_empty)
+    };
+    if object["spec"]["strategy"]["type"] == "Recreate" || is_left_empty() {
         path::put(&mut object, ROLLING_UPDATE, None);
     }
     let containers = object["spec"]["template"]["spec"]["containers"].as_array_mut();

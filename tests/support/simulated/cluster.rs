@@ -5,10 +5,12 @@
 use std::sync::Arc;
 
 use gapless::admission::{Phase, Review, Terms, review};
+use gapless::kubernetes::kind::Kind;
 use gapless::policy::Policy;
 use gapless::surroundings::NONE;
 use serde_json::{Map, Value, json};
 
+use super::dialect;
 use super::managed_fields::{self, FieldSet, Manager};
 use super::validity::invalid;
 use super::{TODAY, apply, patch_of, with_api_defaults};
@@ -113,7 +115,9 @@ impl Cluster {
     pub fn apply(&mut self, manager: &'static str, manifest: &Value) -> Exchange {
         self.clock += 1;
         let sender = Sender { field_manager: Some(manager) };
-        let empty = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {}, "spec": {}});
+        let kind = dialect::kind();
+        let empty =
+            json!({"apiVersion": kind.api_version(), "kind": kind.name(), "metadata": {}, "spec": {}});
         let live = self.object().unwrap_or(&empty);
         let mut managers = self.stored.as_ref().map_or_else(Vec::new, |stored| stored.managers.clone());
         let mut object = managed_fields::apply(&mut managers, live, manifest, manager, self.clock);
@@ -178,7 +182,8 @@ impl Cluster {
     }
 
     /// The Deployment controller: a ReplicaSet for each template, with the
-    /// annotations of the Deployment (kubernetes, pkg/controller/deployment).
+    /// annotations of the Deployment (kubernetes, pkg/controller/deployment). Those of
+    /// the other kinds do the same with ControllerRevisions, and annotate nothing.
     /// It removes none, and leaves those alone that are about itself.
     pub fn roll_out(&mut self) {
         let Some(stored) = &mut self.stored else { return };
@@ -203,6 +208,9 @@ impl Cluster {
             if key != super::kubectl::LAST_APPLIED && key != REVISION {
                 revision.annotations.insert(key.clone(), value.clone());
             }
+        }
+        if dialect::kind() != Kind::Deployment {
+            return;
         }
         stored.object["metadata"]["annotations"][REVISION] = json!(revision.number.to_string());
         let is_controller = |manager: &Manager| manager.is(CONTROLLER, "Update", "status");
@@ -254,7 +262,8 @@ impl Gapless {
         let review = self.call(Phase::Validate, body);
         let response = review.response.response;
         let Some(status) = response.status else { return (Outcome::Stored, response.warnings) };
-        let fields = status.details.causes.iter().map(|cause| cause.field.clone()).collect();
+        let canonical = |field: &str| dialect::canonical(field).into_owned();
+        let fields = status.details.causes.iter().map(|cause| canonical(&cause.field)).collect();
         (Outcome::Denied(fields, status.message.clone()), response.warnings)
     }
 
@@ -289,25 +298,27 @@ impl Stored {
 /// The field that a warning is about.
 pub fn field_of(warning: &str) -> Option<String> {
     let (field, _) = warning.strip_prefix("gapless: ")?.split_once(": ")?;
-    Some(field.to_owned())
+    Some(dialect::canonical(field).into_owned())
 }
 
 /// The field that the first line of a finding is about.
 fn field_of_finding(line: &str) -> Option<String> {
     let (field, _) = line.split_once(": ")?;
-    (field.starts_with("spec.") || field.starts_with("metadata.")).then(|| field.to_owned())
+    (field.starts_with("spec.") || field.starts_with("metadata."))
+        .then(|| dialect::canonical(field).into_owned())
 }
 
 /// The review of a request, with the object as it is by now.
 fn body(sender: Sender, exchange: &Exchange) -> String {
     let object = Stored { object: exchange.mutated.clone(), managers: exchange.sent.managers.clone() };
+    let kind = dialect::kind();
     let operation = if exchange.old.is_some() { "UPDATE" } else { "CREATE" };
     let mut options = json!({});
     if let Some(manager) = sender.field_manager {
         options["fieldManager"] = json!(manager);
     }
     json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": {
-        "uid": "1", "kind": {"group": "apps", "version": "v1", "kind": "Deployment"},
+        "uid": "1", "kind": {"group": kind.group(), "version": kind.version(), "kind": kind.name()},
         "namespace": "shop", "name": "web", "operation": operation, "options": options,
         "object": object.with_managers(), "oldObject": exchange.old.as_ref().map(Stored::with_managers),
     }})
@@ -318,6 +329,10 @@ fn body(sender: Sender, exchange: &Exchange) -> String {
 /// they leave out, and with the defaults.
 pub fn complete(object: &Value) -> Value {
     let mut object = object.clone();
+    if dialect::kind() == Kind::Rollout {
+        leave_out_nulls(&mut object);
+        return object;
+    }
     let spec = &mut object["spec"];
     leave_out_empty(spec, &["minReadySeconds", "paused"]);
     for container in spec["template"]["spec"]["containers"].as_array_mut().into_iter().flatten() {

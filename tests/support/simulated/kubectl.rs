@@ -1,9 +1,10 @@
 //! kubectl's verbs, as requests to a [`Cluster`] (kubectl, pkg/cmd).
 
+use gapless::kubernetes::kind::Kind;
 use serde_json::{Value, json};
 
 use super::cluster::{Cluster, Exchange, REVISION, Sender};
-use super::{managed_fields, merge};
+use super::{dialect, managed_fields, merge};
 
 /// The annotation in which a client-side apply keeps the manifest.
 pub const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
@@ -57,7 +58,7 @@ pub fn apply_server_side(cluster: &mut Cluster, manifest: &Value) -> Vec<Exchang
         && !stored.managers.iter().any(owns)
     {
         let annotation = json!({
-            "apiVersion": "apps/v1", "kind": "Deployment",
+            "apiVersion": stored.object["apiVersion"], "kind": stored.object["kind"],
             "metadata": {"name": "web", "annotations": {LAST_APPLIED: text}},
         });
         exchanges.push(cluster.apply("kubectl-last-applied", &annotation));
@@ -90,7 +91,7 @@ pub fn change(
     (object != stored.object).then(|| cluster.write(by(manager), object, stored.managers))
 }
 
-/// `kubectl rollout undo`: the template of an older revision, and its
+/// `kubectl rollout undo`: the template of an older revision; of a Deployment also its
 /// annotations in the place of all but those of kubectl and the controller.
 pub fn undo(
     cluster: &mut Cluster,
@@ -103,6 +104,9 @@ pub fn undo(
     }
     let mut object = stored.object.clone();
     object["spec"]["template"] = template.clone();
+    if dialect::kind() != Kind::Deployment {
+        return Some(cluster.write(Sender { field_manager: None }, object, stored.managers));
+    }
     let mut replaced = annotations.clone();
     for key in [LAST_APPLIED, REVISION] {
         if let Some(value) = stored.object["metadata"]["annotations"].get(key) {

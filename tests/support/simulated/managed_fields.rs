@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
+use super::dialect;
+
 /// A set of fields in the format FieldsV1: `f:` and a name, `k:` and the keys
 /// of a list item, `.` for a struct or an item itself.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -34,7 +36,8 @@ impl Manager {
 pub fn to_json(managers: &[Manager]) -> Value {
     let entry = |manager: &Manager| {
         let mut entry = json!({
-            "manager": manager.name, "operation": manager.operation, "apiVersion": "apps/v1",
+            "manager": manager.name, "operation": manager.operation,
+            "apiVersion": dialect::kind().api_version(),
             "fieldsType": "FieldsV1", "fieldsV1": manager.fields.to_json(),
         });
         if let Some(time) = manager.time {

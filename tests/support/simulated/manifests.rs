@@ -4,11 +4,12 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use gapless::kubernetes::kind::Kind;
 use proptest::prelude::*;
 use proptest::sample::select;
 use serde_json::{Value, json};
 
-use super::path;
+use super::{dialect, path};
 
 /// A field, and the values it may have, as JSON. The first is the usual one.
 struct Point {
@@ -56,6 +57,9 @@ const HOOKS: &[&str] = &[
     r#"{"exec":{"command":["sh","-c","sleep 35"]}}"#,
 ];
 
+const MAX_SURGE: &str = "spec.strategy.rollingUpdate.maxSurge";
+const STRATEGY_TYPE: &str = "spec.strategy.type";
+
 const POINTS: &[Point] = &[
     point(
         "spec.template.spec.containers[app].image",
@@ -66,8 +70,8 @@ const POINTS: &[Point] = &[
     point("spec.template.spec.containers[app].lifecycle.preStop", HOOKS),
     point("spec.template.spec.terminationGracePeriodSeconds", &[ABSENT, "30", "40", "50", "45", "20", "7"]),
     point("spec.strategy.rollingUpdate.maxUnavailable", &[ABSENT, r#""25%""#, "0", "1", r#""50%""#]),
-    point("spec.strategy.rollingUpdate.maxSurge", &[ABSENT, r#""25%""#, "0", "1"]),
-    point("spec.strategy.type", &[ABSENT, r#""RollingUpdate""#, r#""Recreate""#]),
+    point(MAX_SURGE, &[ABSENT, r#""25%""#, "0", "1"]),
+    point(STRATEGY_TYPE, &[ABSENT, r#""RollingUpdate""#, r#""Recreate""#]),
     point("spec.minReadySeconds", &[ABSENT, "0", "10", "5"]),
     point("spec.progressDeadlineSeconds", &[ABSENT, "600", "10", "5"]),
     point("spec.replicas", &["2", ABSENT, "1", "4"]),
@@ -116,7 +120,22 @@ impl Change {
     pub fn value(&self) -> Option<Value> {
         let values = POINTS[self.point].values;
         let text = values[self.value % values.len()];
-        (text != ABSENT).then(|| serde_json::from_str(text).unwrap())
+        let value: Option<Value> = (text != ABSENT).then(|| serde_json::from_str(text).unwrap());
+        match dialect::kind() {
+            Kind::Deployment => value,
+            // A Rollout says by a block which strategy it is.
+            Kind::Rollout => value.filter(|_| self.path() != STRATEGY_TYPE),
+            Kind::StatefulSet | Kind::DaemonSet => {
+                let is_missing = |path: &str| match path {
+                    "spec.progressDeadlineSeconds" => true,
+                    MAX_SURGE => dialect::kind() == Kind::StatefulSet,
+                    "spec.replicas" => dialect::kind() == Kind::DaemonSet,
+                    _ => false,
+                };
+                let value = value.filter(|_| !is_missing(self.path()));
+                value.map(|value| if value == "Recreate" { json!("OnDelete") } else { value })
+            }
+        }
     }
 }
 
@@ -150,6 +169,7 @@ impl Manifest {
     }
 
     pub fn to_json(&self) -> Value {
+        let kind = dialect::kind();
         let mut containers = vec![json!({"name": "app"})];
         let value_of =
             |index: usize| Change { point: index, value: *self.0.get(&index).unwrap_or(&0) }.value();
@@ -157,7 +177,7 @@ impl Manifest {
             containers.push(json!({"name": "side"}));
         }
         let mut object = json!({
-            "apiVersion": "apps/v1", "kind": "Deployment",
+            "apiVersion": kind.api_version(), "kind": kind.name(),
             "metadata": {"name": "web", "namespace": "shop", "labels": {"app": "web"}},
             "spec": {
                 "selector": {"matchLabels": {"app": "web"}},
@@ -168,6 +188,9 @@ impl Manifest {
             if let Some(value) = value_of(index) {
                 path::put(&mut object, point.path, Some(value));
             }
+        }
+        if kind == Kind::Rollout && object["spec"]["strategy"]["canary"].is_null() {
+            object["spec"]["strategy"]["canary"] = json!({});
         }
         object
     }

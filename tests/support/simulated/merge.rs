@@ -1,11 +1,16 @@
 //! Strategic merge patches, as kubectl makes them and the API server applies
 //! them (apimachinery, pkg/util/strategicpatch).
 
+use gapless::kubernetes::kind::Kind;
 use serde_json::{Map, Value};
+
+use super::dialect;
 
 /// The key by which a list is merged; `None` if it is replaced as a whole.
 fn merge_key(field: &str) -> Option<&'static str> {
     match field {
+        // Of a custom resource no list is merged.
+        _ if dialect::kind() == Kind::Rollout => None,
         "containers" => Some("name"),
         "ports" => Some("containerPort"),
         _ => None,
@@ -38,7 +43,7 @@ fn merge(field: &str, how: Merge, modified: &Value, live: Option<&Value>) -> Val
         (Value::Object(modified), Some(Value::Object(live))) => {
             let said = |name: &str| how.original.and_then(|original| original.get(name));
             let mut merged = Map::new();
-            let is_kept = !(how.retains_keys && field == "strategy");
+            let is_kept = !(how.retains_keys && field == "strategy" && dialect::kind() == Kind::Deployment);
             for (name, value) in live {
                 if is_kept && !modified.contains_key(name) && said(name).is_none() {
                     merged.insert(name.clone(), value.clone());

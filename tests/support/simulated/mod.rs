@@ -4,6 +4,7 @@
 
 pub mod cluster;
 pub mod deployments;
+pub mod dialect;
 pub mod kubectl;
 pub mod managed_fields;
 pub mod manifests;
@@ -158,7 +159,8 @@ pub fn with_api_defaults(object: &Value) -> Value {
     // A type by itself keeps no block in a StatefulSet.
     let keeps_none = kind == Kind::StatefulSet && strategy.contains_key("type");
     fill(strategy, json!({"type": "RollingUpdate"}));
-    if strategy["type"] == "RollingUpdate" && !(keeps_none && !strategy.contains_key("rollingUpdate")) {
+    let has_block = !keeps_none || strategy.contains_key("rollingUpdate");
+    if strategy["type"] == "RollingUpdate" && has_block {
         fill(strategy, json!({"rollingUpdate": {}}));
         fill(strategy["rollingUpdate"].as_object_mut().unwrap(), amounts);
     }

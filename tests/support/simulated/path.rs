@@ -1,7 +1,9 @@
 //! Fields by their paths, as the record and messages write them:
-//! `spec.template.spec.containers[app].readinessProbe`.
+//! `spec.template.spec.containers[app].readinessProbe`. They are those of a Deployment.
 
 use serde_json::{Map, Value};
+
+use super::dialect;
 
 enum Segment<'p> {
     Field(&'p str),
@@ -32,13 +34,14 @@ pub fn get<'v>(object: &'v Value, path: &str) -> Option<&'v Value> {
         Segment::Field(name) => value.get(name),
         Segment::Item(name) => value.as_array()?.iter().find(|item| item["name"] == name),
     };
-    segments(path).into_iter().try_fold(object, step).filter(|value| !value.is_null())
+    segments(&dialect::path(path)).into_iter().try_fold(object, step).filter(|value| !value.is_null())
 }
 
 /// Sets or removes the value at `path`. Parents are created; a container that
 /// does not exist is none of ours, and nothing happens.
 pub fn put(object: &mut Value, path: &str, value: Option<Value>) {
-    let mut segments = segments(path);
+    let path = dialect::path(path);
+    let mut segments = segments(&path);
     let Some(Segment::Field(last)) = segments.pop() else { panic!("{path} names no field") };
     let mut parent = object;
     for segment in segments {

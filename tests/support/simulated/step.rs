@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use gapless::kubernetes::kind::Kind;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -102,6 +103,8 @@ impl fmt::Debug for Step {
 /// How a walk begins, and its steps.
 #[derive(Clone, Debug)]
 pub struct Walk {
+    /// Of this kind is the workload.
+    pub kind: Kind,
     /// `None` while gapless is not installed, until the first change of profile.
     pub profile: Option<&'static str>,
     pub steps: Vec<Step>,
@@ -134,14 +137,16 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// Any walk: a manifest, then steps.
-pub fn walk() -> impl Strategy<Value = Walk> {
+/// Any walk with a workload of one of these kinds: a manifest, then steps.
+pub fn walk(kinds: &[Kind]) -> impl Strategy<Value = Walk> + use<> {
     let first = (tool(), vec(change(), 0..8)).prop_map(|(tool, changes)| Step::Send(tool, changes));
     let profile = prop_oneof![8 => profile().prop_map(Some), 1 => Just(None)];
-    (profile, first, vec(step(), 1..30)).prop_map(|(profile, first, mut steps)| {
-        steps.insert(0, first);
-        Walk { profile, steps }
-    })
+    (select(kinds.to_vec()), profile, first, vec(step(), 1..30)).prop_map(
+        |(kind, profile, first, mut steps)| {
+            steps.insert(0, first);
+            Walk { kind, profile, steps }
+        },
+    )
 }
 
 /// The strategic merge patch that writes one value.

@@ -2,7 +2,10 @@
 //! pkg/apis/apps/validation and pkg/apis/core/validation), as far as gapless
 //! could break it or repair it.
 
+use gapless::kubernetes::kind::Kind;
 use serde_json::Value;
+
+use super::dialect;
 
 /// Why the API server would not store the object.
 pub fn invalid(object: &Value, old_object: Option<&Value>) -> Option<String> {
@@ -10,22 +13,12 @@ pub fn invalid(object: &Value, old_object: Option<&Value>) -> Option<String> {
     if old_object.is_some_and(|old| old["spec"]["selector"] != spec["selector"]) {
         return Some("spec.selector: field is immutable".to_owned());
     }
-    let strategy = &spec["strategy"];
-    let rolling = strategy.get("rollingUpdate").filter(|rolling| !rolling.is_null());
-    match (strategy["type"].as_str(), rolling) {
-        (Some("Recreate"), Some(_)) => {
-            return Some("spec.strategy.rollingUpdate: may not be specified for Recreate".to_owned());
-        }
-        (Some("RollingUpdate"), Some(rolling)) => {
-            let is_zero = |amount: &Value| *amount == 0 || *amount == "0%";
-            if is_zero(&rolling["maxUnavailable"]) && is_zero(&rolling["maxSurge"]) {
-                return Some("maxUnavailable: may not be 0 when maxSurge is 0".to_owned());
-            }
-        }
-        _ => {}
+    if let Some(why) = invalid_strategy(spec) {
+        return Some(why);
     }
-    if spec["minReadySeconds"].as_i64().unwrap_or(0)
-        >= spec["progressDeadlineSeconds"].as_i64().unwrap_or(600)
+    if dialect::kind().has_progress_deadline()
+        && spec["minReadySeconds"].as_i64().unwrap_or(0)
+            >= spec["progressDeadlineSeconds"].as_i64().unwrap_or(600)
     {
         return Some("progressDeadlineSeconds: must be greater than minReadySeconds".to_owned());
     }
@@ -57,6 +50,42 @@ pub fn invalid(object: &Value, old_object: Option<&Value>) -> Option<String> {
         }
         None
     })
+}
+
+fn invalid_strategy(spec: &Value) -> Option<String> {
+    let strategy = match dialect::kind() {
+        Kind::Deployment | Kind::Rollout => &spec["strategy"],
+        Kind::StatefulSet | Kind::DaemonSet => &spec["updateStrategy"],
+    };
+    let rolling = match dialect::kind() {
+        Kind::Rollout => strategy.get("canary"),
+        _ => strategy.get("rollingUpdate"),
+    };
+    let rolling = rolling.filter(|rolling| !rolling.is_null());
+    let is_zero = |amount: &Value| *amount == 0 || *amount == "0%";
+    let says = |text: &str| Some(text.to_owned());
+    match (dialect::kind(), strategy["type"].as_str(), rolling) {
+        (Kind::Deployment, Some("Recreate"), Some(_)) => {
+            says("spec.strategy.rollingUpdate: may not be specified for Recreate")
+        }
+        (Kind::StatefulSet, Some("OnDelete"), Some(_)) => {
+            says("spec.updateStrategy.rollingUpdate: only allowed for RollingUpdate")
+        }
+        (Kind::Deployment | Kind::Rollout, Some("RollingUpdate") | None, Some(rolling)) => {
+            let both = is_zero(&rolling["maxUnavailable"]) && is_zero(&rolling["maxSurge"]);
+            both.then(|| "maxUnavailable: may not be 0 when maxSurge is 0".to_owned())
+        }
+        (Kind::StatefulSet, Some("RollingUpdate"), Some(rolling)) if is_zero(&rolling["maxUnavailable"]) => {
+            says("maxUnavailable: cannot be 0")
+        }
+        (Kind::DaemonSet, Some("RollingUpdate"), Some(rolling)) => {
+            let is_one = is_zero(&rolling["maxUnavailable"]) != is_zero(&rolling["maxSurge"]);
+            (!is_one).then(|| "maxUnavailable, maxSurge: exactly one must not be 0".to_owned())
+        }
+        // Its controller wants a strategy; the walk never takes it away.
+        (Kind::Rollout, _, None) => says("spec.strategy: no strategy"),
+        _ => None,
+    }
 }
 
 fn is_label_value(text: &str) -> bool {
