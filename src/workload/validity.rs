@@ -14,6 +14,7 @@ use super::{Strategy, Workload};
 use crate::field::FieldPath;
 use crate::kubernetes::int_or_string::{Amount, IntOrString};
 use crate::kubernetes::kind::Kind;
+use crate::names::is_port_name;
 
 /// A value that the API server rejects.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -285,16 +286,6 @@ fn wrong_port(container: &Container) -> Option<(&'static str, String)> {
         let port = http.into_iter().chain(tcp).find(is_wrong)?;
         Some((name, format!("{} is neither the number nor the name of a port", quoted(port))))
     })
-}
-
-/// As apimachinery has it (pkg/util/validation, IsValidPortName).
-fn is_port_name(name: &str) -> bool {
-    (1..=15).contains(&name.len())
-        && name.bytes().all(|it| it.is_ascii_lowercase() || it.is_ascii_digit() || it == b'-')
-        && name.bytes().any(|it| it.is_ascii_lowercase())
-        && !name.contains("--")
-        && !name.starts_with('-')
-        && !name.ends_with('-')
 }
 
 #[cfg(test)]
