@@ -23,13 +23,14 @@
 //! ```text
 //! commands     → clock, exit, fix, cli, server, config, certificates, watched,
 //!                observe, cluster, audit, report, offline, admission, injection,
-//!                policy, rules, defaults, finding, printable, kubernetes, field
+//!                policy, rules, defaults, finding, printable, kubernetes, nearest,
+//!                field
 //! fix          → offline, admission, injection, policy, finding, kubernetes, field
 //! cli          → certificates, observe, audit, report, offline, kubernetes, names
 //! server       → clock, config, certificates, observe, admission, policy,
 //!                surroundings, printable, kubernetes, names
 //! config       → watched, offline, policy, rules, defaults, settings, finding,
-//!                printable, kubernetes, names
+//!                printable, kubernetes, names, nearest
 //! certificates → watched, observe, cluster, names
 //! watched      → observe
 //! observe      → admission, policy, rules, defaults, printable
@@ -56,7 +57,7 @@
 //! finding      → field
 //! ```
 //!
-//! [`exit`], [`clock`], [`printable`], [`kubernetes`], [`names`] and [`field`] know none.
+//! [`exit`], [`clock`], [`printable`], [`kubernetes`], [`names`], [`nearest`] and [`field`] know none.
 
 pub mod admission;
 pub mod audit;
@@ -74,6 +75,7 @@ pub mod fix;
 pub mod injection;
 pub mod kubernetes;
 pub mod names;
+pub mod nearest;
 pub mod observe;
 pub mod offline;
 pub mod ownership;
