@@ -172,19 +172,13 @@ impl Workload<'_> {
 
     fn wrong_container(&self) -> Option<Mistake> {
         let mut names = BTreeSet::new();
-        let lists = [
-            ("spec.template.spec.containers", self.containers()),
-            ("spec.template.spec.initContainers", self.pod().init_containers.as_slice()),
-        ];
-        for (list, container) in
-            lists.into_iter().flat_map(|(list, all)| all.iter().map(move |it| (list, it)))
-        {
-            let field = FieldPath::new(list).item(container.name);
-            if !names.insert(container.name) {
-                return mistake(field, format!("two containers have the name {}", container.name));
+        for listed in self.all_containers() {
+            let name = listed.container.name;
+            if !names.insert(name) {
+                return mistake(listed.path(), format!("two containers have the name {name}"));
             }
-            if let Some((within, message)) = wrong_port(container) {
-                return mistake(field.field(within), message);
+            if let Some((within, message)) = wrong_port(listed.container) {
+                return mistake(listed.path().field(within), message);
             }
         }
         None
