@@ -49,7 +49,7 @@ static OLDEST: Release = Release {
         directory: "tests/cluster/1.30",
         program: "cluster-bench-1.30",
         name: "the test bench of Kubernetes 1.30",
-        takes: "ten minutes",
+        takes: "five minutes",
     },
     go_mod: include_str!("../cluster/1.30/go.mod"),
 };
