@@ -9,8 +9,9 @@ use std::time::Duration;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::audit;
-use crate::certificates::host::{self, Host};
+use crate::certificates::host::Host;
 use crate::kubernetes::duration;
+use crate::names::{is_dns_label, is_dns_subdomain};
 use crate::observe::telemetry::LogFormat;
 use crate::offline::inputs::Exclusion;
 use crate::report::json;
@@ -543,7 +544,7 @@ fn socket_address(text: &str) -> Result<SocketAddr, String> {
 /// # Errors
 /// What such a name looks like.
 pub fn namespace_name(text: &str) -> Result<String, String> {
-    if host::is_label(text) {
+    if is_dns_label(text) {
         return Ok(text.to_owned());
     }
     Err("write lower case letters, digits and -, at most 63, with a letter or digit at both ends".to_owned())
@@ -551,7 +552,7 @@ pub fn namespace_name(text: &str) -> Result<String, String> {
 
 /// A name that an object may have (RFC 1123 subdomain).
 fn object_name(text: &str) -> Result<String, String> {
-    if text.len() <= host::LONGEST_NAME && text.split('.').all(host::is_label) {
+    if is_dns_subdomain(text) {
         return Ok(text.to_owned());
     }
     Err("write lower case letters, digits, - and ., at most 253, with a letter or digit at both ends and \

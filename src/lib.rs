@@ -23,14 +23,15 @@
 //! ```text
 //! commands     → clock, exit, fix, cli, server, config, certificates, watched,
 //!                observe, cluster, audit, report, offline, admission, injection,
-//!                policy, rules, defaults, finding, printable, kubernetes, field
+//!                policy, rules, defaults, finding, printable, kubernetes, nearest,
+//!                field
 //! fix          → offline, admission, injection, policy, finding, kubernetes, field
-//! cli          → certificates, observe, audit, report, offline, kubernetes
+//! cli          → certificates, observe, audit, report, offline, kubernetes, names
 //! server       → clock, config, certificates, observe, admission, policy,
-//!                surroundings, printable, kubernetes
+//!                surroundings, printable, kubernetes, names
 //! config       → watched, offline, policy, rules, defaults, settings, finding,
-//!                printable, kubernetes
-//! certificates → watched, observe, cluster
+//!                printable, kubernetes, names, nearest
+//! certificates → watched, observe, cluster, names
 //! watched      → observe
 //! observe      → admission, policy, rules, defaults, printable
 //! cluster      → waiver, ownership, printable, kubernetes
@@ -49,14 +50,14 @@
 //!                printable, kubernetes, field
 //! patch        → field
 //! defaults     → workload, settings, ownership, finding, kubernetes, field
-//! workload     → surroundings, ownership, kubernetes, field
+//! workload     → surroundings, ownership, kubernetes, names, field
 //! surroundings → kubernetes
 //! settings     → kubernetes
 //! ownership    → kubernetes, field
 //! finding      → field
 //! ```
 //!
-//! [`exit`], [`clock`], [`printable`], [`kubernetes`] and [`field`] know none.
+//! [`exit`], [`clock`], [`printable`], [`kubernetes`], [`names`], [`nearest`] and [`field`] know none.
 
 pub mod admission;
 pub mod audit;
@@ -73,6 +74,8 @@ pub mod finding;
 pub mod fix;
 pub mod injection;
 pub mod kubernetes;
+pub mod names;
+pub mod nearest;
 pub mod observe;
 pub mod offline;
 pub mod ownership;

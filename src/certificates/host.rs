@@ -4,11 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
-/// The most characters of a DNS name, dots included.
-pub const LONGEST_NAME: usize = 253;
-
-/// The most characters between two dots of a DNS name.
-const LONGEST_LABEL: usize = 63;
+use crate::names::{is_dns_label, is_dns_subdomain};
 
 /// A host that a certificate is for. [`str::parse`] reads one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,7 +28,7 @@ impl FromStr for Host {
         // Clients take a name that ends with a number for an IPv4 address.
         let ends_with_number =
             text.rsplit('.').next().is_some_and(|label| label.bytes().all(|byte| byte.is_ascii_digit()));
-        if text.len() > LONGEST_NAME || !text.split('.').all(is_label) || ends_with_number {
+        if !is_dns_subdomain(text) || !text.split('.').all(is_dns_label) || ends_with_number {
             return Err(NotAHost::Malformed);
         }
         Ok(Host::Name(text.to_owned()))
@@ -46,16 +42,6 @@ impl fmt::Display for Host {
             Host::Address(address) => address.fmt(formatter),
         }
     }
-}
-
-/// Whether the text is one part of a DNS name, as Kubernetes writes them (RFC
-/// 1123 label).
-pub fn is_label(text: &str) -> bool {
-    let is_inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    (1..=LONGEST_LABEL).contains(&text.len())
-        && text.bytes().all(is_inner)
-        && !text.starts_with('-')
-        && !text.ends_with('-')
 }
 
 /// Why a text names no host, and what to write instead.

@@ -10,6 +10,7 @@ use super::output;
 use crate::cli::{RulesArguments, RulesFormat};
 use crate::defaults::DEFAULTS;
 use crate::finding::Action;
+use crate::nearest::nearest;
 use crate::policy::Profile;
 use crate::rules::RULES;
 
@@ -18,9 +19,6 @@ const BOLD: Style = Style::new().bold();
 /// Width of the table: that of the terminal within these limits, and the
 /// larger one where there is no terminal.
 const WIDTHS: (usize, usize) = (80, 100);
-
-/// How like an unknown id another one must be to be meant, from 0 to 1.
-const LIKENESS: f64 = 0.7;
 
 /// A line of the table, and the page behind it.
 struct Row {
@@ -86,10 +84,8 @@ fn word(action: Action) -> &'static str {
 }
 
 fn unknown(id: &str, rows: &[Row]) -> anyhow::Error {
-    let likeness = |row: &&Row| strsim::jaro_winkler(id, row.id);
-    let nearest = rows.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
-    match nearest.filter(|row| likeness(row) > LIKENESS) {
-        Some(row) => anyhow::anyhow!("there is no rule or default {id:?}; did you mean {}?", row.id),
+    match nearest(id, rows.iter().map(|row| row.id)) {
+        Some(nearest) => anyhow::anyhow!("there is no rule or default {id:?}; did you mean {nearest}?"),
         None => anyhow::anyhow!("there is no rule or default {id:?}; gapless rules lists them"),
     }
 }

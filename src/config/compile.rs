@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::nearest;
-use super::scalars::{Amount, Text, Whole, is_dns_label};
+use super::scalars::{Amount, Text, Whole};
 use super::written::{self, GaplessConfiguration, ProfileName};
 use crate::defaults::{DEFAULTS, rolling_update, version_label};
 use crate::finding::Action;
 use crate::kubernetes::kind::Kind;
+use crate::names::is_dns_label;
+use crate::nearest::nearest;
 use crate::policy::{Exemptions, Mode, Policy, Profile, Waivers};
 use crate::rules::RULES;
 use crate::settings::{

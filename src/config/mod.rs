@@ -15,16 +15,13 @@ use std::path::{Path, PathBuf};
 
 use serde_saphyr::{Error as YamlError, MessageFormatter, UserMessageFormatter};
 
+use crate::nearest::nearest;
 use crate::offline::node::Node;
 use crate::policy::{Policy, UnknownProfile};
 use crate::printable::printable;
 use crate::watched::read;
 use compile::{DEFAULT_PROFILE, compile};
 use written::GaplessConfiguration;
-
-/// What makes a word the nearest to another one, from 0 (nothing in common) to
-/// 1 (the same).
-const LIKENESS: f64 = 0.8;
 
 /// How every file begins. No other field is required.
 const BEGINNING: &str = r#"begin with "apiVersion: gapless.dev/v1alpha1" and "kind: GaplessConfiguration""#;
@@ -189,13 +186,6 @@ fn found(unexpected: &str) -> String {
             value.unwrap_or(other).trim_matches('`').to_owned()
         }
     }
-}
-
-/// The word among `known` that `word` most likely stands for, if any.
-fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let likely =
-        known.map(|it| (strsim::jaro_winkler(word, it), it)).filter(|(likeness, _)| *likeness > LIKENESS);
-    likely.max_by(|(one, _), (other, _)| one.total_cmp(other)).map(|(_, it)| it)
 }
 
 impl fmt::Display for Problem {

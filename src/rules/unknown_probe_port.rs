@@ -23,12 +23,7 @@ pub const RULE: Rule = Rule {
 };
 
 fn check(workload: &Workload, _: &Settings) -> Vec<Finding> {
-    let regular =
-        workload.containers().iter().map(|container| (container, FieldPath::container(container.name)));
-    let sidecars = workload.pod().init_containers.iter().map(|container| {
-        (container, FieldPath::new("spec.template.spec.initContainers").item(container.name))
-    });
-    regular.chain(sidecars).flat_map(|(container, path)| check_container(container, &path)).collect()
+    workload.all_containers().flat_map(|it| check_container(it.container, &it.path())).collect()
 }
 
 fn check_container(container: &Container, path: &FieldPath) -> Vec<Finding> {

@@ -23,6 +23,10 @@ pub const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
 /// Flags of controllers of which one only works at a time (controller-runtime, client-go).
 const LEADER_ELECTION: [&str; 2] = ["leader-elect", "enable-leader-election"];
 
+/// The lists of containers that a manifest may have.
+const REGULAR: &str = "spec.template.spec.containers";
+const INIT: &str = "spec.template.spec.initContainers";
+
 /// A port of a container to which a Service sends requests.
 #[derive(Clone, Copy, Debug)]
 pub struct Targeted<'w, 'a> {
@@ -32,6 +36,27 @@ pub struct Targeted<'w, 'a> {
     pub port: i32,
     /// What the container and what the Service calls it.
     names: [&'w str; 2],
+}
+
+/// A container and where it is.
+#[derive(Clone, Copy, Debug)]
+pub struct Listed<'w, 'a> {
+    /// The container.
+    pub container: &'w Container<'a>,
+    /// A regular container may have a restartPolicy too, so that the policy does not tell
+    /// which list it is in.
+    list: &'static str,
+}
+
+impl Listed<'_, '_> {
+    /// The path of the container.
+    pub fn path(&self) -> FieldPath {
+        FieldPath::new(self.list).item(self.container.name)
+    }
+
+    fn is_long_running(&self) -> bool {
+        self.list == REGULAR || self.container.is_native_sidecar()
+    }
 }
 
 impl<'a> Container<'a> {
@@ -264,22 +289,22 @@ impl<'a> Workload<'a> {
         (serving.next().is_none() && !others.any(may_be_meant)).then_some(first)
     }
 
+    /// The regular containers, then the init containers.
+    pub fn all_containers(&self) -> impl Iterator<Item = Listed<'_, 'a>> {
+        let regular = self.containers().iter().map(|container| Listed { container, list: REGULAR });
+        let init = self.pod().init_containers.iter().map(|container| Listed { container, list: INIT });
+        regular.chain(init)
+    }
+
     /// Containers that run for the pod's whole life: the regular ones and the
     /// native sidecars.
     pub fn long_running(&self) -> impl Iterator<Item = &Container<'a>> {
-        let sidecars = self.pod().init_containers.iter().filter(|container| container.is_native_sidecar());
-        self.containers().iter().chain(sidecars)
+        self.all_containers().filter(Listed::is_long_running).map(|it| it.container)
     }
 
     /// The same, each with its path. No other container may have probes.
     pub fn long_running_with_path(&self) -> impl Iterator<Item = (&Container<'a>, FieldPath)> {
-        // A regular container may have a restartPolicy too, so that the policy
-        // does not tell which list a container is in.
-        let regular = self.containers().len();
-        self.long_running().enumerate().map(move |(index, container)| {
-            let list = if index < regular { "containers" } else { "initContainers" };
-            (container, FieldPath::new("spec.template.spec").field(list).item(container.name))
-        })
+        self.all_containers().filter(Listed::is_long_running).map(|it| (it.container, it.path()))
     }
 }
 
@@ -325,8 +350,13 @@ mod tests {
             "initContainers": [{"name": "migrate"}, {"name": "proxy", "restartPolicy": "Always"}],
         }}}});
         let workload = Workload::read(&raw).unwrap();
-        let paths: Vec<_> = workload.long_running_with_path().map(|(_, path)| path.to_string()).collect();
-        assert_eq!(paths, ["spec.template.spec.containers[app]", "spec.template.spec.initContainers[proxy]"]);
+        let all: Vec<_> = workload.all_containers().map(|it| it.path().to_string()).collect();
+        let path = "spec.template.spec";
+        let [app, migrate, proxy] = ["containers[app]", "initContainers[migrate]", "initContainers[proxy]"]
+            .map(|it| format!("{path}.{it}"));
+        assert_eq!(all, [app.clone(), migrate, proxy.clone()]);
+        let long: Vec<_> = workload.long_running_with_path().map(|(_, path)| path.to_string()).collect();
+        assert_eq!(long, [app, proxy]);
     }
 
     fn around(ports: &[(&str, Target)]) -> Surroundings {

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::Workload;
+use super::containers::Listed;
 use super::object::Container;
 use crate::field::FieldPath;
 
@@ -20,31 +21,28 @@ const ISTIO_INJECTION: [&str; 3] = ["sidecar.istio.io/inject", "inject.istio.io/
 
 /// An image that is pulled as it is written.
 #[derive(Clone, Copy, Debug)]
-pub struct PulledImage<'a> {
+pub struct PulledImage<'w, 'a> {
     /// What is written.
     pub image: &'a str,
-    list: &'static str,
-    container: &'a str,
+    container: Listed<'w, 'a>,
 }
 
-impl PulledImage<'_> {
+impl PulledImage<'_, '_> {
     /// The field that holds it.
     pub fn field(&self) -> FieldPath {
-        FieldPath::new("spec.template.spec").field(self.list).item(self.container).field("image")
+        self.container.path().field("image")
     }
 }
 
 impl<'a> Workload<'a> {
     /// The images that are pulled as they are written: those of regular and init containers,
     /// but for what another component is going to write over.
-    pub fn pulled_images(&self) -> impl Iterator<Item = PulledImage<'a>> {
-        let regular = self.containers().iter().map(|container| (container, "containers"));
-        let init = self.pod().init_containers.iter().map(|container| (container, "initContainers"));
-        regular.chain(init).filter_map(|(container, list)| {
+    pub fn pulled_images(&self) -> impl Iterator<Item = PulledImage<'_, 'a>> {
+        self.all_containers().filter_map(|listed| {
             // Without one there is nothing to pull: the API server refuses that.
-            let image = container.image.filter(|image| !image.is_empty())?;
-            let pulled = PulledImage { image, list, container: container.name };
-            (!self.is_filled_in_later(container)).then_some(pulled)
+            let image = listed.container.image.filter(|image| !image.is_empty())?;
+            let pulled = PulledImage { image, container: listed };
+            (!self.is_filled_in_later(listed.container)).then_some(pulled)
         })
     }
 

@@ -14,6 +14,7 @@ use super::{Strategy, Workload};
 use crate::field::FieldPath;
 use crate::kubernetes::int_or_string::{Amount, IntOrString};
 use crate::kubernetes::kind::Kind;
+use crate::names::is_port_name;
 
 /// A value that the API server rejects.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -171,19 +172,13 @@ impl Workload<'_> {
 
     fn wrong_container(&self) -> Option<Mistake> {
         let mut names = BTreeSet::new();
-        let lists = [
-            ("spec.template.spec.containers", self.containers()),
-            ("spec.template.spec.initContainers", self.pod().init_containers.as_slice()),
-        ];
-        for (list, container) in
-            lists.into_iter().flat_map(|(list, all)| all.iter().map(move |it| (list, it)))
-        {
-            let field = FieldPath::new(list).item(container.name);
-            if !names.insert(container.name) {
-                return mistake(field, format!("two containers have the name {}", container.name));
+        for listed in self.all_containers() {
+            let name = listed.container.name;
+            if !names.insert(name) {
+                return mistake(listed.path(), format!("two containers have the name {name}"));
             }
-            if let Some((within, message)) = wrong_port(container) {
-                return mistake(field.field(within), message);
+            if let Some((within, message)) = wrong_port(listed.container) {
+                return mistake(listed.path().field(within), message);
             }
         }
         None
@@ -285,16 +280,6 @@ fn wrong_port(container: &Container) -> Option<(&'static str, String)> {
         let port = http.into_iter().chain(tcp).find(is_wrong)?;
         Some((name, format!("{} is neither the number nor the name of a port", quoted(port))))
     })
-}
-
-/// As apimachinery has it (pkg/util/validation, IsValidPortName).
-fn is_port_name(name: &str) -> bool {
-    (1..=15).contains(&name.len())
-        && name.bytes().all(|it| it.is_ascii_lowercase() || it.is_ascii_digit() || it == b'-')
-        && name.bytes().any(|it| it.is_ascii_lowercase())
-        && !name.contains("--")
-        && !name.starts_with('-')
-        && !name.ends_with('-')
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use gapless::defaults::DEFAULTS;
 use serde_json::{Value, json};
 
 use super::installed::installed;
+use crate::support::bench::kubernetes_minor;
 use crate::support::deployment::deployment;
 use crate::support::fixtures::{self, deployments, text};
 use crate::support::ran::{self, Ran};
@@ -218,7 +219,7 @@ fn files_mean_what_they_mean_to_kubectl() {
             assert_eq!(read, value.as_str().unwrap_or_default(), "{text}");
         }
     }
-    // JSON with the markers of YAML.
+    // JSON with the markers of YAML, which kubectl reads since 1.33.
     let object = deployments("a.yaml", &format!("{head}spec:\n{rest}")).remove(0);
     let text = format!("{object}\n---\n{object:#}\n");
     let read = installed
@@ -226,6 +227,11 @@ fn files_mean_what_they_mean_to_kubectl() {
         .namespace()
         .kubectl(["create", "--dry-run=client", "-o", "name", "-f", "-"])
         .stdin(&text)
-        .ok();
-    assert_eq!(read.stdout.lines().count(), deployments("a.json", &text).len());
+        .run();
+    if kubernetes_minor() < 33 {
+        assert!(read.stderr.contains("invalid character '-'"), "{read}");
+    } else {
+        assert!(read.status.success(), "{read}");
+        assert_eq!(read.stdout.lines().count(), deployments("a.json", &text).len());
+    }
 }

@@ -5,8 +5,9 @@ use serde_json::{Value, json};
 
 use super::installed::installed;
 use crate::support;
+use crate::support::bench::kubernetes_minor;
 use crate::support::client::{Invocation, Output};
-use crate::support::fixtures::scenario;
+use crate::support::fixtures::{deployments, scenario};
 use crate::support::namespace::Namespace;
 
 /// The ways in which kubectl sends a manifest. Each leaves other traces of what
@@ -22,13 +23,23 @@ enum Way {
 
 impl Way {
     fn send<'a>(self, namespace: &Namespace<'a>, file: &str) -> Invocation<'a> {
-        let manifest = scenario(file);
+        self.send_text(namespace, &scenario(file))
+    }
+
+    fn send_text<'a>(self, namespace: &Namespace<'a>, manifest: &str) -> Invocation<'a> {
         match self {
-            Way::Create => namespace.create(&manifest),
-            Way::Apply => namespace.apply(&manifest),
-            Way::ApplyServerSide => namespace.apply_server_side(&manifest),
+            Way::Create => namespace.create(manifest),
+            Way::Apply => namespace.apply(manifest),
+            Way::ApplyServerSide => namespace.apply_server_side(manifest),
         }
     }
+}
+
+/// The Deployment of a file with a change to it.
+fn deployment_of(file: &str, change: impl Fn(&mut Value)) -> String {
+    let mut deployment = deployments(file, &scenario(file)).remove(0);
+    change(&mut deployment);
+    deployment.to_string()
 }
 
 /// A fresh namespace for each way of sending a manifest, in the default profile.
@@ -214,6 +225,42 @@ fn a_probe_and_a_hook_of_ones_own_stay() {
             let told = found.into_iter().any(|text| text.contains("audit shell-sleep"));
             if told { Ok(()) } else { Err(format!("{} events without it", log.len())) }
         });
+    });
+}
+
+/// Two ways to say that no sleep is wanted. API servers before 1.33 know one of them only
+/// (PodLifecycleSleepActionAllowZero, KEP-4818).
+#[test]
+fn no_sleep_is_wanted_with_zero_seconds_or_a_waiver() {
+    in_every_way(|namespace, way| {
+        let zero = deployment_of("rolling.yaml", |deployment| {
+            deployment["spec"]["template"]["spec"]["containers"][0]["lifecycle"] =
+                json!({"preStop": {"sleep": {"seconds": 0}}});
+        });
+        let output = way.send_text(namespace, &zero).run();
+        if kubernetes_minor() < 33 {
+            assert!(output.stderr.contains("sleep: Invalid value: 0: must be greater than 0"), "{output}");
+        } else {
+            assert!(output.status.success(), "{output}");
+            assert_eq!(warnings(&output, "pre-stop-sleep").len(), 0, "{output}");
+            let stored = namespace.get_json("deployment", "chatbot");
+            assert_eq!(
+                container(&stored)["lifecycle"]["preStop"],
+                json!({"sleep": {"seconds": 0}}),
+                "{way:?}"
+            );
+            namespace.kubectl(["delete", "deployment", "chatbot"]).ok();
+        }
+
+        let waived = deployment_of("rolling.yaml", |deployment| {
+            deployment["metadata"]["annotations"] =
+                json!({"gapless.dev/waive.pre-stop-sleep": "drains itself"});
+        });
+        let output = way.send_text(namespace, &waived).ok();
+        assert_eq!(warnings(&output, "pre-stop-sleep").len(), 0, "{output}");
+        assert_eq!(warnings(&output, "missing-pre-stop").len(), 0, "{output}");
+        let stored = namespace.get_json("deployment", "chatbot");
+        assert_eq!(container(&stored)["lifecycle"], Value::Null, "{way:?}");
     });
 }
 

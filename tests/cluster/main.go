@@ -7,34 +7,34 @@
 // it stands in the User-Agent. One more component, tied, runs another command for as
 // long as its caller lives.
 //
+// The tests know two Kubernetes releases, and each has a program: the newest is
+// here, the oldest that the chart admits in a directory of its own. That one has its
+// own go.mod and go.sum, and links to the files that both share. Helm and what a node
+// runs are in the newest alone.
+//
 // For another Kubernetes release, change the versions of k8s.io modules in
 // go.mod, k8s.io/kubernetes v1.X.Y and its staging modules v0.X.Y, and run
 // go mod tidy.
 package main
 
 import (
-	"context"
-	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"go.etcd.io/etcd/server/v3/etcdmain"
-	helm "helm.sh/helm/v4/pkg/cmd"
-	helmkube "helm.sh/helm/v4/pkg/kube"
 	"k8s.io/component-base/cli"
 	kubectl "k8s.io/kubectl/pkg/cmd"
 	kubectlutil "k8s.io/kubectl/pkg/cmd/util"
 	apiserver "k8s.io/kubernetes/cmd/kube-apiserver/app"
 	controllermanager "k8s.io/kubernetes/cmd/kube-controller-manager/app"
-	proxy "k8s.io/kubernetes/cmd/kube-proxy/app"
-	scheduler "k8s.io/kubernetes/cmd/kube-scheduler/app"
-	kubelet "k8s.io/kubernetes/cmd/kubelet/app"
 )
 
 // components maps the first argument to the program it stands for. Each reads
-// os.Args as if it had been started under its own name.
+// os.Args as if it had been started under its own name. Other files add to it.
 var components = map[string]func() int{
 	"etcd": func() int {
 		etcdmain.Main(os.Args)
@@ -46,19 +46,7 @@ var components = map[string]func() int{
 	"kube-controller-manager": func() int {
 		return cli.Run(controllermanager.NewControllerManagerCommand())
 	},
-	"kube-scheduler": func() int {
-		return cli.Run(scheduler.NewSchedulerCommand())
-	},
-	"kube-proxy": func() int {
-		return cli.Run(proxy.NewProxyCommand())
-	},
-	"kubelet": func() int {
-		// Not a context that ends with a signal: kubelet sets that up by itself,
-		// and a second time is a panic.
-		return cli.Run(kubelet.NewKubeletCommand(context.Background()))
-	},
 	"kubectl": runKubectl,
-	"helm":    runHelm,
 	"tied":    runTied,
 }
 
@@ -66,24 +54,6 @@ var components = map[string]func() int{
 func runKubectl() int {
 	if err := cli.RunNoErrOutput(kubectl.NewDefaultKubectlCommand()); err != nil {
 		kubectlutil.CheckErr(err)
-	}
-	return 0
-}
-
-func runHelm() int {
-	// The name in managedFields; helm's own main sets it too.
-	helmkube.ManagedFieldsManager = "helm"
-	command, err := helm.NewRootCmd(os.Stdout, os.Args[1:], helm.SetupLogging)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	// Execute prints the error itself.
-	if err := command.Execute(); err != nil {
-		if failed, ok := errors.AsType[helm.CommandError](err); ok {
-			return failed.ExitCode
-		}
-		return 1
 	}
 	return 0
 }
@@ -104,6 +74,6 @@ func main() {
 }
 
 func usage() {
-	fmt.Fprintf(os.Stderr, "usage: %s etcd|kube-apiserver|kube-controller-manager|kubectl|helm|tied ARGUMENT...\n", filepath.Base(os.Args[0]))
+	fmt.Fprintf(os.Stderr, "usage: %s %s ARGUMENT...\n", filepath.Base(os.Args[0]), strings.Join(slices.Sorted(maps.Keys(components)), "|"))
 	os.Exit(2)
 }

@@ -1,10 +1,12 @@
-//! README.md lists the rules and defaults that there are.
+//! README.md lists the rules and defaults that there are, and the Kubernetes releases
+//! that the tests run against.
 
 use std::fs;
 
 use gapless::defaults::DEFAULTS;
 use gapless::rules::RULES;
 
+use crate::support::bench::known_minor_versions;
 use crate::support::fixtures::repository_file;
 
 /// The tables of README.md.
@@ -29,4 +31,22 @@ fn lists_every_rule_and_default() {
     let readme = fs::read_to_string(repository_file("README.md")).unwrap();
     let tables = tables();
     assert!(readme.contains(&tables), "put these tables into README.md:\n\n{tables}");
+}
+
+#[test]
+fn names_the_newest_kubernetes_and_the_oldest_that_the_chart_admits() {
+    let [newest, oldest] = known_minor_versions();
+    for (file, text) in [
+        ("README.md", format!("the newest Kubernetes, {newest}.")),
+        ("README.md", format!("GAPLESS_TEST_KUBERNETES={oldest} ")),
+        ("README.md", format!("[Kubernetes {oldest} or newer]")),
+        ("charts/gapless/README.md", format!("[Kubernetes {oldest} or newer]")),
+        ("charts/gapless/README.md", format!("have to be {oldest} or newer.")),
+        ("charts/gapless/README.md", format!("against {oldest} and {newest}.")),
+        ("charts/gapless/Chart.yaml", format!("kubeVersion: \">={oldest}.0-0\"\n")),
+        (".ci/run", format!("GAPLESS_TEST_KUBERNETES={oldest} ")),
+    ] {
+        let content = fs::read_to_string(repository_file(file)).unwrap();
+        assert!(content.contains(&text), "{file} does not say: {text}");
+    }
 }

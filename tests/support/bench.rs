@@ -1,15 +1,18 @@
 //! Builds the programs of the tests that are written in Go, above all the test
-//! bench: all of `tests/cluster` in one executable.
+//! bench: all of `tests/cluster` in one executable, for each Kubernetes release.
 
+use std::env;
 use std::fs::{self, File, TryLockError};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 use std::time::Instant;
 
 use super::notice;
 
-const GO_MOD: &str = include_str!("../cluster/go.mod");
+/// The variable that chooses a Kubernetes release by its minor version: `1.30`.
+const CHOICE: &str = "GAPLESS_TEST_KUBERNETES";
 
 /// A Go module whose script `build` makes one executable of it.
 pub struct GoModule {
@@ -23,12 +26,65 @@ pub struct GoModule {
     pub takes: &'static str,
 }
 
-const CLUSTER: GoModule = GoModule {
-    directory: "tests/cluster",
-    program: "cluster-bench",
-    name: "the Kubernetes test bench",
-    takes: "ten minutes",
+/// A Kubernetes release that the tests can be run against.
+struct Release {
+    bench: GoModule,
+    go_mod: &'static str,
+}
+
+/// What the tests run against unless told otherwise.
+static NEWEST: Release = Release {
+    bench: GoModule {
+        directory: "tests/cluster",
+        program: "cluster-bench",
+        name: "the Kubernetes test bench",
+        takes: "ten minutes",
+    },
+    go_mod: include_str!("../cluster/go.mod"),
 };
+
+/// The oldest that the chart admits.
+static OLDEST: Release = Release {
+    bench: GoModule {
+        directory: "tests/cluster/1.30",
+        program: "cluster-bench-1.30",
+        name: "the test bench of Kubernetes 1.30",
+        takes: "five minutes",
+    },
+    go_mod: include_str!("../cluster/1.30/go.mod"),
+};
+
+impl Release {
+    /// The release that [`CHOICE`] names, or else the newest.
+    fn chosen() -> Result<&'static Release, Unavailable> {
+        let Some(choice) = env::var_os(CHOICE) else { return Ok(&NEWEST) };
+        let known = [&NEWEST, &OLDEST];
+        known.into_iter().find(|release| choice == *release.minor_version()).ok_or_else(|| {
+            let known = known.map(Release::minor_version).join(" and ");
+            Unavailable::Failed(format!("{CHOICE} is {}, and the tests know {known}", choice.display()))
+        })
+    }
+
+    /// For example `v1.37.2`.
+    fn version(&self) -> &'static str {
+        self.go_mod
+            .lines()
+            .find_map(|line| line.trim().strip_prefix("k8s.io/kubernetes "))
+            .expect("go.mod requires k8s.io/kubernetes")
+    }
+
+    /// For example `1.37`.
+    fn minor_version(&self) -> &'static str {
+        let version = self.version().trim_start_matches('v');
+        version.rsplit_once('.').expect("a version has three parts").0
+    }
+
+    /// For example 37.
+    fn minor(&self) -> u32 {
+        let minor = self.minor_version().strip_prefix("1.").expect("Kubernetes is at version 1");
+        minor.parse().expect("a minor version is a number")
+    }
+}
 
 /// Why there is no test bench, or nothing that needs one.
 pub enum Unavailable {
@@ -38,8 +94,8 @@ pub enum Unavailable {
     Failed(String),
 }
 
-/// The program that is etcd, kube-apiserver, kube-controller-manager, kubectl and
-/// helm, depending on its first argument.
+/// The program that is etcd, kube-apiserver, kube-controller-manager and kubectl of one
+/// release, depending on its first argument.
 #[derive(Clone)]
 pub struct Bench {
     /// The executable.
@@ -47,9 +103,31 @@ pub struct Bench {
 }
 
 impl Bench {
-    /// Builds the program, unless it is up to date.
+    /// Builds the program of the chosen release, unless it is up to date.
     pub fn build() -> Result<Bench, Unavailable> {
-        Ok(Bench { program: CLUSTER.build()? })
+        Bench::of(Release::chosen()?)
+    }
+
+    /// The newest whatever is chosen: it alone has Helm and what a node runs.
+    pub fn build_newest() -> Result<Bench, Unavailable> {
+        Bench::of(&NEWEST)
+    }
+
+    fn of(release: &Release) -> Result<Bench, Unavailable> {
+        Ok(Bench { program: release.bench.build()? })
+    }
+
+    /// The program whose first argument can be `helm`. Built when it is first asked for,
+    /// as most tests against an older release do without.
+    ///
+    /// # Panics
+    /// If it cannot be built.
+    pub fn with_helm() -> &'static Path {
+        static NEWEST: OnceLock<PathBuf> = OnceLock::new();
+        NEWEST.get_or_init(|| match Bench::build_newest() {
+            Ok(bench) => bench.program,
+            Err(Unavailable::Missing(why) | Unavailable::Failed(why)) => panic!("no Helm: {why}"),
+        })
     }
 }
 
@@ -59,9 +137,9 @@ impl GoModule {
     /// that run at the same time wait for each other.
     pub fn build(&self) -> Result<PathBuf, Unavailable> {
         let program = target_directory().join(self.program);
-        let stamp = program.with_extension("stamp");
+        let stamp = self.beside("stamp");
 
-        let _lock = self.lock(&program.with_extension("lock"))?;
+        let _lock = self.lock(&self.beside("lock"))?;
         let built_from = self.sources()?;
         let up_to_date =
             program.exists() && fs::read_to_string(&stamp).is_ok_and(|stamped| stamped == built_from);
@@ -92,6 +170,8 @@ impl GoModule {
         let mut files: Vec<PathBuf> = fs::read_dir(&directory)
             .map_err(|error| cannot("read", &directory, &error))?
             .filter_map(|entry| Some(entry.ok()?.path()))
+            // A directory is another module.
+            .filter(|path| path.is_file())
             .collect();
         files.sort();
         let mut text = String::new();
@@ -109,7 +189,7 @@ impl GoModule {
         let started = Instant::now();
         notice(&format!("building {name} ({takes} the first time, seconds after that)"));
         // Beside the program and then renamed: a test that still runs the old one keeps it.
-        let fresh = program.with_extension("new");
+        let fresh = self.beside("new");
         let build = self.path().join("build");
         let status =
             Command::new(&build).arg(&fresh).status().map_err(|error| cannot("run", &build, &error))?;
@@ -124,17 +204,43 @@ impl GoModule {
         Ok(())
     }
 
+    /// A file beside the program, such as `cluster-bench.lock`.
+    fn beside(&self, extension: &str) -> PathBuf {
+        target_directory().join(format!("{}.{extension}", self.program))
+    }
+
     fn path(&self) -> PathBuf {
         Path::new(env!("CARGO_MANIFEST_DIR")).join(self.directory)
     }
 }
 
-/// The Kubernetes release that the bench is built from, for example `v1.37.2`.
+/// The Kubernetes release that the tests run against, for example `v1.37.2`.
+///
+/// # Panics
+/// If the one that is asked for is unknown.
 pub fn kubernetes_version() -> &'static str {
-    GO_MOD
-        .lines()
-        .find_map(|line| line.trim().strip_prefix("k8s.io/kubernetes "))
-        .expect("tests/cluster/go.mod requires k8s.io/kubernetes")
+    chosen().version()
+}
+
+/// The same for a test of what API servers have learned or changed since the oldest one:
+/// 37 for Kubernetes 1.37.
+///
+/// # Panics
+/// If the one that is asked for is unknown.
+pub fn kubernetes_minor() -> u32 {
+    chosen().minor()
+}
+
+/// The minor versions that the tests know: the newest, the oldest.
+pub fn known_minor_versions() -> [&'static str; 2] {
+    [NEWEST.minor_version(), OLDEST.minor_version()]
+}
+
+fn chosen() -> &'static Release {
+    match Release::chosen() {
+        Ok(release) => release,
+        Err(Unavailable::Missing(why) | Unavailable::Failed(why)) => panic!("{why}"),
+    }
 }
 
 /// Cargo's target directory, wherever it has been put.

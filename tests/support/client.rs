@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::bench::Bench;
 use super::control_plane::Cluster;
 use super::process::{isolated, signal};
 
@@ -31,8 +32,11 @@ impl<'a> Invocation<'a> {
     /// whoever wants to see another Helm do the same. The user is `admin` unless [`Invocation::user`] says otherwise.
     pub(super) fn new(cluster: &'a Cluster, tool: &str) -> Invocation<'a> {
         let other = if tool == "helm" { std::env::var_os("GAPLESS_TEST_HELM") } else { None };
-        let program = other.as_ref().map_or(cluster.bench().program.as_path(), Path::new);
-        let mut command = isolated(program, &cluster.home());
+        let mut command = match &other {
+            Some(helm) => isolated(Path::new(helm), &cluster.home()),
+            None if tool == "helm" => isolated(Bench::with_helm(), &cluster.home()),
+            None => isolated(&cluster.bench().program, &cluster.home()),
+        };
         if other.is_none() {
             command.arg(tool);
         }

@@ -14,7 +14,8 @@
 //! a failure. Everything here panics when it cannot do its work: in a test that is
 //! the clearest answer. With `GAPLESS_TEST_KEEP` set, logs and data of the control
 //! plane stay on disk after the run, and their directory is printed. With
-//! `GAPLESS_TEST_HELM`, another Helm, such as one of version 3, is used in place of the
+//! `GAPLESS_TEST_KUBERNETES=1.30`, the control plane and kubectl are of that release,
+//! the oldest that the chart admits. With `GAPLESS_TEST_HELM`, another Helm, such as one of version 3, is used in place of the
 //! bench's own.
 
 #![allow(
@@ -77,7 +78,7 @@ pub fn own_cluster(apiserver_arguments: &[String]) -> Option<Cluster> {
 /// it, and the test is to return early.
 #[track_caller]
 pub fn lab() -> Option<Lab> {
-    Bench::build().and_then(Lab::up).map_err(|why| skip(&why)).ok()
+    Bench::build_newest().and_then(Lab::up).map_err(|why| skip(&why)).ok()
 }
 
 /// Lets one test after another run that measures, or keeps the whole machine busy by
