@@ -17,7 +17,7 @@ use crate::offline::inputs::Exclusion;
 use crate::report::json;
 
 /// A Kubernetes admission webhook that makes zero-downtime the default for
-/// Deployments.
+/// workloads.
 ///
 /// gapless rejects what is going to drop requests during a rollout, and fills
 /// in what people forget: readiness probe, preStop sleep, rolling parameters,
@@ -66,9 +66,10 @@ pub enum Command {
 
     /// Judge manifests in files as the webhook would
     ///
-    /// Deployments of apps/v1 are judged as if they were created now, after
-    /// gapless has injected its defaults. Lists are opened; objects of other
-    /// kinds are skipped and counted. Nothing is changed.
+    /// Deployments, StatefulSets, DaemonSets and Rollouts of Argo are judged as if
+    /// they were created now, after gapless has injected its defaults. Lists are
+    /// opened; objects of other kinds are what stands around them, skipped and
+    /// counted. Nothing is changed.
     ///
     /// Files are read as kubectl reads them: of two equal keys the last one
     /// counts, which a note says. What lacks something that the API server
@@ -89,8 +90,8 @@ pub enum Command {
 
     /// Write into manifests what the webhook would inject
     ///
-    /// Deployments of apps/v1 get what gapless would inject if they were created
-    /// now. Nothing else in the file changes: comments, order, quotes and
+    /// Deployments, StatefulSets, DaemonSets and Rollouts of Argo get what gapless
+    /// would inject if they were created now. Nothing else in the file changes: comments, order, quotes and
     /// indentation stay. Applied, such a file leaves the webhook nothing to add but
     /// version labels.
     ///
@@ -122,16 +123,17 @@ pub enum Command {
     #[command(verbatim_doc_comment)]
     Fix(FixArguments),
 
-    /// Judge the Deployments of a live cluster as the webhook would
+    /// Judge the workloads of a live cluster as the webhook would
     ///
-    /// Each Deployment is judged as if it were created now, by the profile of
+    /// Each Deployment, StatefulSet, DaemonSet and Rollout is judged as if it were created now, by the profile of
     /// its namespace (label gapless.dev/profile), after gapless has injected
     /// its defaults. It says what would be denied, and what the next rollout
     /// would inject. Nothing is changed.
     ///
     /// The cluster is found as kubectl finds it: KUBECONFIG, ~/.kube/config,
     /// or the service account of a pod. Needed are the permissions to list
-    /// deployments.apps, and to get the namespace or to list all of them. Where
+    /// deployments.apps, and to get the namespace or to list all of them; the other
+    /// kinds are named if they cannot be listed. Where
     /// gapless is installed, namespaces that its webhooks leave out are left out
     /// too; that needs the permissions to list both kinds of webhook
     /// configurations.

@@ -17,7 +17,7 @@ use crate::clock;
 use crate::config;
 use crate::exit;
 use crate::fix::parts::{self, Parts};
-use crate::fix::{self, Deployment, FixError, Fixed, Terms};
+use crate::fix::{self, FixError, Fixed, Terms, Workload};
 use crate::offline::documents::Parsed;
 use crate::offline::inputs;
 use crate::offline::source::{BYTE_ORDER_MARK, Name, Source, Unreadable};
@@ -115,7 +115,7 @@ struct Count {
     unchanged: usize,
     /// Files that could not be read or written.
     failed: usize,
-    /// Deployments to which not all could be added.
+    /// Workloads to which not all could be added.
     left: usize,
     /// Parts of objects, which are left alone.
     parts: usize,
@@ -144,9 +144,9 @@ impl Run<'_> {
             false if errors.is_empty() => self.count.unchanged += 1,
             false => {}
         }
-        self.count.left += fixed.deployments.iter().filter(|it| !it.left.is_empty()).count();
+        self.count.left += fixed.workloads.iter().filter(|it| !it.left.is_empty()).count();
         self.count.parts += fixed.parts;
-        let message: String = fixed.deployments.iter().map(|deployment| self.message(deployment)).collect();
+        let message: String = fixed.workloads.iter().map(|workload| self.message(workload)).collect();
         output::print_error(&message)?;
         Ok(errors)
     }
@@ -168,22 +168,22 @@ impl Run<'_> {
         }
     }
 
-    /// What is done to one Deployment.
-    fn message(&self, deployment: &Deployment) -> String {
-        let Deployment { name, place, added, left, brought, problems } = deployment;
+    /// What is done to one workload.
+    fn message(&self, workload: &Workload) -> String {
+        let Workload { kind, name, place, added, left, brought, problems } = workload;
         let (name, place) = (printable(name), place.to_string());
         let place = printable(&place);
         let mut message = String::new();
         let verb = if self.is_dry() { "would fix" } else { "fixed" };
         let (on, off) = (BOLD.render(), BOLD.render_reset());
         if !added.is_empty() {
-            line(&mut message, &format!("{on}{place}: {verb} Deployment {name}{off}"));
+            line(&mut message, &format!("{on}{place}: {verb} {kind} {name}{off}"));
         }
         for it in added {
             line(&mut message, &format!("  {} ({})", printable(&it.text), it.default));
         }
         for it in left {
-            let why = format!("cannot fix Deployment {name}: {} ({})", it.message, it.default);
+            let why = format!("cannot fix {kind} {name}: {} ({})", it.message, it.default);
             let hint = format!("add it by hand, or waive it: gapless.dev/waive.{}", it.default);
             text::error(
                 &InputError { place: it.place.clone(), message: why, hint: Some(hint) },
@@ -192,11 +192,11 @@ impl Run<'_> {
         }
         for (default, patch) in brought {
             let why =
-                format!("{place}: Deployment {name}: left to the patch in {} ({default})", printable(patch));
+                format!("{place}: {kind} {name}: left to the patch in {} ({default})", printable(patch));
             line(&mut message, &why);
         }
         for problem in problems {
-            line(&mut message, &format!("{place}: Deployment {name}: {}", printable(&problem.line())));
+            line(&mut message, &format!("{place}: {kind} {name}: {}", printable(&problem.line())));
         }
         message
     }
@@ -210,8 +210,8 @@ impl Run<'_> {
             summary.push_str(&format!(", {failed} with errors"));
         }
         if left > 0 {
-            let deployments = if left == 1 { "Deployment" } else { "Deployments" };
-            summary.push_str(&format!("; {left} {deployments} could not be fixed in all points"));
+            let workloads = if left == 1 { "workload" } else { "workloads" };
+            summary.push_str(&format!("; {left} {workloads} could not be fixed in all points"));
         }
         if parts > 0 {
             let objects =

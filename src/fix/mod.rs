@@ -42,8 +42,8 @@ const BEGINNING: Span = Span { start: 0, end: 0, line: 1, column: 1 };
 pub struct Fixed {
     /// Its new text, without a byte order mark.
     pub text: String,
-    /// The Deployments to which something was or should be added.
-    pub deployments: Vec<Deployment>,
+    /// The workloads to which something was or should be added.
+    pub workloads: Vec<Workload>,
     /// What could not be read, and is as it was.
     pub errors: Vec<FixError>,
     /// How many parts of objects were left alone.
@@ -51,9 +51,11 @@ pub struct Fixed {
     edits: Vec<Edit>,
 }
 
-/// A Deployment to which something was or should be added.
+/// A workload to which something was or should be added.
 #[derive(Debug)]
-pub struct Deployment {
+pub struct Workload {
+    /// Its kind.
+    pub kind: Kind,
     /// Namespace and name, or what is there of both.
     pub name: String,
     /// Where it begins.
@@ -110,7 +112,7 @@ pub enum FixError {
     NotInjected {
         /// Why.
         error: InjectError,
-        /// The Deployment.
+        /// The workload.
         place: Place,
     },
     /// Read again, the new text is not what it should be. A defect of gapless.
@@ -181,7 +183,7 @@ impl Fixed {
     /// The file as it is.
     pub fn unchanged(source: &Source) -> Self {
         let text = source.text.clone();
-        Fixed { text, deployments: Vec::new(), errors: Vec::new(), parts: 0, edits: Vec::new() }
+        Fixed { text, workloads: Vec::new(), errors: Vec::new(), parts: 0, edits: Vec::new() }
     }
 
     /// Whether the file changes.
@@ -233,7 +235,7 @@ fn fix_document(
             }
         }
         match fix_object(&mut writer, (object, kind), &from, source, terms) {
-            Ok((deployment, written)) => {
+            Ok((workload, written)) => {
                 if let Some(Written { edits, value }) = written {
                     fixed.edits.extend(edits.into_iter().map(|edit| edit.moved(document.start())));
                     let all = changed.get_or_insert_with(|| root.to_value());
@@ -241,7 +243,7 @@ fn fix_document(
                         *item = value;
                     }
                 }
-                fixed.deployments.extend(deployment);
+                fixed.workloads.extend(workload);
             }
             Err(error) => fixed.errors.push(error),
         }
@@ -262,7 +264,7 @@ fn fix_object(
     from: &Value,
     source: &Source,
     terms: &Terms,
-) -> Result<(Option<Deployment>, Option<Written>), FixError> {
+) -> Result<(Option<Workload>, Option<Written>), FixError> {
     let place = writer.document.place(object.node.place_of(&FieldPath::new("metadata.name")));
     let around = terms.neighbours.around(kind, from, source);
     let assessment = admission::assess(kind, from, &around, terms.profile, terms.today);
@@ -319,7 +321,7 @@ fn fix_object(
     }
     let name = object.name().unwrap_or("(without a name)");
     let name = object.namespace().map_or_else(|| name.to_owned(), |namespace| format!("{namespace}/{name}"));
-    Ok((Some(Deployment { name, place, added, left, brought, problems }), written))
+    Ok((Some(Workload { kind, name, place, added, left, brought, problems }), written))
 }
 
 /// Writes into one document.

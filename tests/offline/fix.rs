@@ -359,7 +359,7 @@ fn what_other_places_use_too_is_left_alone() {
         "fixed Deployment container\n  maxUnavailable 25% -> 0 (rolling-update)\n  label app.kubernetes.io/version=1.0",
         "cannot fix Deployment strategy: spec.strategy comes from a merge key",
         "cannot fix Deployment null: metadata.labels has an anchor that aliases refer to",
-        "1 file changed, 0 unchanged; 4 Deployments could not be fixed in all points",
+        "1 file changed, 0 unchanged; 4 workloads could not be fixed in all points",
     ] {
         assert!(ran.stderr.contains(part), "{part:?} is missing in:\n{}", ran.stderr);
     }

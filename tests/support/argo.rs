@@ -55,8 +55,6 @@ impl Release {
         let crd = self.crd();
         let apply = ["apply", "--server-side", "--force-conflicts", "-f", "-"];
         cluster.kubectl(apply).stdin(crd).ok();
-        let wait = ["wait", "--for=condition=Established", "--timeout=60s", "crd/rollouts.argoproj.io"];
-        cluster.kubectl(wait).ok();
         // The schema by which it merges follows a moment later.
         let manifest = |image: &str| {
             format!(
