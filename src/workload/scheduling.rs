@@ -105,7 +105,7 @@ impl Workload<'_> {
             return None;
         }
         let pod = self.pod();
-        let containers = || self.containers().iter().chain(&pod.init_containers);
+        let containers = || self.all_containers().map(|it| it.container);
         let is_written = |volume: &Volume| {
             let is_mounted_to_write =
                 |mount: &VolumeMount| Some(mount.name) == volume.name && mount.read_only != Some(true);
@@ -138,11 +138,8 @@ impl Workload<'_> {
 
     /// A device that only one pod can have, be it for its initialization only.
     fn device_blocker(&self) -> Option<SurgeBlocker> {
-        let lists = self
-            .containers()
-            .iter()
-            .chain(&self.pod().init_containers)
-            .flat_map(|container| [&container.resources.limits, &container.resources.requests]);
+        let lists =
+            self.all_containers().map(|it| &it.container.resources).flat_map(|it| [&it.limits, &it.requests]);
         let mut resources = lists.flatten();
         let device = resources.find(|(name, quantity)| is_device(name) && !quantity.is_zero);
         let claims = || (!self.pod().resource_claims.is_empty()).then_some(SurgeBlocker::ResourceClaims);
