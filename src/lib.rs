@@ -21,25 +21,27 @@
 //! test `offline::house` reads the imports and holds them against this table.
 //!
 //! ```text
-//! commands     → clock, exit, fix, cli, server, config, certificates, watched,
-//!                observe, cluster, audit, report, offline, admission, injection,
-//!                policy, rules, defaults, finding, printable, kubernetes, nearest,
+//! commands     → fix, cli, server, config, certificates, watched, observe, client,
+//!                audit, report, offline, yaml, admission, injection, policy,
+//!                rules, defaults, finding, exit, clock, printable, kubernetes,
+//!                nearest, field
+//! fix          → offline, yaml, admission, injection, policy, finding, kubernetes,
 //!                field
-//! fix          → offline, admission, injection, policy, finding, kubernetes, field
 //! cli          → certificates, observe, audit, report, offline, kubernetes, names
-//! server       → clock, config, certificates, observe, admission, policy,
-//!                surroundings, printable, kubernetes, names
-//! config       → watched, offline, policy, rules, defaults, settings, finding,
+//! server       → config, certificates, observe, admission, policy, surroundings,
+//!                clock, printable, kubernetes, names
+//! config       → watched, yaml, policy, rules, defaults, settings, finding,
 //!                printable, kubernetes, names, nearest
-//! certificates → watched, observe, cluster, names
+//! certificates → watched, observe, client, names
 //! watched      → observe
 //! observe      → admission, policy, rules, defaults, printable
-//! cluster      → waiver, ownership, printable, kubernetes
+//! client       → waiver, ownership, printable, kubernetes
 //! audit        → report, admission, injection, policy, defaults, surroundings,
 //!                finding, printable, kubernetes
 //! report       → offline, admission, policy, rules, defaults, finding, printable,
 //!                kubernetes
-//! offline      → workload, surroundings, printable, kubernetes, field
+//! offline      → yaml, workload, surroundings, printable, kubernetes
+//! yaml         → field
 //! admission    → injection, waiver, policy, rules, patch, defaults, workload,
 //!                surroundings, ownership, finding, printable, kubernetes, field
 //! injection    → waiver, policy, patch, defaults, workload, surroundings,
@@ -63,8 +65,8 @@ pub mod admission;
 pub mod audit;
 pub mod certificates;
 pub mod cli;
+pub mod client;
 pub mod clock;
-pub mod cluster;
 pub mod commands;
 pub mod config;
 pub mod defaults;
@@ -90,3 +92,4 @@ pub mod surroundings;
 pub mod waiver;
 pub mod watched;
 pub mod workload;
+pub mod yaml;

@@ -16,7 +16,6 @@ use crate::injection::InjectError;
 use crate::kubernetes::kind::Kind;
 use crate::offline::documents::{self, Document, Parsed, Unparsable};
 use crate::offline::inputs;
-use crate::offline::node::Outdone;
 use crate::offline::objects::{self, Object};
 use crate::offline::source::{Name, Source, Unreadable};
 use crate::offline::surroundings;
@@ -25,6 +24,7 @@ use crate::policy::{Policy, Profile};
 use crate::report::{
     self, Entry, Found, InputError, Judgement, Note, Problem, Reason, Report, Skipped, Subject,
 };
+use crate::yaml::node::Outdone;
 
 /// Where all workloads of Kubernetes are.
 const API_VERSION: &str = Kind::Deployment.api_version();

@@ -12,11 +12,11 @@ use super::output;
 use super::sample::REVIEW;
 use crate::audit::namespaces::ENTRY;
 use crate::cli::PingArguments;
-use crate::cluster::failure::RequestError;
-use crate::cluster::kubeconfig::{self, Choice, Connection};
-use crate::cluster::list::Page;
-use crate::cluster::reach::{self, Namespaces, Reach};
-use crate::cluster::webhook::{Answer, CONFIGURATIONS, Configurations, Webhook};
+use crate::client::failure::RequestError;
+use crate::client::kubeconfig::{self, Choice, Connection};
+use crate::client::list::Page;
+use crate::client::reach::{self, Namespaces, Reach};
+use crate::client::webhook::{Answer, CONFIGURATIONS, Configurations, Webhook};
 use crate::exit;
 use crate::printable::printable;
 

@@ -24,7 +24,7 @@ use crate::certificates::self_managed::plan::Lifetimes;
 use crate::certificates::self_managed::{Keeper, Settings};
 use crate::certificates::{CertificateError, CertificateStore, Role, ServingCertificate};
 use crate::cli::{SelfManagedArguments, ServeArguments};
-use crate::cluster::kubeconfig::{self, Choice};
+use crate::client::kubeconfig::{self, Choice};
 use crate::config;
 use crate::config::reload::{LiveConfig, WatchedConfig};
 use crate::observe::metrics::Metrics;

@@ -16,10 +16,10 @@ use std::path::{Path, PathBuf};
 use serde_saphyr::{Error as YamlError, MessageFormatter, UserMessageFormatter};
 
 use crate::nearest::nearest;
-use crate::offline::node::Node;
 use crate::policy::{Policy, UnknownProfile};
 use crate::printable::printable;
 use crate::watched::read;
+use crate::yaml::node::Node;
 use compile::{DEFAULT_PROFILE, compile};
 use written::GaplessConfiguration;
 

@@ -7,9 +7,9 @@ use std::cmp::Reverse;
 
 use serde_json::{Map, Value};
 
-use super::render::{self, Flow, Indents};
-use super::syntax::{Content, Entry, Part, Scalar, Syntax};
-use crate::offline::node::Span;
+use crate::yaml::node::Span;
+use crate::yaml::render::{self, Flow, Indents};
+use crate::yaml::syntax::{Content, Entry, Part, Scalar, Syntax};
 
 /// The key of the pod template, which is long and comes last in a
 /// Deployment's spec. What is small goes before it.

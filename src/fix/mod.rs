@@ -1,16 +1,14 @@
 //! Writes what the webhook would inject into the manifests themselves.
 //!
 //! Read [`fix`] from top to bottom. It changes the text of a file and nothing
-//! in it that somebody wrote: comments, order and style stay. [`syntax`] is how
+//! in it that somebody wrote: comments, order and style stay. [`crate::yaml::syntax`] is how
 //! a document is written, [`edit`] goes from one value to another by edits of
-//! the text, [`render`] writes the new text, [`diff`] shows it, and [`parts`] knows
+//! the text, [`crate::yaml::render`] writes the new text, [`diff`] shows it, and [`parts`] knows
 //! what others bring.
 
 mod diff;
 mod edit;
 pub mod parts;
-mod render;
-mod syntax;
 
 use jiff::civil::Date;
 use serde_json::Value;
@@ -21,15 +19,15 @@ use crate::finding::Problem;
 use crate::injection::InjectError;
 use crate::kubernetes::kind::Kind;
 use crate::offline::documents::{self, Document, Parsed, Unparsable};
-use crate::offline::node::{Node, Span};
 use crate::offline::objects::{self, Object};
 use crate::offline::source::{Place, Source};
 use crate::offline::surroundings::Neighbours;
 use crate::offline::whole::{self, Unusable, Wrong};
 use crate::policy::Profile;
+use crate::yaml::node::{Node, Span};
+use crate::yaml::syntax::Syntax;
 use edit::{Edit, Unfixable};
 use parts::Parts;
-use syntax::Syntax;
 
 /// The default that is only written where it is asked for.
 const VERSION_LABEL: &str = "version-label";

@@ -10,10 +10,10 @@ use std::path::{Component, Path, PathBuf};
 use serde_json::Value;
 
 use crate::offline::documents::Parsed;
-use crate::offline::node::Node;
 use crate::offline::objects::{self, Object};
 use crate::offline::source::{Name, Source};
 use crate::offline::whole::{self, Unusable};
+use crate::yaml::node::Node;
 
 /// The kinds of documents that name patches.
 const KUSTOMIZATIONS: [&str; 2] = ["Kustomization", "Component"];

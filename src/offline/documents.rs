@@ -9,9 +9,9 @@ use serde::de::IgnoredAny;
 use serde_saphyr::options::{DuplicateKeyPolicy, MergeKeyPolicy, NonFiniteFloatPolicy};
 use serde_saphyr::{Error as YamlError, MessageFormatter, UserMessageFormatter};
 
-use super::node::{Node, Span};
 use super::placeholder::{self, Placeholder};
 use super::source::{Name, Place, Position, Source};
+use crate::yaml::node::{Node, Span};
 
 /// Levels of lists and maps in one another; Kubernetes objects have less than
 /// half as many. It protects the stack.

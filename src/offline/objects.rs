@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::node::Node;
+use crate::yaml::node::Node;
 
 use crate::kubernetes::kind::Kind;
 

@@ -2,13 +2,13 @@
 
 use serde_json::Value;
 
-use super::node::{Node, Span};
 use super::objects::Object;
 use super::placeholder;
 use crate::kubernetes::kind::Kind;
 use crate::kubernetes::object::View;
 use crate::workload::validity::{self, Mistake};
 use crate::workload::{Context, Workload, WrongType};
+use crate::yaml::node::{Node, Span};
 
 /// How keys begin that tell Kustomize and kubectl how to merge (strategic merge patches).
 const DIRECTIVES: [&str; 4] = ["$patch", "$retainKeys", "$deleteFromPrimitiveList/", "$setElementOrder/"];

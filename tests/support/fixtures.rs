@@ -4,9 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use gapless::offline::documents::{self, Document};
-use gapless::offline::node::Node;
 use gapless::offline::objects::objects;
 use gapless::offline::source::{Name, Source};
+use gapless::yaml::node::Node;
 use serde_json::Value;
 
 /// The path of a file in this repository.

@@ -1,14 +1,14 @@
 //! A YAML document as it is written: styles, anchors and aliases, with the
 //! place of every part.
 //!
-//! [`crate::offline::node`] tells what a document means. Here nothing is
+//! [`crate::yaml::node`] tells what a document means. Here nothing is
 //! resolved, since an edit has to know which text is whose.
 
 use std::collections::HashSet;
 
 use granit_parser::{Event, Parser, ScalarStyle, ScanError, Span as Marks, StructureStyle};
 
-use crate::offline::node::Span;
+use crate::yaml::node::Span;
 
 /// The syntax of one document.
 #[derive(Debug)]
