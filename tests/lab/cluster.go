@@ -31,7 +31,8 @@ func (c cluster) Fixtures() string { return filepath.Join(c.repository, "tests",
 // until the API server asks gapless.
 func (c cluster) InstallGapless(ctx context.Context) error {
 	chart := filepath.Join(c.repository, "charts", "gapless")
-	if _, err := output(ctx, "", "helm", "install", "gapless", chart, "--namespace", "gapless-system", "--create-namespace", "--wait"); err != nil {
+	if _, err := output(ctx, "", "helm", "install", "gapless", chart, "--namespace", "gapless-system", "--create-namespace", "--wait",
+		"--set", "config.workloads={Deployment,StatefulSet,DaemonSet}"); err != nil {
 		return err
 	}
 	for {

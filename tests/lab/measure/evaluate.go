@@ -99,8 +99,8 @@ func (o observation) invalidReasons(variant variant) []string {
 	add(o.result.GeneratorFaults > 0, "the generator could not send %d requests: %v", o.result.GeneratorFaults, o.result.FirstFault)
 	add(o.result.MaxLag > maxLag, "the generator started a request %v late, more than %v", o.result.MaxLag, maxLag)
 	add(o.capacity < float64(minCapacityFactor*o.rate), "%d requests/s are more than a third of the capacity, %.0f/s", o.rate, o.capacity)
-	add(variant.gapless && !o.injected, "the Deployment lacks the annotation %s", injectedAnnotation)
-	add(!variant.gapless && o.injected, "the Deployment has the annotation %s, without gapless", injectedAnnotation)
+	add(variant.gapless && !o.injected, "the workload lacks the annotation %s", injectedAnnotation)
+	add(!variant.gapless && o.injected, "the workload has the annotation %s, without gapless", injectedAnnotation)
 	return reasons
 }
 

@@ -89,9 +89,9 @@ func (f *fakeCluster) Kubectl(_ context.Context, stdin string, arguments ...stri
 		f.manifests[namespace] = stdin
 		f.apps[namespace] = startApp(f.t)
 		return "", nil
-	case command == "rollout status deployment/chatbot --timeout 2m0s":
+	case isAbout(command, "rollout status ", " --timeout 2m0s"):
 		return "", nil
-	case strings.HasPrefix(command, "get --output json deployment chatbot"):
+	case isAbout(command, "get --output json ", ""):
 		annotations := `{"deployment.kubernetes.io/revision": "1"}`
 		if f.gapless && !f.injectsNothing {
 			annotations = `{"gapless.dev/injected": "{}"}`
@@ -102,13 +102,23 @@ func (f *fakeCluster) Kubectl(_ context.Context, stdin string, arguments ...stri
 		return fmt.Sprintf(`{"spec": {"clusterIP": %q, "ports": [{"port": %d}]}}`, address.Addr(), address.Port()), nil
 	case strings.HasPrefix(command, "get --output json pods --selector app=chatbot"):
 		return app.pods(), nil
-	case command == "set image deployment/chatbot kuberada-chatbot=kuberada-chatbot:v2.0":
+	case isAbout(command, "set image ", " kuberada-chatbot=kuberada-chatbot:v2.0"):
 		// Long enough for the requests that were due before.
 		time.Sleep(100 * time.Millisecond)
 		app.rollOut(!f.gapless || f.losesWithGapless)
 		return "", nil
 	}
 	return "", fmt.Errorf("the fake does not know %q", command)
+}
+
+// isAbout is whether the command names the workload, of whichever kind, between both.
+func isAbout(command, before, after string) bool {
+	for _, variant := range variants {
+		if command == before+variant.workload()+after {
+			return true
+		}
+	}
+	return false
 }
 
 // fakeApp is a Service with two pods behind it; one that answers is enough here.

@@ -108,7 +108,7 @@ func TestARunWithoutTheInjectedAnnotationIsInvalid(t *testing.T) {
 	cluster := newFake(t)
 	cluster.injectsNothing = true
 	code, stdout, _ := measureWith(t, cluster, "--variant", "with", "--runs", "1")
-	if code != unusable || !strings.Contains(stdout, "Invalid: `with`, run 1: the Deployment lacks the annotation gapless.dev/injected.") {
+	if code != unusable || !strings.Contains(stdout, "Invalid: `with`, run 1: the workload lacks the annotation gapless.dev/injected.") {
 		t.Errorf("exit code %d\n%s", code, stdout)
 	}
 }

@@ -8,7 +8,7 @@ import (
 )
 
 const (
-	deployment = "chatbot"
+	name       = "chatbot"
 	container  = "kuberada-chatbot"
 	oldVersion = "v1.0"
 	newVersion = "v2.0"
@@ -36,6 +36,8 @@ var (
 	oneReplica       = edit{"  replicas: 2", "  replicas: 1"}
 	oneMayBeMissing  = edit{"  replicas: 2", "  replicas: 2\n  strategy: {rollingUpdate: {maxUnavailable: 1, maxSurge: 1}}"}
 	noneMayBeMissing = edit{"  replicas: 2", "  replicas: 2\n  strategy: {rollingUpdate: {maxUnavailable: 0}}"}
+	asStatefulSet    = []edit{{"kind: Deployment", "kind: StatefulSet"}, {"  replicas: 2", "  replicas: 2\n  serviceName: chatbot"}}
+	asDaemonSet      = []edit{{"kind: Deployment", "kind: DaemonSet"}, {"  replicas: 2", "  revisionHistoryLimit: 10"}}
 	recreate         = edit{"  replicas: 2", "  replicas: 2\n  strategy: {type: Recreate}"}
 	gracefulShutdown = afterThePort("          env: [{name: SHUTDOWN, value: graceful}]")
 	// As gapless injects them.

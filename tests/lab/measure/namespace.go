@@ -14,6 +14,8 @@ import (
 type namespace struct {
 	experiment *experiment
 	name       string
+	// workload is the one that is rolled out, as kubectl names it.
+	workload string
 }
 
 func (n namespace) kubectl(ctx context.Context, stdin string, arguments ...string) (string, error) {
@@ -21,7 +23,7 @@ func (n namespace) kubectl(ctx context.Context, stdin string, arguments ...strin
 }
 
 func (n namespace) rolloutStatus(ctx context.Context) error {
-	_, err := n.kubectl(ctx, "", "rollout", "status", "deployment/"+deployment, "--timeout", rolloutLimit.String())
+	_, err := n.kubectl(ctx, "", "rollout", "status", n.workload, "--timeout", rolloutLimit.String())
 	return err
 }
 
@@ -29,7 +31,7 @@ func (n namespace) isInjected(ctx context.Context) (bool, error) {
 	var found struct {
 		Metadata struct{ Annotations map[string]string }
 	}
-	err := n.get(ctx, &found, "deployment", deployment)
+	err := n.get(ctx, &found, n.workload)
 	_, isInjected := found.Metadata.Annotations[injectedAnnotation]
 	return isInjected, err
 }

@@ -75,7 +75,7 @@ func (e *experiment) observe(ctx context.Context, variant variant, name string) 
 		_, failed := e.kubectl(context.WithoutCancel(ctx), "", "delete", "namespace", name, "--wait=false")
 		err = errors.Join(err, failed)
 	}()
-	namespace := namespace{e, name}
+	namespace := namespace{e, name, variant.workload()}
 
 	manifest, err := variant.manifest(e.cluster.Fixtures())
 	if err != nil {
@@ -122,7 +122,7 @@ func (e *experiment) observe(ctx context.Context, variant variant, name string) 
 	}
 	seen.setImage = now()
 	image := fmt.Sprintf("%s=%s:%s", container, container, newVersion)
-	if _, err := namespace.kubectl(ctx, "", "set", "image", "deployment/"+deployment, image); err != nil {
+	if _, err := namespace.kubectl(ctx, "", "set", "image", namespace.workload, image); err != nil {
 		return seen, err
 	}
 	if err := namespace.rolloutStatus(ctx); err != nil {

@@ -1,6 +1,10 @@
 package measure
 
-import "gapless.dev/tests/lab/load"
+import (
+	"strings"
+
+	"gapless.dev/tests/lab/load"
+)
 
 // variant is one way to roll out the application.
 type variant struct {
@@ -10,6 +14,8 @@ type variant struct {
 	runs int
 	// gapless is whether it is installed.
 	gapless bool
+	// kind is that of the workload, empty for a Deployment.
+	kind string
 	// edits turn the fixture into the variant's manifest.
 	edits []edit
 	// keepAlive is whether the load uses persistent connections.
@@ -38,6 +44,10 @@ var variants = []variant{
 	{name: "recreate-with-sleep", runs: 3, edits: []edit{recreate, preStopSleep}, what: "strategy Recreate, a preStop sleep of 10 s"},
 	{name: "one-replica", runs: 3, edits: []edit{oneReplica}, what: "1 replica"},
 	{name: "with-one-replica", runs: 3, edits: []edit{oneReplica}, gapless: true, what: "1 replica, with gapless"},
+	{name: "stateful-set", runs: 3, kind: "StatefulSet", edits: asStatefulSet, what: "as `without`, but a StatefulSet"},
+	{name: "with-stateful-set", runs: 3, kind: "StatefulSet", edits: asStatefulSet, gapless: true, what: "a StatefulSet, with gapless"},
+	{name: "daemon-set", runs: 3, kind: "DaemonSet", edits: asDaemonSet, what: "as `without`, but a DaemonSet, one pod on the node"},
+	{name: "with-daemon-set", runs: 3, kind: "DaemonSet", edits: asDaemonSet, gapless: true, what: "a DaemonSet, with gapless"},
 	{name: "keep-alive", runs: 3, keepAlive: true, what: "as `without`, but persistent connections"},
 	{name: "with-keep-alive", runs: 3, keepAlive: true, gapless: true, what: "persistent connections, with gapless"},
 	{name: "with-keep-alive-graceful", runs: 3, edits: []edit{gracefulShutdown}, keepAlive: true, gapless: true, what: "persistent connections, a graceful application, with gapless"},
@@ -51,6 +61,14 @@ func variantOf(name string) *variant {
 		}
 	}
 	return nil
+}
+
+// workload is the variant's as kubectl names it.
+func (v variant) workload() string {
+	if v.kind == "" {
+		return "deployment/" + name
+	}
+	return strings.ToLower(v.kind) + "/" + name
 }
 
 func (v variant) mode() load.Mode {

@@ -31,6 +31,8 @@ func TestEachVariantSaysWhatItIsAbout(t *testing.T) {
 		"max-unavailable-only":     "  strategy: {rollingUpdate: {maxUnavailable: 0}}\n",
 		"graceful-only":            "          env: [{name: SHUTDOWN, value: graceful}]\n---\n",
 		"recreate":                 "  strategy: {type: Recreate}\n",
+		"stateful-set":             "kind: StatefulSet\nmetadata:\n  name: chatbot\nspec:\n  replicas: 2\n  serviceName: chatbot\n",
+		"with-daemon-set":          "kind: DaemonSet\nmetadata:\n  name: chatbot\nspec:\n  revisionHistoryLimit: 10\n",
 		"one-replica":              "  replicas: 1\n  selector:\n",
 		"with-keep-alive-graceful": "          env: [{name: SHUTDOWN, value: graceful}]\n---\n",
 	} {
@@ -57,6 +59,9 @@ func TestVariantsHaveNamesOfTheirOwnAndPartners(t *testing.T) {
 		seen[variant.name] = true
 		if hasGapless := strings.HasPrefix(variant.name, "with-") || variant.name == "with"; hasGapless != variant.gapless {
 			t.Errorf("%s: gapless %v", variant.name, variant.gapless)
+		}
+		if isOther := strings.HasSuffix(variant.name, "-set"); isOther != (variant.kind != "") {
+			t.Errorf("%s: %s", variant.name, variant.workload())
 		}
 		if hasKeepAlive := strings.Contains(variant.name, "keep-alive"); hasKeepAlive != variant.keepAlive {
 			t.Errorf("%s: keep-alive %v", variant.name, variant.keepAlive)
