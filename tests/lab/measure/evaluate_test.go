@@ -115,7 +115,7 @@ func TestWhyARunIsInvalid(t *testing.T) {
 		"the generator started a request 101ms late, more than 100ms":                      func(seen *observation) { seen.result.MaxLag = 101 * time.Millisecond },
 		"10 requests/s are more than a third of the capacity, 29/s":                        func(seen *observation) { seen.capacity = 29 },
 		"of 100 requests that were due the generator left out 3":                           func(seen *observation) { seen.result.Requests = seen.result.Requests[:97] },
-		"the workload has the annotation gapless.dev/injected, without gapless":          func(seen *observation) { seen.injected = true },
+		"the workload has the annotation gapless.dev/injected, without gapless":            func(seen *observation) { seen.injected = true },
 		"no request was sent; of 100 requests that were due the generator left out 100":    func(seen *observation) { seen.result.Requests = nil },
 		"1 requests failed before kubectl set image; 1 requests failed after the old pods": func(seen *observation) { lose(*seen, load.Other, 0, 70) },
 	} {
