@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::{Autoscaler, Budget, DisruptionBudget, Service, ServicePort, Surroundings, Target};
 use crate::kubernetes::from_json::{objects, or_default};
 use crate::kubernetes::int_or_string::{Amount, IntOrString};
+use crate::kubernetes::kind::Kind;
 use crate::kubernetes::label_selector::{LabelSelector, StringMap, texts};
 
 /// The workload around which is looked.
@@ -85,14 +86,6 @@ enum What<'a> {
 /// The access modes with which several nodes can mount a volume.
 const SHARED_MODES: [&str; 2] = ["ReadWriteMany", "ReadOnlyMany"];
 
-/// The kinds that select pods by a label selector.
-const WORKLOADS: [(&str, &str); 4] = [
-    ("apps/v1", "Deployment"),
-    ("apps/v1", "StatefulSet"),
-    ("apps/v1", "DaemonSet"),
-    ("argoproj.io/v1alpha1", "Rollout"),
-];
-
 impl<'a> Neighbour<'a> {
     /// The neighbour that `object` is, if it is one. What has a wrong type is none: it
     /// will not stand in a cluster like that.
@@ -130,7 +123,7 @@ impl<'a> Neighbour<'a> {
             ("", "PersistentVolumeClaim") => {
                 What::Claim { is_shared: spec.access_modes.iter().any(|mode| SHARED_MODES.contains(mode)) }
             }
-            _ if WORKLOADS.contains(&(api_version, kind)) => What::Workload {
+            _ if Kind::of(Some(api_version), Some(kind)).is_some() => What::Workload {
                 kind,
                 selector: LabelSelector::deserialize(object.get("spec")?.get("selector")?).ok()?,
             },
