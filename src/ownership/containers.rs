@@ -7,6 +7,7 @@ use json_patch::jsonptr::{PointerBuf, Token};
 use serde_json::Value;
 
 use super::record::InjectedField;
+use crate::kubernetes::kind::RollingBlock;
 use crate::kubernetes::object::at;
 
 /// Where the regular containers of one object are.
@@ -57,29 +58,25 @@ impl Containers {
 
     /// Where `field` is, as RFC 6901 writes it; `None` without its container.
     pub fn pointer(&self, field: &InjectedField) -> Option<PointerBuf> {
-        let of = |tokens: &[&str]| PointerBuf::from_tokens(tokens.iter().copied().map(Token::new));
-        let in_container = |name: &str, tokens: &[&str]| {
-            let position = self.0.get(name)?.to_string();
-            Some(of(&[&["spec", "template", "spec", "containers", &position], tokens].concat()))
+        let label = |labels: &str, key: &str| format!("{labels}/{}", Token::new(key).encoded());
+        let in_container = |name: &str, field: &str| {
+            Some(format!("/spec/template/spec/containers/{}/{field}", self.0.get(name)?))
         };
-        match field {
-            InjectedField::MaxUnavailable(block) => {
-                let [spec, strategy, rolling] = block.names();
-                Some(of(&[spec, strategy, rolling, "maxUnavailable"]))
-            }
-            InjectedField::MaxSurge(block) => {
-                let [spec, strategy, rolling] = block.names();
-                Some(of(&[spec, strategy, rolling, "maxSurge"]))
-            }
-            InjectedField::MinReadySeconds => Some(of(&["spec", "minReadySeconds"])),
-            InjectedField::Label(key) => Some(of(&["metadata", "labels", key])),
-            InjectedField::TemplateLabel(key) => Some(of(&["spec", "template", "metadata", "labels", key])),
-            InjectedField::ReadinessProbe(name) => in_container(name, &["readinessProbe"]),
-            InjectedField::PreStop(name) => in_container(name, &["lifecycle", "preStop"]),
-            InjectedField::GracePeriod => {
-                Some(of(&["spec", "template", "spec", "terminationGracePeriodSeconds"]))
-            }
-        }
+        let amount = |block: &RollingBlock, amount: &str| {
+            let [spec, strategy, rolling] = block.names();
+            format!("/{spec}/{strategy}/{rolling}/{amount}")
+        };
+        let pointer = match field {
+            InjectedField::MaxUnavailable(block) => amount(block, "maxUnavailable"),
+            InjectedField::MaxSurge(block) => amount(block, "maxSurge"),
+            InjectedField::MinReadySeconds => "/spec/minReadySeconds".to_owned(),
+            InjectedField::Label(key) => label("/metadata/labels", key),
+            InjectedField::TemplateLabel(key) => label("/spec/template/metadata/labels", key),
+            InjectedField::ReadinessProbe(name) => in_container(name, "readinessProbe")?,
+            InjectedField::PreStop(name) => in_container(name, "lifecycle/preStop")?,
+            InjectedField::GracePeriod => "/spec/template/spec/terminationGracePeriodSeconds".to_owned(),
+        };
+        PointerBuf::parse(pointer).ok()
     }
 }
 
