@@ -43,7 +43,7 @@ pub fn set(object: &mut Value, pointer: &Pointer, value: Value) -> Result<(), Pa
             *place = Value::Object(Map::new());
         }
         place = match place {
-            Value::Object(fields) => fields.entry(token.decoded()).or_insert(Value::Null),
+            Value::Object(fields) => member(fields, &token.decoded()),
             Value::Array(items) => {
                 let index: usize = token.encoded().parse().map_err(|_| unreachable())?;
                 items.get_mut(index).ok_or_else(unreachable)?
@@ -53,6 +53,15 @@ pub fn set(object: &mut Value, pointer: &Pointer, value: Value) -> Result<(), Pa
     }
     *place = value;
     Ok(())
+}
+
+/// The field of this name, which is null if it was absent.
+fn member<'v>(fields: &'v mut Map<String, Value>, name: &str) -> &'v mut Value {
+    // Most of a way is there already; an entry needs a copy of the name.
+    match fields.contains_key(name) {
+        true => &mut fields[name],
+        false => fields.entry(name).or_insert(Value::Null),
+    }
 }
 
 /// Removes the field at `pointer`, and with it the parents that held nothing
@@ -196,9 +205,12 @@ impl Places {
                     return false;
                 }
             }
-            let before = original.next_if(|(it, _)| *it == key);
-            let is_written = self.written.remove(&ptr::from_ref(after));
-            if !is_written && !before.is_some_and(|(_, before)| self.lead(before, after)) {
+            let before = original.next_if(|(it, _)| *it == key).map(|(_, before)| before);
+            let is_same_text = || matches!(after, Value::String(_)) && before == Some(after);
+            let is_led_to = is_same_text()
+                || self.written.remove(&ptr::from_ref(after))
+                || before.is_some_and(|before| self.lead(before, after));
+            if !is_led_to {
                 return false;
             }
         }

@@ -131,6 +131,19 @@ pub struct ResponseReview {
     pub response: Response,
 }
 
+impl ResponseReview {
+    /// What goes over the wire.
+    ///
+    /// # Errors
+    /// If it cannot be written as JSON.
+    pub fn to_json(&self) -> serde_json::Result<Vec<u8>> {
+        // Beside the patch there is room for the usual warnings, so that it need not grow.
+        let mut json = Vec::with_capacity(self.response.patch.as_ref().map_or(0, String::len) + 2_048);
+        serde_json::to_writer(&mut json, self)?;
+        Ok(json)
+    }
+}
+
 /// The answer.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]

@@ -14,6 +14,38 @@ use crate::kubernetes::object::at;
 #[derive(Clone, Debug, Default)]
 pub struct Containers(HashMap<Box<str>, usize>);
 
+/// What the fields stand in that gapless may inject. They are looked for again and
+/// again, and most of the way is the same each time.
+#[derive(Clone, Copy, Debug)]
+pub struct Parents<'v> {
+    labels: Option<&'v Value>,
+    spec: Option<&'v Value>,
+    template_labels: Option<&'v Value>,
+    pod: Option<&'v Value>,
+    containers: Option<&'v Vec<Value>>,
+}
+
+impl<'v> Parents<'v> {
+    /// Those in `object`.
+    pub fn of(object: &'v Value) -> Self {
+        let spec = object.get("spec");
+        let template = spec.and_then(|spec| spec.get("template"));
+        let pod = template.and_then(|template| template.get("spec"));
+        Parents {
+            labels: at(object, &["metadata", "labels"]),
+            spec,
+            template_labels: template.and_then(|template| at(template, &["metadata", "labels"])),
+            pod,
+            containers: pod.and_then(|pod| pod.get("containers")?.as_array()),
+        }
+    }
+
+    fn rolling(&self, block: RollingBlock) -> Option<&'v Value> {
+        let [_, strategy, rolling] = block.names();
+        at(self.spec?, &[strategy, rolling])
+    }
+}
+
 impl Containers {
     /// The containers of the pod template in `object`. Of two with one name,
     /// which the API server rejects, the first one counts.
@@ -36,22 +68,21 @@ impl Containers {
     /// The value of `field` in the object that this is about. Null counts as
     /// absent.
     pub fn find<'v>(&self, object: &'v Value, field: &InjectedField) -> Option<&'v Value> {
-        let container = |name: &str| {
-            at(object, &["spec", "template", "spec", "containers"])?.as_array()?.get(*self.0.get(name)?)
-        };
+        self.find_below(&Parents::of(object), field)
+    }
+
+    /// The same, of an object whose parents of fields are known.
+    pub fn find_below<'v>(&self, parents: &Parents<'v>, field: &InjectedField) -> Option<&'v Value> {
+        let container = |name: &str| parents.containers?.get(*self.0.get(name)?);
         let found = match field {
-            InjectedField::MaxUnavailable(block) => at(object, &block.names())?.get("maxUnavailable"),
-            InjectedField::MaxSurge(block) => at(object, &block.names())?.get("maxSurge"),
-            InjectedField::MinReadySeconds => at(object, &["spec", "minReadySeconds"]),
-            InjectedField::Label(key) => at(object, &["metadata", "labels"])?.get(key),
-            InjectedField::TemplateLabel(key) => {
-                at(object, &["spec", "template", "metadata", "labels"])?.get(key)
-            }
+            InjectedField::MaxUnavailable(block) => parents.rolling(*block)?.get("maxUnavailable"),
+            InjectedField::MaxSurge(block) => parents.rolling(*block)?.get("maxSurge"),
+            InjectedField::MinReadySeconds => parents.spec?.get("minReadySeconds"),
+            InjectedField::Label(key) => parents.labels?.get(key),
+            InjectedField::TemplateLabel(key) => parents.template_labels?.get(key),
             InjectedField::ReadinessProbe(name) => container(name)?.get("readinessProbe"),
             InjectedField::PreStop(name) => container(name)?.get("lifecycle")?.get("preStop"),
-            InjectedField::GracePeriod => {
-                at(object, &["spec", "template", "spec", "terminationGracePeriodSeconds"])
-            }
+            InjectedField::GracePeriod => parents.pod?.get("terminationGracePeriodSeconds"),
         };
         found.filter(|value| !value.is_null())
     }
