@@ -34,8 +34,7 @@ static CASES: LazyLock<Vec<Case>> = LazyLock::new(|| cases(&POLICY));
 
 /// What the webhook does with a body, the answer's bytes included.
 fn answer(policy: &Policy, phase: Phase, body: &[u8]) -> Vec<u8> {
-    let review = review(terms(policy), phase, body).expect("a decision");
-    serde_json::to_vec(&review.response).expect("an answer")
+    review(terms(policy), phase, body).expect("a decision").response.to_json().expect("an answer")
 }
 
 fn names() -> impl Iterator<Item = String> {

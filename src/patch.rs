@@ -4,6 +4,7 @@
 //! compared: a typed round trip drops every field that its types do not know.
 
 use std::collections::HashSet;
+use std::ptr;
 
 use json_patch::jsonptr::{Pointer, PointerBuf, Token};
 use json_patch::{AddOperation, PatchOperation, RemoveOperation, ReplaceOperation};
@@ -24,10 +25,7 @@ pub enum PatchError {
     /// The field's container does not exist.
     #[error("{0} cannot be set: there is no such container")]
     NoContainer(FieldPath),
-    /// Applying the operations to the original failed.
-    #[error("the patch does not apply: {0}")]
-    DoesNotApply(#[from] json_patch::PatchError),
-    /// Applying the operations to the original gave something else.
+    /// The operations do not lead from the original to the target.
     #[error("the patch does not lead to the object it was made for")]
     Differs,
 }
@@ -45,7 +43,7 @@ pub fn set(object: &mut Value, pointer: &Pointer, value: Value) -> Result<(), Pa
             *place = Value::Object(Map::new());
         }
         place = match place {
-            Value::Object(fields) => fields.entry(token.decoded()).or_insert(Value::Null),
+            Value::Object(fields) => member(fields, &token.decoded()),
             Value::Array(items) => {
                 let index: usize = token.encoded().parse().map_err(|_| unreachable())?;
                 items.get_mut(index).ok_or_else(unreachable)?
@@ -55,6 +53,15 @@ pub fn set(object: &mut Value, pointer: &Pointer, value: Value) -> Result<(), Pa
     }
     *place = value;
     Ok(())
+}
+
+/// The field of this name, which is null if it was absent.
+fn member<'v>(fields: &'v mut Map<String, Value>, name: &str) -> &'v mut Value {
+    // Most of a way is there already; an entry needs a copy of the name.
+    match fields.contains_key(name) {
+        true => &mut fields[name],
+        false => fields.entry(name).or_insert(Value::Null),
+    }
 }
 
 /// Removes the field at `pointer`, and with it the parents that held nothing
@@ -79,7 +86,7 @@ pub fn take(object: &mut Value, pointer: &Pointer) -> Option<Value> {
 }
 
 /// The operations that lead from `original` to `target`, which differ at no
-/// other place than `pointers`. They have been tried on the original.
+/// other place than `pointers`.
 ///
 /// # Errors
 /// If they do not lead there.
@@ -88,43 +95,127 @@ pub fn operations<'p>(
     target: &Value,
     pointers: impl IntoIterator<Item = &'p Pointer>,
 ) -> Result<Vec<PatchOperation>, PatchError> {
-    let mut operations: Vec<PatchOperation> = Vec::new();
+    let mut differences: Vec<Difference> = Vec::new();
     // Two fields may need the same new parent.
-    let mut made: HashSet<String> = HashSet::new();
+    let mut found: HashSet<&Pointer> = HashSet::new();
     for pointer in pointers {
-        let operation = difference(original, target, pointer);
-        operations.extend(operation.filter(|operation| made.insert(operation.path().to_string())));
+        let difference = difference(original, target, pointer);
+        differences.extend(difference.filter(|difference| found.insert(difference.path)));
     }
-    if !operations.is_empty() {
-        let mut patched = original.clone();
-        json_patch::patch(&mut patched, &operations)?;
-        if patched != *target {
-            return Err(PatchError::Differs);
-        }
+    if !differences.is_empty() && !Places::of(&differences).are_all_between(original, target) {
+        return Err(PatchError::Differs);
     }
-    Ok(operations)
+    Ok(differences.iter().map(Difference::operation).collect())
 }
 
-/// The operation for the outermost difference on the way to `pointer`. A parent
-/// that is missing is added with all that `target` has in it.
-fn difference(original: &Value, target: &Value, pointer: &Pointer) -> Option<PatchOperation> {
-    let (mut original, mut target) = (original, target);
-    let mut path = PointerBuf::new();
-    for token in pointer.tokens() {
-        let child = |value| child(value, &token);
-        let (before, after) = (child(original), child(target));
-        path.push_back(token);
-        (original, target) = match (before, after) {
-            (Some(original), Some(target)) => (original, target),
-            (None, Some(target)) => {
-                let value = target.clone();
-                return Some(PatchOperation::Add(AddOperation { path, value }));
+/// A place where two objects differ. Null counts as absent.
+struct Difference<'p, 'v> {
+    path: &'p Pointer,
+    change: Change<'v>,
+}
+
+/// What becomes of a value.
+enum Change<'v> {
+    Added(&'v Value),
+    Removed(&'v Value),
+    Replaced(&'v Value),
+}
+
+impl Difference<'_, '_> {
+    fn operation(&self) -> PatchOperation {
+        let path = self.path.to_buf();
+        match self.change {
+            Change::Added(value) => PatchOperation::Add(AddOperation { path, value: value.clone() }),
+            Change::Removed(_) => PatchOperation::Remove(RemoveOperation { path }),
+            Change::Replaced(value) => {
+                PatchOperation::Replace(ReplaceOperation { path, value: value.clone() })
             }
-            (Some(_), None) => return Some(PatchOperation::Remove(RemoveOperation { path })),
+        }
+    }
+}
+
+/// The outermost difference on the way to `pointer`. A parent that is missing is added
+/// with all that `target` has in it.
+fn difference<'p, 'v>(
+    original: &'v Value,
+    target: &'v Value,
+    pointer: &'p Pointer,
+) -> Option<Difference<'p, 'v>> {
+    let (mut original, mut target, mut rest) = (original, target, pointer);
+    while let Some((token, inner)) = rest.split_front() {
+        rest = inner;
+        let change = match (child(original, &token), child(target, &token)) {
+            (Some(before), Some(after)) => {
+                (original, target) = (before, after);
+                continue;
+            }
+            (None, Some(after)) => Change::Added(after),
+            (Some(before), None) => Change::Removed(before),
             (None, None) => return None,
         };
+        return Some(Difference { path: pointer.strip_suffix(rest)?, change });
     }
-    (original != target).then(|| PatchOperation::Replace(ReplaceOperation { path, value: target.clone() }))
+    (original != target).then_some(Difference { path: pointer, change: Change::Replaced(target) })
+}
+
+/// Members of objects, by where they are in memory: what an operation writes is one of
+/// the target, what it removes is one of the original.
+struct Places {
+    written: HashSet<*const Value>,
+    removed: HashSet<*const Value>,
+}
+
+impl Places {
+    fn of(differences: &[Difference]) -> Self {
+        let mut places = Places { written: HashSet::new(), removed: HashSet::new() };
+        for difference in differences {
+            match difference.change {
+                Change::Added(value) | Change::Replaced(value) => places.written.insert(value),
+                Change::Removed(value) => places.removed.insert(value),
+            };
+        }
+        places
+    }
+
+    /// Whether these are the places where both differ, none within another. Then the
+    /// operations apply to the original and lead to the target: the way to each place
+    /// leads through objects and list items that both have.
+    fn are_all_between(mut self, original: &Value, target: &Value) -> bool {
+        self.lead(original, target) && self.written.is_empty() && self.removed.is_empty()
+    }
+
+    /// Walks through both, and takes out each place that it comes to.
+    fn lead(&mut self, original: &Value, target: &Value) -> bool {
+        match (original, target) {
+            (Value::Object(original), Value::Object(target)) => self.lead_members(original, target),
+            (Value::Array(original), Value::Array(target)) => {
+                original.len() == target.len()
+                    && original.iter().zip(target).all(|(before, after)| self.lead(before, after))
+            }
+            _ => original == target,
+        }
+    }
+
+    fn lead_members(&mut self, original: &Map<String, Value>, target: &Map<String, Value>) -> bool {
+        // Both are sorted by key.
+        let mut original = original.iter().peekable();
+        for (key, after) in target {
+            while let Some((_, before)) = original.next_if(|(it, _)| *it < key) {
+                if !self.removed.remove(&ptr::from_ref(before)) {
+                    return false;
+                }
+            }
+            let before = original.next_if(|(it, _)| *it == key).map(|(_, before)| before);
+            let is_same_text = || matches!(after, Value::String(_)) && before == Some(after);
+            let is_led_to = is_same_text()
+                || self.written.remove(&ptr::from_ref(after))
+                || before.is_some_and(|before| self.lead(before, after));
+            if !is_led_to {
+                return false;
+            }
+        }
+        original.all(|(_, before)| self.removed.remove(&ptr::from_ref(before)))
+    }
 }
 
 /// The value one step down from `value`. Null counts as absent.
@@ -168,7 +259,12 @@ mod tests {
                 None => drop(take(&mut target, at(pointer))),
             }
         }
-        json!(operations(&original, &target, fields.iter().map(|(pointer, _)| at(pointer))).unwrap())
+        let operations =
+            operations(&original, &target, fields.iter().map(|(pointer, _)| at(pointer))).unwrap();
+        let mut patched = original;
+        json_patch::patch(&mut patched, &operations).unwrap();
+        assert_eq!(patched, target);
+        json!(operations)
     }
 
     #[test]
@@ -225,9 +321,33 @@ mod tests {
     #[test]
     fn a_change_that_no_path_names_is_refused() {
         let original = deployment();
-        let mut target = original.clone();
-        set(&mut target, at("/spec/replicas"), json!(2)).unwrap();
-        set(&mut target, at("/spec/minReadySeconds"), json!(1)).unwrap();
-        assert!(matches!(operations(&original, &target, [at("/spec/replicas")]), Err(PatchError::Differs)));
+        let change = |fields: &[(&str, Value)]| {
+            let mut target = original.clone();
+            for (pointer, value) in fields {
+                set(&mut target, at(pointer), value.clone()).unwrap();
+            }
+            target
+        };
+        let (a, b) = ("/spec/replicas", "/spec/minReadySeconds");
+        let name = format!("{APP}/name");
+        for (target, named) in [
+            (change(&[(a, json!(2)), (b, json!(1))]), vec![a]),
+            (change(&[(a, json!(2)), (b, json!(1))]), vec![b]),
+            (change(&[(a, json!(2)), (&name, json!("web"))]), vec![a]),
+            (change(&[("/spec/template/spec/containers", json!([]))]), vec![&name]),
+            (change(&[(a, json!(2)), ("/spec/template/spec/containers", json!([]))]), vec![a]),
+            // Added to a list, it would move the others.
+            (change(&[(APP, json!({}))]), vec![APP]),
+            // What json-patch leaves is no null.
+            (change(&[("/metadata/name", json!(null))]), vec!["/metadata/name"]),
+            // The second would have nothing left to work on.
+            (change(&[("/metadata", json!({}))]), vec!["/metadata", "/metadata/name"]),
+        ] {
+            let operations = operations(&original, &target, named.iter().map(|pointer| at(pointer)));
+            assert!(matches!(operations, Err(PatchError::Differs)), "{target} {named:?}: {operations:?}");
+        }
+        let mut target = change(&[(a, json!(2))]);
+        take(&mut target, at("/metadata/name")).unwrap();
+        assert!(matches!(operations(&original, &target, [at(a)]), Err(PatchError::Differs)));
     }
 }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::ReviewError;
+use crate::kubernetes::object::Object;
 
 /// The only version that gapless speaks; its webhook configurations say so.
 pub const API_VERSION: &str = "admission.k8s.io/v1";
@@ -51,10 +52,10 @@ pub struct Request<'a> {
     pub user_info: UserInfo,
     /// The object as it shall become.
     #[serde(borrow, default)]
-    pub object: Option<&'a RawValue>,
+    pub object: Option<Object<'a>>,
     /// The object as it is stored.
     #[serde(borrow, default)]
-    pub old_object: Option<&'a RawValue>,
+    pub old_object: Option<Object<'a>>,
     /// Whether nothing is going to be stored.
     #[serde(default)]
     pub dry_run: Option<bool>,
@@ -130,6 +131,19 @@ pub struct ResponseReview {
     pub response: Response,
 }
 
+impl ResponseReview {
+    /// What goes over the wire.
+    ///
+    /// # Errors
+    /// If it cannot be written as JSON.
+    pub fn to_json(&self) -> serde_json::Result<Vec<u8>> {
+        // Beside the patch there is room for the usual warnings, so that it need not grow.
+        let mut json = Vec::with_capacity(self.response.patch.as_ref().map_or(0, String::len) + 2_048);
+        serde_json::to_writer(&mut json, self)?;
+        Ok(json)
+    }
+}
+
 /// The answer.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -200,10 +214,12 @@ pub struct StatusCause {
 /// # Errors
 /// [`ReviewError::Malformed`] if it is no AdmissionReview of v1 with a request.
 pub fn parse(body: &[u8]) -> Result<Request<'_>, ReviewError> {
-    let review: RequestReview = serde_json::from_slice(body).map_err(|error| ReviewError::Malformed {
-        uid: find_uid(body),
-        message: format!("the body is no AdmissionReview: {error}"),
-    })?;
+    // Checked as a whole, its texts need no check each.
+    let review: Result<RequestReview, _> = match str::from_utf8(body) {
+        Ok(text) => serde_json::from_str(text),
+        Err(_) => serde_json::from_slice(body),
+    };
+    let review = review.map_err(|error| unreadable(body, error))?;
     let malformed =
         |uid: Option<&str>, message: String| ReviewError::Malformed { uid: uid.map(str::to_owned), message };
     let uid = review.request.as_ref().map(|request| request.uid.as_str());
@@ -219,17 +235,33 @@ pub fn parse(body: &[u8]) -> Result<Request<'_>, ReviewError> {
     Ok(request)
 }
 
-/// The uid in a body that is otherwise unreadable, for the log.
-fn find_uid(body: &[u8]) -> Option<String> {
+/// What is wrong with a body that cannot be read: the envelope, or one of the objects in
+/// it. With its uid, for the log.
+fn unreadable(body: &[u8], error: serde_json::Error) -> ReviewError {
     #[derive(Deserialize)]
-    struct UidReview {
-        request: UidRequest,
+    struct UidReview<'a> {
+        #[serde(borrow)]
+        request: UidRequest<'a>,
     }
     #[derive(Deserialize)]
-    struct UidRequest {
+    #[serde(rename_all = "camelCase")]
+    struct UidRequest<'a> {
         uid: String,
+        #[serde(borrow, default)]
+        object: Option<&'a RawValue>,
+        #[serde(borrow, default)]
+        old_object: Option<&'a RawValue>,
     }
-    serde_json::from_slice::<UidReview>(body).ok().map(|review| review.request.uid)
+    let request = serde_json::from_slice::<UidReview>(body).ok().map(|review| review.request);
+    let objects = request.as_ref().map(|it| [("object", it.object), ("oldObject", it.old_object)]);
+    let in_object = objects.into_iter().flatten().find_map(|(field, text)| {
+        let error = Object::read(text?).err()?;
+        Some(format!("request.{field}: {error}"))
+    });
+    ReviewError::Malformed {
+        uid: request.map(|request| request.uid),
+        message: in_object.unwrap_or_else(|| format!("the body is no AdmissionReview: {error}")),
+    }
 }
 
 #[cfg(test)]
@@ -265,8 +297,8 @@ mod tests {
             ("subResource", json!("scale")),
             ("namespace", json!("shop")),
             ("userInfo", json!({"username": "jane", "groups": ["a"], "extra": {"b": ["c"]}})),
-            ("object", json!({"new": true})),
-            ("oldObject", json!({"old": true})),
+            ("object", json!({"metadata": {"name": "new"}})),
+            ("oldObject", json!({"metadata": {"name": "old"}})),
             ("dryRun", json!(true)),
             ("options", json!({"kind": "UpdateOptions", "fieldManager": "helm"})),
             ("requestResource", json!({"group": "apps"})),
@@ -279,8 +311,9 @@ mod tests {
         assert_eq!(request.namespace.as_deref(), Some("shop"));
         assert_eq!(request.user_info.username.as_deref(), Some("jane"));
         assert_eq!(request.user_info.groups, Some(vec!["a".to_owned()]));
-        let objects = [request.object, request.old_object].map(|object| object.unwrap().get());
-        assert_eq!(objects, [r#"{"new":true}"#, r#"{"old":true}"#]);
+        let names =
+            [request.object, request.old_object].map(|object| object.unwrap().tree["metadata"].take());
+        assert_eq!(names, [json!({"name": "new"}), json!({"name": "old"})]);
         assert_eq!(request.dry_run, Some(true));
         assert_eq!(request.options.unwrap().field_manager.as_deref(), Some("helm"));
     }
@@ -294,6 +327,7 @@ mod tests {
         };
         let mut beta = review(question());
         beta["apiVersion"] = json!("admission.k8s.io/v1beta1");
+        let nested = (0..200).fold(Value::Null, |inner, _| json!([inner]));
         for (body, uid, message) in [
             (beta, Some("1"), "the body is admission.k8s.io/v1beta1 AdmissionReview, gapless reads"),
             (json!({"apiVersion": API_VERSION, "kind": KIND}), None, "request is missing"),
@@ -305,6 +339,12 @@ mod tests {
             ),
             (with("dryRun", json!("yes")), Some("1"), "the body is no AdmissionReview: invalid type"),
             (json!([]), None, "the body is no AdmissionReview"),
+            (
+                with("object", json!({"spec": nested.clone()})),
+                Some("1"),
+                "request.object: recursion limit exceeded",
+            ),
+            (with("oldObject", nested), Some("1"), "request.oldObject: recursion limit exceeded"),
         ] {
             let error = parse(body.to_string().as_bytes()).unwrap_err();
             let ReviewError::Malformed { uid: found, message: said } = error else { panic!("{error:?}") };

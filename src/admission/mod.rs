@@ -14,7 +14,6 @@ use std::collections::BTreeMap;
 
 use jiff::civil::Date;
 use serde_json::Value;
-use serde_json::value::RawValue;
 
 use crate::defaults::DEFAULTS;
 use crate::finding::{Finding, Problem};
@@ -149,7 +148,7 @@ pub enum ReviewError {
 /// # Errors
 /// [`ReviewError`], for everything that is not a decision.
 pub fn review(terms: Terms, phase: Phase, body: &[u8]) -> Result<Review, ReviewError> {
-    let request = envelope::parse(body)?;
+    let mut request = envelope::parse(body)?;
     let resolved = terms.policy.resolve(terms.profile);
     let review = Review {
         response: ResponseBuilder::allow(&request.uid).build(),
@@ -172,17 +171,20 @@ pub fn review(terms: Terms, phase: Phase, body: &[u8]) -> Result<Review, ReviewE
         Ok(kind) => kind,
         Err(skip) => return Ok(review.skipped(&request, skip)),
     };
+    if kind == Kind::DaemonSet {
+        read_volume_mounts(&mut request)?;
+    }
     let old_object = match request.operation {
-        Operation::Update => Some(required(&request, kind, request.old_object, "oldObject")?),
+        Operation::Update => Some(required(&request, &request.old_object, "oldObject")?),
         _ => None,
     };
-    let object = required(&request, kind, request.object, "object")?;
+    let object = required(&request, &request.object, "object")?;
     let around = Context { surroundings: terms.surroundings, ..Context::new(kind, Origin::ApiServer) };
-    let context = Context { old_object: old_object.as_ref().map(Object::view), ..around };
+    let context = Context { old_object: old_object.map(Object::view), ..around };
     let workload = read(&request, object.view(), context, "object")?;
     // A finding is old also if it was about what gapless wrote: where that has to go,
     // as after a scale, what is left is not the request's doing.
-    let old = old_object.as_ref().map(|old| read(&request, old.view(), around, "oldObject")).transpose()?;
+    let old = old_object.map(|old| read(&request, old.view(), around, "oldObject")).transpose()?;
     let old = old.map(Workload::without_record);
     if let Some(skip) = gates::skip_object(&workload) {
         return Ok(review.skipped(&request, skip));
@@ -191,8 +193,8 @@ pub fn review(terms: Terms, phase: Phase, body: &[u8]) -> Result<Review, ReviewE
     let change = Change {
         kind,
         object: object.view(),
-        old_object: old_object.as_ref().map(Object::view),
-        differs_unread: old_object.as_ref().is_some_and(|old| !object.has_same_unread_template(old)),
+        old_object: old_object.map(Object::view),
+        differs_unread: old_object.is_some_and(|old| !object.has_same_unread_template(old)),
         is_undo: false,
         field_manager: request.options.as_ref().and_then(|options| options.field_manager.as_deref()),
         origin: Origin::ApiServer,
@@ -434,23 +436,26 @@ impl Review {
     }
 }
 
-fn required<'r>(
+/// Of other kinds they need not be looked into.
+fn read_volume_mounts(request: &mut Request) -> Result<(), ReviewError> {
+    for (field, object) in [("object", &mut request.object), ("oldObject", &mut request.old_object)] {
+        object.as_mut().map_or(Ok(()), Object::read_volume_mounts).map_err(|error| {
+            let message = format!("request.{field}: {error}");
+            ReviewError::Malformed { uid: Some(request.uid.clone()), message }
+        })?;
+    }
+    Ok(())
+}
+
+fn required<'o, 'r>(
     request: &Request,
-    kind: Kind,
-    object: Option<&'r RawValue>,
+    object: &'o Option<Object<'r>>,
     field: &str,
-) -> Result<Object<'r>, ReviewError> {
-    let text = object.ok_or_else(|| malformed(request, format!("request.{field} is missing")))?;
-    let read = Object::read(text).and_then(|mut object| {
-        if kind == Kind::DaemonSet {
-            object.read_volume_mounts()?;
-        }
-        Ok(object)
-    });
-    match read {
-        Ok(object) if object.view().tree.is_object() => Ok(object),
-        Ok(_) => Err(malformed(request, format!("request.{field} is no object"))),
-        Err(error) => Err(malformed(request, format!("request.{field}: {error}"))),
+) -> Result<&'o Object<'r>, ReviewError> {
+    match object {
+        Some(object) if object.tree.is_object() => Ok(object),
+        Some(_) => Err(malformed(request, format!("request.{field} is no object"))),
+        None => Err(malformed(request, format!("request.{field} is missing"))),
     }
 }
 

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::envelope::Request;
 use crate::kubernetes::managed_fields::Entry;
 use crate::kubernetes::object::{View, same_to_the_api};
-use crate::ownership::containers::Containers;
+use crate::ownership::containers::{Containers, Parents};
 use crate::ownership::owners::Change;
 use crate::ownership::record::{InjectedField, Record};
 use crate::patch;
@@ -73,12 +73,14 @@ fn changes_only(names: &[&str], change: &Change) -> bool {
     let containers = [object, old_object].map(Containers::of);
     let [new, old] = &containers;
     // What stays the same is no change, whoever owns it by now.
-    let changes = |field: &&InjectedField| new.find(object, field) != old.find(old_object, field);
+    let [parents, old_parents] = [object, old_object].map(Parents::of);
+    let changes =
+        |field: &&InjectedField| new.find_below(&parents, field) != old.find_below(&old_parents, field);
     let fields: BTreeSet<&InjectedField> = records.iter().flat_map(Record::fields).filter(changes).collect();
-    let rest = |object: &Value, containers: &Containers, record: &Record| {
+    let rest = |object: &Value, parents: &Parents, containers: &Containers, record: &Record| {
         let mut rest = object.clone();
         for field in &fields {
-            let live = containers.find(object, field);
+            let live = containers.find_below(parents, field);
             if record.holds(field, live) || live == field.api_default().as_ref() {
                 containers.pointer(field).and_then(|pointer| patch::take(&mut rest, &pointer));
             }
@@ -91,7 +93,9 @@ fn changes_only(names: &[&str], change: &Change) -> bool {
         spec
     };
     let [record, old_record] = &records;
-    same_to_the_api(&rest(object, new, record), &rest(old_object, old, old_record))
+    let (rest, old_rest) =
+        (rest(object, &parents, new, record), rest(old_object, &old_parents, old, old_record));
+    same_to_the_api(&rest, &old_rest)
 }
 
 #[cfg(test)]

@@ -29,16 +29,20 @@ struct Did {
 /// Phrases in their order, each once: a label of the Deployment is one of its
 /// template too.
 #[derive(Default)]
-struct Phrases {
-    list: Vec<String>,
-    seen: BTreeSet<String>,
-}
+struct Phrases(BTreeMap<String, usize>);
 
 impl Phrases {
     fn add(&mut self, phrase: String) {
-        if self.seen.insert(phrase.clone()) {
-            self.list.push(phrase);
-        }
+        let position = self.0.len();
+        self.0.entry(phrase).or_insert(position);
+    }
+
+    /// All in one, if there are any.
+    fn joined(self) -> Option<String> {
+        let mut phrases: Vec<(String, usize)> = self.0.into_iter().collect();
+        phrases.sort_unstable_by_key(|(_, position)| *position);
+        let phrases: Vec<String> = phrases.into_iter().map(|(phrase, _)| phrase).collect();
+        (!phrases.is_empty()).then(|| phrases.join(", "))
     }
 }
 
@@ -56,9 +60,10 @@ pub(super) fn announce(
 ) -> Vec<(&'static str, String)> {
     let is_waived = |default: &DefaultRule| terms.waivers.reason(default.id).is_some();
     let mut by_default: BTreeMap<&str, Did> = BTreeMap::new();
+    let parents = draft.parents();
     let of_defaults = fields.iter().filter_map(|field| Some((field, defaults::of(field)?)));
     for (field, default) in of_defaults {
-        let (mut from, to) = (owners.find(field), draft.find(field));
+        let (mut from, to) = (owners.find(field), draft.find_below(&parents, field));
         // A bare PUT that waives a default does not hold what it withdraws.
         if owners.is_withdrawn(field) && same(from, to) && owners.changes_template() {
             from = owners.stored(field);
@@ -92,18 +97,15 @@ impl Did {
     fn lines(self, id: &str, terms: Terms) -> Vec<String> {
         let waiver = format!("{}{id}", waiver::PREFIX);
         let mut lines = Vec::new();
-        if !self.changed.list.is_empty() {
-            lines.push(self.changed.list.join(", "));
-        }
-        if !self.kept.list.is_empty() {
+        lines.extend(self.changed.joined());
+        if let Some(kept) = self.kept.joined() {
             let way_out = match terms.profile.waivers {
                 Waivers::Allowed => format!("waive it with {waiver}"),
                 Waivers::Forbidden => "write a value of your own to replace it".to_owned(),
             };
-            lines.push(format!("kept {}; {way_out}", self.kept.list.join(", ")));
+            lines.push(format!("kept {kept}; {way_out}"));
         }
-        if !self.withdrawn.list.is_empty() {
-            let phrases = self.withdrawn.list.join(", ");
+        if let Some(phrases) = self.withdrawn.joined() {
             lines
                 .push(format!("{phrases} for {waiver}; to keep a value, remove its entry from {ANNOTATION}"));
         }
@@ -248,6 +250,7 @@ mod tests {
         for phrase in ["label version=v1", "grace period 30s -> 40s", "label version=v1"] {
             phrases.add(phrase.to_owned());
         }
-        assert_eq!(phrases.list, ["label version=v1", "grace period 30s -> 40s"]);
+        assert_eq!(phrases.joined().unwrap(), "label version=v1, grace period 30s -> 40s");
+        assert_eq!(Phrases::default().joined(), None);
     }
 }

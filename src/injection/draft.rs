@@ -11,7 +11,7 @@ use crate::defaults::rolling_update;
 use crate::kubernetes::api_default;
 use crate::kubernetes::kind::{Kind, RollingBlock};
 use crate::kubernetes::object::at;
-use crate::ownership::containers::Containers;
+use crate::ownership::containers::{Containers, Parents};
 use crate::ownership::owner::Owner;
 use crate::ownership::owners::Owners;
 use crate::ownership::parts::{self, PartPath, same_value};
@@ -49,6 +49,16 @@ impl Draft {
     /// The value of `field`.
     pub fn find(&self, field: &InjectedField) -> Option<&Value> {
         self.containers.find(&self.object, field)
+    }
+
+    /// What its fields stand in, for who looks for many.
+    pub fn parents(&self) -> Parents<'_> {
+        Parents::of(&self.object)
+    }
+
+    /// The value of `field`, which stands in one of these.
+    pub fn find_below<'d>(&'d self, parents: &Parents<'d>, field: &InjectedField) -> Option<&'d Value> {
+        self.containers.find_below(parents, field)
     }
 
     /// Removes `field`, and returns what was there.
@@ -123,8 +133,8 @@ impl Draft {
     /// If a parent of a field is no object.
     pub fn put_back(&mut self, owners: &Owners) -> Result<(), PatchError> {
         for field in owners.recorded_fields() {
-            if let (Owner::Dropped, Some(stored)) = (owners.owner(&field), owners.stored(&field)) {
-                self.set(&field, stored.clone())?;
+            if let (Owner::Dropped, Some(stored)) = (owners.owner(field), owners.stored(field)) {
+                self.set(field, stored.clone())?;
             }
         }
         Ok(())
@@ -145,10 +155,10 @@ impl Draft {
             }
             !dropped.is_empty() && same_value(&value, stored)
         };
-        let fields = owners.recorded_fields().into_iter().map(|field| (owners.dropped_parts(&field), field));
+        let fields = owners.recorded_fields().iter().map(|field| (owners.dropped_parts(field), field));
         let found: BTreeMap<InjectedField, BTreeSet<PartPath>> = fields
             .filter(|(dropped, field)| leads_to_stored(field, dropped))
-            .map(|(dropped, field)| (field, dropped))
+            .map(|(dropped, field)| (field.clone(), dropped))
             .collect();
         for field in found.keys() {
             self.set(field, owners.stored(field).cloned().unwrap_or_default())?;
@@ -165,41 +175,41 @@ impl Draft {
     pub fn release(&mut self, owners: &Owners) -> Result<Record, PatchError> {
         let mut kept = Record::default();
         for field in owners.recorded_fields() {
-            let is_recomputed = owners.changes_template() || (rolling_update::DEFAULT.fields)(&field);
-            let live = match self.parts_put_back.contains_key(&field) {
-                true => owners.stored(&field),
-                false => owners.find(&field),
+            let is_recomputed = owners.changes_template() || (rolling_update::DEFAULT.fields)(field);
+            let live = match self.parts_put_back.contains_key(field) {
+                true => owners.stored(field),
+                false => owners.find(field),
             };
-            match owners.owner_with(&field, live) {
+            match owners.owner_with(field, live) {
                 Owner::Gapless if is_recomputed => {
-                    let taken = self.take(&field);
-                    self.released.insert(field, taken);
+                    let taken = self.take(field);
+                    self.released.insert(field.clone(), taken);
                 }
                 Owner::Gapless => {
-                    let entry = owners.entry(&field, live).cloned();
-                    kept.extend(entry.map(|entry| (field, entry)));
+                    let entry = owners.entry(field, live).cloned();
+                    kept.extend(entry.map(|entry| (field.clone(), entry)));
                 }
                 Owner::Dropped if is_recomputed => {
                     if field.has_parts() {
-                        self.take(&field);
+                        self.take(field);
                     }
-                    let stored = owners.stored(&field).filter(|_| !owners.is_undo()).cloned();
-                    self.released.insert(field, stored);
+                    let stored = owners.stored(field).filter(|_| !owners.is_undo()).cloned();
+                    self.released.insert(field.clone(), stored);
                 }
                 Owner::Dropped => {
-                    let entry = owners.entry_put_back(&field);
-                    kept.extend(entry.map(|entry| (field, entry)));
+                    let entry = owners.entry_put_back(field);
+                    kept.extend(entry.map(|entry| (field.clone(), entry)));
                 }
-                Owner::User if self.is_needed_by_users_hooks(&field, owners) => {
-                    let entry = owners.entry(&field, live).cloned();
-                    kept.extend(entry.map(|entry| (field, entry)));
+                Owner::User if self.is_needed_by_users_hooks(field, owners) => {
+                    let entry = owners.entry(field, live).cloned();
+                    kept.extend(entry.map(|entry| (field.clone(), entry)));
                 }
-                Owner::User if owners.changes_template() => self.hand_over(&field, owners)?,
+                Owner::User if owners.changes_template() => self.hand_over(field, owners)?,
                 Owner::User => {
-                    let entry = self.entry_of_left_overs(&field, live, owners);
-                    kept.extend(entry.map(|entry| (field, entry)));
+                    let entry = self.entry_of_left_overs(field, live, owners);
+                    kept.extend(entry.map(|entry| (field.clone(), entry)));
                 }
-                Owner::Nobody if owners.changes_template() => self.take_remainder(&field, owners),
+                Owner::Nobody if owners.changes_template() => self.take_remainder(field, owners),
                 Owner::Nobody => {}
             }
         }
@@ -257,8 +267,8 @@ impl Draft {
     /// Removes what is left of gapless' probes and hooks whose handler is gone.
     pub fn take_remainders(&mut self, owners: &Owners) {
         for field in owners.recorded_fields() {
-            if owners.owner(&field) == Owner::Nobody {
-                self.take_remainder(&field, owners);
+            if owners.owner(field) == Owner::Nobody {
+                self.take_remainder(field, owners);
             }
         }
     }
@@ -407,12 +417,13 @@ impl Draft {
         if owners.old_object().is_none() || !owners.changes_template() {
             return Ok(Record::default());
         }
+        let parents = self.parents();
         let is_gone = |field: &InjectedField| {
-            let live = self.find(field);
+            let live = self.find_below(&parents, field);
             live.is_none() || live == owners.api_default(field).as_ref()
         };
         let was_ours = |field: &&InjectedField| field.is_in_template() && owners.is_stored_as_ours(field);
-        let gone = self.released.keys().filter(was_ours).filter(|field| is_gone(field));
+        let gone = self.released.keys().filter(|field| is_gone(field)).filter(was_ours);
         let mut kept = Record::default();
         kept.extend(gone.filter_map(|field| Some((field.clone(), owners.entry_put_back(field)?))));
         if kept.is_empty() {
@@ -472,7 +483,12 @@ pub fn operations(
     touched: &BTreeSet<InjectedField>,
 ) -> Result<Vec<PatchOperation>, PatchError> {
     let containers = Containers::of(object);
-    let fields = touched.iter().filter_map(|field| containers.pointer(field));
+    let (before, after) = (Parents::of(object), Parents::of(target));
+    // Most of what has a record stays as it is.
+    let differs = |field: &&InjectedField| {
+        containers.find_below(&before, field) != containers.find_below(&after, field)
+    };
+    let fields = touched.iter().filter(differs).filter_map(|field| containers.pointer(field));
     let pointers: Vec<PointerBuf> = fields.chain([annotation()]).collect();
     patch::operations(object, target, pointers.iter().map(PointerBuf::as_ptr))
 }

@@ -81,7 +81,7 @@ pub struct Terms<'t> {
 /// # Errors
 /// See [`InjectError`].
 pub fn inject(change: Change, terms: Terms) -> Result<Injection, InjectError> {
-    let mut pass = run_once(change, terms)?;
+    let Some(mut pass) = run_once(change, terms)? else { return Ok(Injection::none(change.object.tree)) };
     // An undo mixes the records and proofs of two times; a template that is as stored
     // once all of it is recomputed was not known to be so before; and parts that waited
     // for this rollout may be all that is left of it. What a second call in the same
@@ -92,15 +92,14 @@ pub fn inject(change: Change, terms: Terms) -> Result<Injection, InjectError> {
         change.is_undo || pass.has_left_overs || becomes_stored()
     };
     for _ in 0..MAX_PASSES {
-        if pass.object == *change.object.tree || !may_change_again(&pass) {
+        if !may_change_again(&pass) || pass.object == *change.object.tree {
             break;
         }
         let object = View { tree: &pass.object, ..change.object };
-        let again = run_once(Change { object, ..change }, terms)?;
-        if again.object == pass.object {
-            break;
+        match run_once(Change { object, ..change }, terms)? {
+            Some(again) if again.object != pass.object => pass = pass.then(again),
+            _ => break,
         }
-        pass = pass.then(again);
     }
     let operations = draft::operations(change.object.tree, &pass.object, &pass.touched)?;
     Ok(Injection {
@@ -125,16 +124,6 @@ struct Pass {
 }
 
 impl Pass {
-    fn untouched(object: &Value) -> Self {
-        Pass {
-            object: object.clone(),
-            touched: BTreeSet::new(),
-            announcements: Vec::new(),
-            problems: Vec::new(),
-            has_left_overs: false,
-        }
-    }
-
     fn then(mut self, next: Pass) -> Self {
         self.touched.extend(next.touched);
         let is_news = |it: &(&str, String)| !self.announcements.contains(it);
@@ -144,9 +133,10 @@ impl Pass {
     }
 }
 
-fn run_once(change: Change, terms: Terms) -> Result<Pass, InjectError> {
+/// One call; `None` if it is about nothing that matters here.
+fn run_once(change: Change, terms: Terms) -> Result<Option<Pass>, InjectError> {
     if changes_nothing(change) {
-        return Ok(Pass::untouched(change.object.tree));
+        return Ok(None);
     }
     // With its template as stored it is an update like any other.
     let is_undo = change.is_undo && !change.is_stored_template(change.object.tree);
@@ -179,14 +169,14 @@ fn run_once(change: Change, terms: Terms) -> Result<Pass, InjectError> {
     record.extend(filled.into_entries());
     record.extend(draft.keep_what_alone_differs(&owners)?.into_entries());
 
-    let mut touched = owners.recorded_fields();
+    let mut touched = owners.recorded_fields().clone();
     touched.extend(record.fields().chain(draft.handed_back()).cloned());
     let block = change.kind.rolling_block();
     touched.extend([InjectedField::MaxUnavailable(block), InjectedField::MaxSurge(block)]);
     let announcements = announce::announce(&owners, &draft, &touched, terms);
     draft.record(&owners, &record)?;
     let has_left_overs = owners.has_left_overs();
-    Ok(Pass { object: draft.object, touched, announcements, problems, has_left_overs })
+    Ok(Some(Pass { object: draft.object, touched, announcements, problems, has_left_overs }))
 }
 
 /// Whether an update is about neither spec nor labels, annotations or owners, as
@@ -223,7 +213,7 @@ fn changes_nothing(change: Change) -> bool {
 fn recognize_labels_of_revision(owners: &mut Owners, terms: Terms) -> Result<(), InjectError> {
     let version =
         version_label::version_of_image(&users(owners.object(), owners, terms)?, &terms.profile.settings);
-    let fields = owners.recorded_fields().into_iter();
+    let fields = owners.recorded_fields().iter().cloned();
     let labels = fields.filter(|field| matches!(field, InjectedField::TemplateLabel(_)));
     let is_of_image = |field: &InjectedField| {
         version.is_some() && owners.find(field).and_then(Value::as_str) == version.as_deref()
@@ -244,8 +234,8 @@ fn recognize_second_call(owners: &mut Owners, terms: Terms) -> Result<(), Inject
     owners.set_second_call(fields.clone());
     let mut draft = Draft::of(owners);
     for field in owners.recorded_fields() {
-        if owners.owner(&field) == Owner::Gapless {
-            draft.take(&field);
+        if owners.owner(field) == Owner::Gapless {
+            draft.take(field);
         }
     }
     let users = users(&draft.object, owners, terms)?;
@@ -360,9 +350,10 @@ fn fill_in(
         let users = users(&draft.object, owners, terms)?;
         let may_fill = |field: &InjectedField| may_fill(field) && !draft.is_handed_back(field);
         let (filled, problems) = run(defaults, &users, owners, terms, may_fill);
+        let parents = draft.parents();
         let of_manifest: Vec<(InjectedField, Value)> = filled
             .entries()
-            .filter(|(field, _)| draft.find(field).is_none())
+            .filter(|(field, _)| draft.find_below(&parents, field).is_none())
             .filter_map(|(field, value)| Some((field.clone(), owners.manifest_of(field, value)?)))
             .collect();
         if of_manifest.is_empty() {

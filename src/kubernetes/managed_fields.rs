@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -23,21 +23,28 @@ pub enum ManagedFields<'a> {
 #[serde(default)]
 pub struct Entry<'a> {
     /// The name of the client.
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "text")]
     pub manager: Option<Cow<'a, str>>,
     /// `Apply` or `Update`.
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "text")]
     pub operation: Option<Cow<'a, str>>,
     /// The subresource through which it wrote, such as `scale`.
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "text")]
     pub subresource: Option<Cow<'a, str>>,
     /// When, in RFC 3339.
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "text")]
     pub time: Option<Cow<'a, str>>,
     #[serde(borrow, rename = "fieldsV1")]
     fields: Option<&'a RawValue>,
     #[serde(skip)]
     fields_in_tree: Option<&'a Value>,
+}
+
+/// A text, borrowed unless it holds escapes.
+fn text<'de: 'a, 'a, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Cow<'a, str>>, D::Error> {
+    #[derive(Deserialize)]
+    struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+    Ok(Option::deserialize(deserializer)?.map(|Text(text)| text))
 }
 
 impl<'a> ManagedFields<'a> {

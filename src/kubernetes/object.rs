@@ -58,17 +58,22 @@ impl<'a> View<'a> {
     }
 }
 
+impl<'de: 'a, 'a> Deserialize<'de> for Object<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut object = Object::default();
+        let reader = Reader { shape: &Shape::Fields(&OBJECT), index: 0, object: &mut object };
+        let tree = reader.deserialize(deserializer)?;
+        Ok(Object { tree, ..object })
+    }
+}
+
 impl<'a> Object<'a> {
     /// Reads an object from its JSON.
     ///
     /// # Errors
     /// If it cannot be read as JSON.
     pub fn read(text: &'a RawValue) -> Result<Self, serde_json::Error> {
-        let mut object = Object::default();
-        let mut deserializer = serde_json::Deserializer::from_str(text.get());
-        let reader = Reader { shape: &Shape::Fields(&OBJECT), index: 0, object: &mut object };
-        let tree = reader.deserialize(&mut deserializer)?;
-        Ok(Object { tree, ..object })
+        serde_json::from_str(text.get())
     }
 
     /// Puts the mounts of the containers into the tree too. On them hangs whether two pods
@@ -285,10 +290,10 @@ struct Reader<'r, 'a> {
     object: &'r mut Object<'a>,
 }
 
-impl<'a> DeserializeSeed<'a> for Reader<'_, 'a> {
+impl<'de: 'a, 'a> DeserializeSeed<'de> for Reader<'_, 'a> {
     type Value = Value;
 
-    fn deserialize<D: Deserializer<'a>>(self, deserializer: D) -> Result<Value, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
         match self.shape {
             Shape::Whole | Shape::WholeIfIn(_) => Value::deserialize(deserializer),
             Shape::Fields(_) | Shape::Items(_) => deserializer.deserialize_any(self),
@@ -310,14 +315,14 @@ struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// What is no object or list where one belongs is read as it is, for whoever looks into
 /// the tree to complain about.
-impl<'a> Visitor<'a> for Reader<'_, 'a> {
+impl<'de: 'a, 'a> Visitor<'de> for Reader<'_, 'a> {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
         f.write_str("JSON")
     }
 
-    fn visit_map<A: MapAccess<'a>>(self, mut entries: A) -> Result<Value, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
         let Shape::Fields(fields) = self.shape else {
             return Value::deserialize(MapAccessDeserializer::new(entries));
         };
@@ -351,7 +356,7 @@ impl<'a> Visitor<'a> for Reader<'_, 'a> {
         Ok(Value::Object(tree))
     }
 
-    fn visit_seq<A: SeqAccess<'a>>(self, mut items: A) -> Result<Value, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
         let mut list = Vec::new();
         let shape: &Shape = match self.shape {
             Shape::Items(shape) => shape,

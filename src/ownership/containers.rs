@@ -7,11 +7,44 @@ use json_patch::jsonptr::{PointerBuf, Token};
 use serde_json::Value;
 
 use super::record::InjectedField;
+use crate::kubernetes::kind::RollingBlock;
 use crate::kubernetes::object::at;
 
 /// Where the regular containers of one object are.
 #[derive(Clone, Debug, Default)]
 pub struct Containers(HashMap<Box<str>, usize>);
+
+/// What the fields stand in that gapless may inject. They are looked for again and
+/// again, and most of the way is the same each time.
+#[derive(Clone, Copy, Debug)]
+pub struct Parents<'v> {
+    labels: Option<&'v Value>,
+    spec: Option<&'v Value>,
+    template_labels: Option<&'v Value>,
+    pod: Option<&'v Value>,
+    containers: Option<&'v Vec<Value>>,
+}
+
+impl<'v> Parents<'v> {
+    /// Those in `object`.
+    pub fn of(object: &'v Value) -> Self {
+        let spec = object.get("spec");
+        let template = spec.and_then(|spec| spec.get("template"));
+        let pod = template.and_then(|template| template.get("spec"));
+        Parents {
+            labels: at(object, &["metadata", "labels"]),
+            spec,
+            template_labels: template.and_then(|template| at(template, &["metadata", "labels"])),
+            pod,
+            containers: pod.and_then(|pod| pod.get("containers")?.as_array()),
+        }
+    }
+
+    fn rolling(&self, block: RollingBlock) -> Option<&'v Value> {
+        let [_, strategy, rolling] = block.names();
+        at(self.spec?, &[strategy, rolling])
+    }
+}
 
 impl Containers {
     /// The containers of the pod template in `object`. Of two with one name,
@@ -35,51 +68,46 @@ impl Containers {
     /// The value of `field` in the object that this is about. Null counts as
     /// absent.
     pub fn find<'v>(&self, object: &'v Value, field: &InjectedField) -> Option<&'v Value> {
-        let container = |name: &str| {
-            at(object, &["spec", "template", "spec", "containers"])?.as_array()?.get(*self.0.get(name)?)
-        };
+        self.find_below(&Parents::of(object), field)
+    }
+
+    /// The same, of an object whose parents of fields are known.
+    pub fn find_below<'v>(&self, parents: &Parents<'v>, field: &InjectedField) -> Option<&'v Value> {
+        let container = |name: &str| parents.containers?.get(*self.0.get(name)?);
         let found = match field {
-            InjectedField::MaxUnavailable(block) => at(object, &block.names())?.get("maxUnavailable"),
-            InjectedField::MaxSurge(block) => at(object, &block.names())?.get("maxSurge"),
-            InjectedField::MinReadySeconds => at(object, &["spec", "minReadySeconds"]),
-            InjectedField::Label(key) => at(object, &["metadata", "labels"])?.get(key),
-            InjectedField::TemplateLabel(key) => {
-                at(object, &["spec", "template", "metadata", "labels"])?.get(key)
-            }
+            InjectedField::MaxUnavailable(block) => parents.rolling(*block)?.get("maxUnavailable"),
+            InjectedField::MaxSurge(block) => parents.rolling(*block)?.get("maxSurge"),
+            InjectedField::MinReadySeconds => parents.spec?.get("minReadySeconds"),
+            InjectedField::Label(key) => parents.labels?.get(key),
+            InjectedField::TemplateLabel(key) => parents.template_labels?.get(key),
             InjectedField::ReadinessProbe(name) => container(name)?.get("readinessProbe"),
             InjectedField::PreStop(name) => container(name)?.get("lifecycle")?.get("preStop"),
-            InjectedField::GracePeriod => {
-                at(object, &["spec", "template", "spec", "terminationGracePeriodSeconds"])
-            }
+            InjectedField::GracePeriod => parents.pod?.get("terminationGracePeriodSeconds"),
         };
         found.filter(|value| !value.is_null())
     }
 
     /// Where `field` is, as RFC 6901 writes it; `None` without its container.
     pub fn pointer(&self, field: &InjectedField) -> Option<PointerBuf> {
-        let of = |tokens: &[&str]| PointerBuf::from_tokens(tokens.iter().copied().map(Token::new));
-        let in_container = |name: &str, tokens: &[&str]| {
-            let position = self.0.get(name)?.to_string();
-            Some(of(&[&["spec", "template", "spec", "containers", &position], tokens].concat()))
+        let label = |labels: &str, key: &str| format!("{labels}/{}", Token::new(key).encoded());
+        let in_container = |name: &str, field: &str| {
+            Some(format!("/spec/template/spec/containers/{}/{field}", self.0.get(name)?))
         };
-        match field {
-            InjectedField::MaxUnavailable(block) => {
-                let [spec, strategy, rolling] = block.names();
-                Some(of(&[spec, strategy, rolling, "maxUnavailable"]))
-            }
-            InjectedField::MaxSurge(block) => {
-                let [spec, strategy, rolling] = block.names();
-                Some(of(&[spec, strategy, rolling, "maxSurge"]))
-            }
-            InjectedField::MinReadySeconds => Some(of(&["spec", "minReadySeconds"])),
-            InjectedField::Label(key) => Some(of(&["metadata", "labels", key])),
-            InjectedField::TemplateLabel(key) => Some(of(&["spec", "template", "metadata", "labels", key])),
-            InjectedField::ReadinessProbe(name) => in_container(name, &["readinessProbe"]),
-            InjectedField::PreStop(name) => in_container(name, &["lifecycle", "preStop"]),
-            InjectedField::GracePeriod => {
-                Some(of(&["spec", "template", "spec", "terminationGracePeriodSeconds"]))
-            }
-        }
+        let amount = |block: &RollingBlock, amount: &str| {
+            let [spec, strategy, rolling] = block.names();
+            format!("/{spec}/{strategy}/{rolling}/{amount}")
+        };
+        let pointer = match field {
+            InjectedField::MaxUnavailable(block) => amount(block, "maxUnavailable"),
+            InjectedField::MaxSurge(block) => amount(block, "maxSurge"),
+            InjectedField::MinReadySeconds => "/spec/minReadySeconds".to_owned(),
+            InjectedField::Label(key) => label("/metadata/labels", key),
+            InjectedField::TemplateLabel(key) => label("/spec/template/metadata/labels", key),
+            InjectedField::ReadinessProbe(name) => in_container(name, "readinessProbe")?,
+            InjectedField::PreStop(name) => in_container(name, "lifecycle/preStop")?,
+            InjectedField::GracePeriod => "/spec/template/spec/terminationGracePeriodSeconds".to_owned(),
+        };
+        PointerBuf::parse(pointer).ok()
     }
 }
 

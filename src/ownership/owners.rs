@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use serde_json::Value;
 
-use super::containers::Containers;
+use super::containers::{Containers, Parents};
 use super::intent::{Intent, Origin, Proof};
 use super::owner::{Evidence, Owner, Presence, Recorded, owner};
 use super::parts::{self, PartPath, parts, same_value};
@@ -77,6 +77,10 @@ pub type FieldSet = fn(&InjectedField) -> bool;
 pub struct Owners<'a> {
     new: Side<'a>,
     old: Option<Side<'a>>,
+    /// The fields that either record names.
+    recorded: BTreeSet<InjectedField>,
+    /// Whether an entry of either record is a [`record::pair`], as hardly any is.
+    has_pairs: bool,
     change: Change<'a>,
     changes_template: bool,
     replaces_api_defaults: bool,
@@ -87,6 +91,7 @@ pub struct Owners<'a> {
 /// One of the two objects of a request.
 struct Side<'a> {
     object: &'a Value,
+    parents: Parents<'a>,
     containers: Rc<Containers>,
     /// `None` where the annotation is missing.
     record: Option<Record>,
@@ -96,11 +101,12 @@ struct Side<'a> {
 impl<'a> Side<'a> {
     fn of(object: View<'a>, record: Option<Record>, origin: Origin) -> Self {
         let containers = Rc::new(Containers::of(object.tree));
-        Side { object: object.tree, containers, record, intent: Intent::new(object, origin) }
+        let (parents, intent) = (Parents::of(object.tree), Intent::new(object, origin));
+        Side { object: object.tree, parents, containers, record, intent }
     }
 
     fn find(&self, field: &InjectedField) -> Option<&'a Value> {
-        self.containers.find(self.object, field)
+        self.containers.find_below(&self.parents, field)
     }
 
     fn entry(&self, field: &InjectedField) -> Option<&Value> {
@@ -129,15 +135,29 @@ impl<'a> Owners<'a> {
             Err(record::Unreadable) => stored_record(),
         };
         let new = Side::of(change.object, record, change.origin);
+        let records = || [&new].into_iter().chain(&old).filter_map(|side| side.record.as_ref());
+        let recorded = records().flat_map(Record::fields).cloned().collect();
+        let has_pairs = records().flat_map(Record::entries).any(|(_, entry)| record::is_pair(entry));
         let (changes_template, second_call) = (old.is_none(), BTreeSet::new());
-        Owners { new, old, change, changes_template, replaces_api_defaults, waived, second_call }
+        Owners {
+            new,
+            old,
+            recorded,
+            has_pairs,
+            change,
+            changes_template,
+            replaces_api_defaults,
+            waived,
+            second_call,
+        }
     }
 
     /// Says that the value that `field` has in the request is gapless' own, where the record
     /// is of another time than the template.
     pub fn set_recorded(&mut self, field: InjectedField) {
         if let (Some(live), Some(record)) = (self.find(&field).cloned(), &mut self.new.record) {
-            record.insert(field, live);
+            record.insert(field.clone(), live);
+            self.recorded.insert(field);
         }
     }
 
@@ -197,9 +217,8 @@ impl<'a> Owners<'a> {
     }
 
     /// The fields that either record names.
-    pub fn recorded_fields(&self) -> BTreeSet<InjectedField> {
-        let records = self.sides().filter_map(|side| side.record.as_ref());
-        records.flat_map(Record::fields).cloned().collect()
+    pub fn recorded_fields(&self) -> &BTreeSet<InjectedField> {
+        &self.recorded
     }
 
     fn sides(&self) -> impl Iterator<Item = &Side<'a>> {
@@ -395,7 +414,8 @@ impl<'a> Owners<'a> {
     /// the object by now: an edit took it away, or what is gapless' own becomes what
     /// the manifest says. An undo takes away what its revision does not have.
     pub fn manifest_of(&self, field: &InjectedField, value: &Value) -> Option<Value> {
-        if self.change.is_undo || self.old.is_none() {
+        let has_manifest = || self.new.intent.carries(Proof::LastApplied);
+        if self.change.is_undo || self.old.is_none() || !has_manifest() {
             return None;
         }
         let is_written =
@@ -455,6 +475,9 @@ impl<'a> Owners<'a> {
 
     /// Whether a proof of the API server's grace period has been waiting.
     fn has_pair(&self, field: &InjectedField, live: &Value) -> bool {
+        if !self.has_pairs {
+            return false;
+        }
         let entry = self.entry(field, Some(live)).or_else(|| self.old.as_ref()?.entry(field));
         entry.is_some_and(record::is_pair)
     }
@@ -462,7 +485,7 @@ impl<'a> Owners<'a> {
     /// Whether the API server's grace period, whose proof has been waiting, counts
     /// from this request on although gapless' value is still there.
     pub fn is_claimed_by_pair(&self, field: &InjectedField, live: Option<&Value>) -> bool {
-        let Some(live) = live else { return false };
+        let Some(live) = live.filter(|_| self.changes_template && self.has_pairs) else { return false };
         let entry = self.entry(field, Some(live));
         let is_ours = entry.is_some_and(|entry| record::ours(entry) == live);
         // The record that an undo brings back is older than the proof.
@@ -474,7 +497,7 @@ impl<'a> Owners<'a> {
             let speaks_of_default = self.new.intent.in_manifest(field) == self.api_default(field).as_ref();
             !speaks_of_ours && (speaks_of_default || !proofs.is_empty())
         };
-        self.changes_template && is_ours && is_pair && is_claimed()
+        is_ours && is_pair && is_claimed()
     }
 
     /// The entry of a field that is put back: as it was stored, or a pair if

@@ -40,16 +40,21 @@ fn collect<'v>(value: &'v Value, path: &mut PartPath, parts: &mut BTreeMap<PartP
 /// Whether the API server fills in this part of a probe or hook where it is
 /// absent (kubernetes, pkg/apis/core/v1/defaults.go, `SetDefaults_Probe` and
 /// `SetDefaults_HTTPGetAction`).
-fn is_api_default(path: &[String], value: &Value) -> bool {
-    let path: Vec<&str> = path.iter().map(String::as_str).collect();
-    match path[..] {
-        ["initialDelaySeconds"] => value == 0,
-        ["periodSeconds"] => value == 10,
-        ["timeoutSeconds" | "successThreshold"] => value == 1,
-        ["failureThreshold"] => value == 3,
-        ["httpGet", "path"] => value == "/",
-        ["httpGet", "scheme"] => value == "HTTP",
-        ["grpc", "service"] => value == "",
+fn is_api_default(path: &[impl AsRef<str>], value: &Value) -> bool {
+    match path {
+        [field] => match field.as_ref() {
+            "initialDelaySeconds" => value == 0,
+            "periodSeconds" => value == 10,
+            "timeoutSeconds" | "successThreshold" => value == 1,
+            "failureThreshold" => value == 3,
+            _ => false,
+        },
+        [handler, field] => match (handler.as_ref(), field.as_ref()) {
+            ("httpGet", "path") => value == "/",
+            ("httpGet", "scheme") => value == "HTTP",
+            ("grpc", "service") => value == "",
+            _ => false,
+        },
         _ => false,
     }
 }
@@ -57,7 +62,29 @@ fn is_api_default(path: &[String], value: &Value) -> bool {
 /// Whether two values are the same once what the API server fills in by itself
 /// is left out on both sides.
 pub fn same_value(left: &Value, right: &Value) -> bool {
-    left == right || parts(left) == parts(right)
+    left == right || same_parts(Some(left), Some(right), &mut Vec::new())
+}
+
+/// Whether both have the same [`parts`] below `path`, of which no list is made: each
+/// field of each container is compared so.
+fn same_parts<'v>(left: Option<&'v Value>, right: Option<&'v Value>, path: &mut Vec<&'v str>) -> bool {
+    let fields = |value: Option<&'v Value>| value?.as_object().filter(|fields| !fields.is_empty());
+    let part = |value: Option<&'v Value>, path: &[&str]| {
+        value
+            .filter(|value| fields(Some(value)).is_none() && !value.is_null() && !is_api_default(path, value))
+    };
+    if part(left, path) != part(right, path) {
+        return false;
+    }
+    let (left, right) = (fields(left), fields(right));
+    let only_right =
+        right.into_iter().flatten().filter(|(name, _)| !left.is_some_and(|it| it.contains_key(*name)));
+    left.into_iter().flatten().chain(only_right).all(|(name, _)| {
+        path.push(name);
+        let is_same = same_parts(left.and_then(|it| it.get(name)), right.and_then(|it| it.get(name)), path);
+        path.pop();
+        is_same
+    })
 }
 
 /// The handlers of a probe or hook that are complete.

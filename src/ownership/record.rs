@@ -19,6 +19,7 @@ const MIN_READY_SECONDS: &str = "spec.minReadySeconds";
 const LABELS: &str = "metadata.labels";
 const TEMPLATE_LABELS: &str = "spec.template.metadata.labels";
 const GRACE_PERIOD: &str = "spec.template.spec.terminationGracePeriodSeconds";
+const CONTAINERS: &str = "spec.template.spec.containers";
 const READINESS_PROBE: &str = "readinessProbe";
 const PRE_STOP: &str = "lifecycle.preStop";
 
@@ -61,6 +62,21 @@ impl InjectedField {
         }
     }
 
+    /// The path as text: the key of the field's entry.
+    fn to_key(&self) -> String {
+        match self {
+            InjectedField::MaxUnavailable(block) => [block.path(), ".", MAX_UNAVAILABLE].concat(),
+            InjectedField::MaxSurge(block) => [block.path(), ".", MAX_SURGE].concat(),
+            InjectedField::MinReadySeconds => MIN_READY_SECONDS.to_owned(),
+            InjectedField::GracePeriod => GRACE_PERIOD.to_owned(),
+            InjectedField::Label(key) => [LABELS, "[", key, "]"].concat(),
+            InjectedField::TemplateLabel(key) => [TEMPLATE_LABELS, "[", key, "]"].concat(),
+            InjectedField::ReadinessProbe(name) => [CONTAINERS, "[", name, "].", READINESS_PROBE].concat(),
+            InjectedField::PreStop(name) => [CONTAINERS, "[", name, "].", PRE_STOP].concat(),
+        }
+    }
+
+    /// The field of such a key.
     fn parse(path: &str) -> Option<Self> {
         match path {
             MIN_READY_SECONDS => return Some(InjectedField::MinReadySeconds),
@@ -82,8 +98,8 @@ impl InjectedField {
         match (list, field) {
             (LABELS, "") => Some(InjectedField::Label(name)),
             (TEMPLATE_LABELS, "") => Some(InjectedField::TemplateLabel(name)),
-            ("spec.template.spec.containers", ".readinessProbe") => Some(InjectedField::ReadinessProbe(name)),
-            ("spec.template.spec.containers", ".lifecycle.preStop") => Some(InjectedField::PreStop(name)),
+            (CONTAINERS, ".readinessProbe") => Some(InjectedField::ReadinessProbe(name)),
+            (CONTAINERS, ".lifecycle.preStop") => Some(InjectedField::PreStop(name)),
             _ => None,
         }
     }
@@ -147,8 +163,10 @@ impl Record {
 
     /// The annotation's text: compact JSON, sorted by path.
     pub fn to_annotation(&self) -> String {
-        let entries = self.0.iter().map(|(field, value)| (field.path().to_string(), value.clone()));
-        Value::Object(Map::from_iter(entries)).to_string()
+        let entries: BTreeMap<String, &Value> =
+            self.0.iter().map(|(field, value)| (field.to_key(), value)).collect();
+        // Nothing in it is without a form in JSON.
+        serde_json::to_string(&entries).unwrap_or_default()
     }
 
     /// Whether nothing is recorded.
@@ -259,6 +277,7 @@ pub(super) mod tests {
     fn a_record_survives_its_annotation() {
         let mut record = Record::default();
         for (number, field) in every_field().into_iter().enumerate() {
+            assert_eq!(field.to_key(), field.path().to_string());
             record.insert(field, json!({ "value": number }));
         }
         assert_eq!(Record::read(&annotated(&record.to_annotation())), Ok(Some(record)));

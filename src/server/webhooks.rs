@@ -146,7 +146,9 @@ impl Webhooks {
             // the place of all others.
             let _slot = self.in_flight.try_acquire().map_err(|_| Failure::overloaded())?;
             let review = self.review(policy, phase, profile, body).await?;
-            let body = serde_json::to_vec(&review.response)
+            let body = review
+                .response
+                .to_json()
                 .map_err(|error| Failure::internal(format!("the answer cannot be written: {error}")))?;
             Ok(Answer { review, body })
         };

@@ -62,7 +62,8 @@ impl Listed<'_, '_> {
 impl<'a> Container<'a> {
     /// Whether this container is known to carry the traffic of another one.
     pub fn carries_traffic(&self, proxy_images: &[String]) -> bool {
-        proxy_images.iter().any(|proxy| proxy == self.image_name())
+        let name = self.image_name();
+        proxy_images.iter().any(|proxy| proxy == name)
     }
 
     /// The last part of its image's name, such as `pgbouncer`.

@@ -25,7 +25,7 @@ use crate::kubernetes::int_or_string::IntOrString;
 use crate::kubernetes::kind::Kind;
 use crate::kubernetes::label_selector::StringMap;
 use crate::kubernetes::object::View;
-use crate::ownership::containers::Containers;
+use crate::ownership::containers::{Containers, Parents};
 use crate::ownership::intent::Origin;
 use crate::ownership::record::{InjectedField, Record};
 use crate::surroundings::{self, Surroundings};
@@ -81,7 +81,7 @@ pub struct Workload<'a> {
     context: Context<'a>,
     object: Object<'a>,
     record: OnceCell<Record>,
-    positions: OnceCell<Containers>,
+    positions: OnceCell<(Containers, Parents<'a>)>,
 }
 
 /// A field that has the wrong type for the Kubernetes API.
@@ -206,8 +206,9 @@ impl<'a> Workload<'a> {
     }
 
     fn live(&self, field: &InjectedField) -> Option<&'a Value> {
-        let positions = self.positions.get_or_init(|| Containers::of(self.raw()));
-        positions.find(self.raw(), field)
+        let read = || (Containers::of(self.raw()), Parents::of(self.raw()));
+        let (containers, parents) = self.positions.get_or_init(read);
+        containers.find_below(parents, field)
     }
 
     /// Its kind.
