@@ -152,6 +152,9 @@ fn keeps_what_is_not_ours(exchange: &Exchange, profile: &str) -> Result<(), Stri
                 || !recorded.is_empty()
                 || (recreates && path.starts_with(ROLLING_UPDATE))
         };
+        if !recorded.is_empty() && is_label_of_revision(exchange, path, value) {
+            continue;
+        }
         // A proof of 30 over our grace period may wait.
         let may_wait = path == GRACE_PERIOD && *value == 30 && !recorded.is_empty();
         if is_nobodys || may_wait {
@@ -176,6 +179,18 @@ fn keeps_what_is_not_ours(exchange: &Exchange, profile: &str) -> Result<(), Stri
         }
     }
     Ok(())
+}
+
+/// Whether an undo that brings the template alone brings a version label back that says what
+/// the image says: then it is gapless', whatever newer value the record has.
+fn is_label_of_revision(exchange: &Exchange, path: &str, value: &Value) -> bool {
+    let brings_template_alone = matches!(dialect::kind(), Kind::StatefulSet | Kind::DaemonSet);
+    let image = path::get(&exchange.sent.object, "spec.template.spec.containers[app].image");
+    let tag = image.and_then(Value::as_str).and_then(|image| image.rsplit(':').next());
+    exchange.is_undo
+        && brings_template_alone
+        && path.starts_with("spec.template.metadata.labels")
+        && value.as_str() == tag
 }
 
 fn without_our_fields(object: &Value) -> Value {
