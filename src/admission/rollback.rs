@@ -5,12 +5,12 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::envelope::Request;
+use crate::injection;
 use crate::kubernetes::managed_fields::Entry;
 use crate::kubernetes::object::{View, same_to_the_api};
 use crate::ownership::containers::{Containers, Parents};
 use crate::ownership::owners::Change;
 use crate::ownership::record::{InjectedField, Record};
-use crate::patch;
 
 /// Whether the request is a `kubectl rollout undo`, which changes the template.
 ///
@@ -82,7 +82,7 @@ fn changes_only(names: &[&str], change: &Change) -> bool {
         for field in &fields {
             let live = containers.find_below(parents, field);
             if record.holds(field, live) || live == field.api_default().as_ref() {
-                containers.pointer(field).and_then(|pointer| patch::take(&mut rest, &pointer));
+                injection::take(&mut rest, containers, field);
             }
         }
         let mut object = rest;
@@ -189,5 +189,19 @@ mod tests {
         assert!(changes_only_template(&update(&undone, &old)));
         undone["spec"]["replicas"] = json!(1);
         assert!(!changes_only_template(&update(&undone, &old)));
+    }
+
+    #[test]
+    fn a_rollout_is_scaled_while_its_canary_is_completed() {
+        let old = json!({"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout",
+            "spec": {"replicas": 2, "strategy": {"canary": {}}}});
+        let mut scaled = old.clone();
+        scaled["spec"]["replicas"] = json!(1);
+        scaled["spec"]["strategy"]["canary"]["maxUnavailable"] = json!(0);
+        let record = json!({"spec.strategy.canary.maxUnavailable": 0}).to_string();
+        scaled["metadata"] = json!({"annotations": {ANNOTATION: record}});
+        assert!(is_scale(&update(&scaled, &old)));
+        scaled["spec"]["strategy"]["canary"]["maxUnavailable"] = json!(1);
+        assert!(!is_scale(&update(&scaled, &old)), "that is the user's");
     }
 }

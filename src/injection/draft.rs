@@ -63,19 +63,7 @@ impl Draft {
 
     /// Removes `field`, and returns what was there.
     pub fn take(&mut self, field: &InjectedField) -> Option<Value> {
-        let taken = patch::take(&mut self.object, &self.containers.pointer(field)?);
-        // An empty canary is a strategy too: a Rollout without it has none.
-        if let InjectedField::MaxUnavailable(RollingBlock::Canary)
-        | InjectedField::MaxSurge(RollingBlock::Canary) = field
-            && taken.is_some()
-            && let Some(strategy) = self.object.pointer_mut("/spec").and_then(Value::as_object_mut)
-        {
-            let strategy = strategy.entry("strategy").or_insert_with(|| Value::Object(Map::new()));
-            if let Some(fields) = strategy.as_object_mut().filter(|it| !it.contains_key("blueGreen")) {
-                fields.entry("canary").or_insert_with(|| Value::Object(Map::new()));
-            }
-        }
-        taken
+        take(&mut self.object, &self.containers, field)
     }
 
     /// Gives the user a value of their manifest back.
@@ -453,6 +441,24 @@ impl Draft {
         }
         Ok(())
     }
+}
+
+/// Removes `field` from `object`, whose containers these are, with the parents that held
+/// nothing else, and returns what was there.
+pub fn take(object: &mut Value, containers: &Containers, field: &InjectedField) -> Option<Value> {
+    let taken = patch::take(object, &containers.pointer(field)?);
+    // An empty canary is a strategy too: a Rollout without it has none.
+    if let InjectedField::MaxUnavailable(RollingBlock::Canary) | InjectedField::MaxSurge(RollingBlock::Canary) =
+        field
+        && taken.is_some()
+        && let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut)
+    {
+        let strategy = spec.entry("strategy").or_insert_with(|| Value::Object(Map::new()));
+        if let Some(fields) = strategy.as_object_mut().filter(|it| !it.contains_key("blueGreen")) {
+            fields.entry("canary").or_insert_with(|| Value::Object(Map::new()));
+        }
+    }
+    taken
 }
 
 /// How many seconds the preStop hook sleeps that sleeps longest.

@@ -28,6 +28,8 @@ use crate::waiver::ActiveWaivers;
 use crate::workload::{Context, Workload, WrongType};
 use draft::Draft;
 
+pub use draft::take;
+
 /// What is injected into one object.
 #[derive(Debug)]
 pub struct Injection {

@@ -39,6 +39,10 @@ pub fn invalid(object: &Value, old_object: Option<&Value>) -> Option<String> {
         if container["image"].as_str().is_none_or(str::is_empty) {
             return Some("image: Required value".to_owned());
         }
+        let ports = container["ports"].as_array().into_iter().flatten();
+        if ports.into_iter().any(|port| port["containerPort"].is_null()) {
+            return Some("containerPort: Required value".to_owned());
+        }
         let probes = ["readinessProbe", "livenessProbe", "startupProbe"].into_iter();
         let handlers = probes
             .filter_map(|probe| Some((probe, container.get(probe)?)))
