@@ -42,7 +42,7 @@
 //!                kubernetes
 //! offline      → yaml, workload, surroundings, printable, kubernetes
 //! yaml         → field
-//! admission    → injection, waiver, policy, rules, patch, defaults, workload,
+//! admission    → injection, waiver, policy, rules, defaults, workload,
 //!                surroundings, ownership, finding, printable, kubernetes, field
 //! injection    → waiver, policy, patch, defaults, workload, surroundings,
 //!                ownership, finding, kubernetes

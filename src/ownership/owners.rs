@@ -517,7 +517,7 @@ impl<'a> Owners<'a> {
         let (Some(entry), Some(live), Some(stored)) = (entry, self.find(field), self.stored(field)) else {
             return BTreeSet::new();
         };
-        if !field.has_parts() || self.owner(field) != Owner::User || self.is_waived(field) {
+        if live == stored || !field.has_parts() || self.owner(field) != Owner::User || self.is_waived(field) {
             return BTreeSet::new();
         }
         let (live_parts, stored_parts) = (parts(live), parts(stored));
@@ -529,11 +529,15 @@ impl<'a> Owners<'a> {
         recorded.map(|(path, _)| path).filter(is_dropped).collect()
     }
 
-    /// Whether the stored record speaks of parts of gapless' beside values of the user.
+    /// Whether the stored record speaks of parts of gapless' beside values of the user, or
+    /// the request dropped some.
     pub fn has_left_overs(&self) -> bool {
         let record = self.old.as_ref().and_then(|old| old.record.as_ref());
         let mut entries = record.into_iter().flat_map(Record::entries);
-        entries.any(|(field, entry)| field.has_parts() && parts::handlers(entry).next().is_none())
+        entries.any(|(field, entry)| {
+            field.has_parts()
+                && (parts::handlers(entry).next().is_none() || !self.dropped_parts(field).is_empty())
+        })
     }
 
     /// The parts of gapless' value that merging left in the user's value `live`.

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::installed::installed;
 use crate::support::argo::RELEASES;
+use crate::support::audit::audit_as;
 use crate::support::client::Output;
 use crate::support::eventually;
 use crate::support::fixtures::scenario;
@@ -270,6 +271,30 @@ fn a_rollout_lives_with_it_whichever_release_defines_it() {
             assert_eq!(strategy, blue_green["spec"]["strategy"], "{about}");
         }
     }
+}
+
+#[test]
+fn the_audit_judges_all_of_them() {
+    let Some(installed) = installed() else { return };
+    let namespace = installed.cluster.namespace();
+    let mut set = workload("statefulset.yaml", "StatefulSet");
+    set["spec"]["replicas"] = json!(1);
+    namespace.apply(&set.to_string()).ok();
+    namespace.apply(&workload("daemonset.yaml", "DaemonSet").to_string()).ok();
+    let audited = audit_as(installed.cluster, "admin", &["-n", &namespace.name, "-f", "json"]);
+    assert_eq!(audited.code, 0, "{audited:?}");
+    let report = audited.json();
+    let found: Vec<_> = report["findings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|it| it["outcome"] == "warn")
+        .map(|it| (it["kind"].as_str().unwrap(), it["rule"].as_str().unwrap()))
+        .collect();
+    assert_eq!(found, [("StatefulSet", "single-replica"), ("StatefulSet", "rollout-outage")]);
+    let judged: Vec<&Value> = report["workloads"].as_array().unwrap().iter().map(|it| &it["kind"]).collect();
+    assert_eq!(judged, ["StatefulSet", "DaemonSet"]);
+    assert_eq!((&report["summary"]["judged"], &report["summary"]["deployments"]), (&json!(2), &json!(0)));
 }
 
 /// With the last annotation that an apply owned goes the whole map, and the record in it,

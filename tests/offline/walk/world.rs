@@ -622,7 +622,15 @@ fn counts_at_once(exchange: &Exchange) -> bool {
                 && leaves(entry).iter().any(|(other, ours)| other == leaf && ours != value)
         })
     };
-    ours.iter().any(hands_over_a_part)
+    // Into a Rollout nobody fills the default in.
+    let lets_go_of_a_part = |(path, entry): (&String, &Value)| {
+        let now = path::get(&exchange.mutated, path).unwrap_or(&Value::Null);
+        let is_left = |leaf: &str| leaves(now).iter().any(|(other, _)| other == leaf);
+        dialect::kind() == Kind::Rollout
+            && now.is_object()
+            && leaves(entry).iter().any(|(leaf, _)| !is_left(leaf))
+    };
+    ours.iter().any(hands_over_a_part) || ours.iter().any(lets_go_of_a_part)
 }
 
 /// *A change of tools restarts nothing.*
