@@ -43,7 +43,14 @@ pub fn set(object: &mut Value, pointer: &Pointer, value: Value) -> Result<(), Pa
             *place = Value::Object(Map::new());
         }
         place = match place {
-            Value::Object(fields) => member(fields, &token.decoded()),
+            Value::Object(fields) => {
+                let name = token.decoded();
+                // Most of a way is there already; an entry needs a copy of the name.
+                if !fields.contains_key(name.as_ref()) {
+                    fields.insert(name.to_string(), Value::Null);
+                }
+                fields.get_mut(name.as_ref()).ok_or_else(unreachable)?
+            }
             Value::Array(items) => {
                 let index: usize = token.encoded().parse().map_err(|_| unreachable())?;
                 items.get_mut(index).ok_or_else(unreachable)?
@@ -53,15 +60,6 @@ pub fn set(object: &mut Value, pointer: &Pointer, value: Value) -> Result<(), Pa
     }
     *place = value;
     Ok(())
-}
-
-/// The field of this name, which is null if it was absent.
-fn member<'v>(fields: &'v mut Map<String, Value>, name: &str) -> &'v mut Value {
-    // Most of a way is there already; an entry needs a copy of the name.
-    match fields.contains_key(name) {
-        true => &mut fields[name],
-        false => fields.entry(name).or_insert(Value::Null),
-    }
 }
 
 /// Removes the field at `pointer`, and with it the parents that held nothing

@@ -76,6 +76,11 @@ pub enum Waivers {
     Forbidden,
 }
 
+/// The kinds that the webhooks judge if nobody says which.
+fn default_workloads() -> BTreeSet<Kind> {
+    BTreeSet::from([Kind::Deployment])
+}
+
 impl Policy {
     /// The name of the profile under which nothing is judged or injected.
     pub const OFF: &str = "off";
@@ -106,7 +111,7 @@ impl Policy {
                 known: profiles.into_keys().chain([Policy::OFF.to_owned()]).collect(),
             });
         }
-        let workloads = BTreeSet::from([Kind::Deployment]);
+        let workloads = default_workloads();
         Ok(Policy { default_profile: default_profile.to_owned(), profiles, exemptions, workloads })
     }
 
@@ -116,7 +121,7 @@ impl Policy {
             default_profile: profile.name.clone(),
             profiles: BTreeMap::from([(profile.name.clone(), profile)]),
             exemptions: Exemptions::default(),
-            workloads: BTreeSet::from([Kind::Deployment]),
+            workloads: default_workloads(),
         }
     }
 

@@ -20,6 +20,7 @@ use crate::finding::Problem;
 use crate::injection::InjectError;
 use crate::kubernetes::kind::Kind;
 use crate::policy::{InjectionMode, Policy, Profile};
+use crate::report::by_kind;
 use crate::surroundings;
 use namespaces::{Namespaces, NotJudged};
 
@@ -243,8 +244,7 @@ impl Judgement {
 impl Report {
     /// How many workloads of each kind were judged; of which there is none, it is left out.
     pub fn kinds(&self) -> Vec<(Kind, usize)> {
-        let of = |kind| self.judgements.iter().filter(|it| it.subject.kind == kind).count();
-        Kind::ALL.map(|kind| (kind, of(kind))).into_iter().filter(|(_, count)| *count > 0).collect()
+        by_kind(self.judgements.iter().map(|it| it.subject.kind.name()))
     }
 
     /// How many of all workloads are denied and warned.

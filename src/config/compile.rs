@@ -37,9 +37,6 @@ impl Mistake {
     }
 }
 
-/// The kinds that the webhooks judge if nothing else is written.
-const DEFAULT_WORKLOADS: [&str; 1] = [Kind::Deployment.name()];
-
 type Profiles = BTreeMap<ProfileName, written::Profile>;
 
 /// The policy that the configuration describes.
@@ -47,7 +44,7 @@ type Profiles = BTreeMap<ProfileName, written::Profile>;
 /// # Errors
 /// The first mistake.
 pub fn compile(written: &GaplessConfiguration) -> Result<Policy, Mistake> {
-    let workloads = workloads(written.workloads.as_deref().unwrap_or(&DEFAULT_WORKLOADS.map(String::from)))?;
+    let workloads = written.workloads.as_deref().map(workloads).transpose()?;
     let none = Profiles::new();
     let profiles = compile_profiles(written.profiles.as_ref().unwrap_or(&none))?;
     let default_profile = match written.default_profile.as_deref() {
@@ -61,7 +58,10 @@ pub fn compile(written: &GaplessConfiguration) -> Result<Policy, Mistake> {
     };
     let exemptions = written.exemptions.as_ref().map(exemptions).unwrap_or_default();
     Policy::of(profiles.into_values(), default_profile, exemptions)
-        .map(|policy| policy.with_workloads(workloads))
+        .map(|policy| match workloads {
+            Some(workloads) => policy.with_workloads(workloads),
+            None => policy,
+        })
         .map_err(|error| Mistake::new("defaultProfile", error.to_string()))
 }
 

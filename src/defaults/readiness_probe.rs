@@ -98,21 +98,13 @@ pub fn choose(workload: &Workload, settings: &Settings) -> Result<(String, Value
         return Err(NoProbe::ReadinessGates);
     }
     let mut probe = handler(workload, container, settings)?;
-    if !workload.kind().is_defaulted_by_api_server() {
-        fill_in_defaults(&mut probe);
-    }
     probe.insert("periodSeconds".to_owned(), json!(settings.readiness_probe.period_seconds));
     probe.insert("failureThreshold".to_owned(), json!(settings.readiness_probe.failure_threshold));
-    Ok((container.name.to_owned(), Value::Object(probe)))
-}
-
-/// What the API server fills into a probe, but not into one of a custom resource.
-fn fill_in_defaults(probe: &mut Map<String, Value>) {
-    probe.entry("timeoutSeconds").or_insert_with(|| json!(api_default::TIMEOUT_SECONDS));
-    probe.entry("successThreshold").or_insert_with(|| json!(api_default::SUCCESS_THRESHOLD));
-    if let Some(Value::Object(http_get)) = probe.get_mut("httpGet") {
-        http_get.entry("scheme").or_insert_with(|| json!("HTTP"));
+    // Nobody does so in a custom resource.
+    if !workload.kind().is_defaulted_by_api_server() {
+        api_default::fill_probe(&mut probe);
     }
+    Ok((container.name.to_owned(), Value::Object(probe)))
 }
 
 fn fill(workload: &Workload, _: &Owners, settings: &Settings, _: &Record) -> Filled {

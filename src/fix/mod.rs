@@ -461,9 +461,7 @@ mod tests {
         for default in DEFAULTS {
             assert!(!of(default.id).is_empty(), "{}", default.id);
         }
-        let amounts = RollingBlock::ALL
-            .into_iter()
-            .flat_map(|block| [InjectedField::MaxUnavailable(block), InjectedField::MaxSurge(block)]);
+        let amounts = RollingBlock::ALL.into_iter().flat_map(InjectedField::amounts);
         let fields = [
             InjectedField::MinReadySeconds,
             InjectedField::Label("version".to_owned()),

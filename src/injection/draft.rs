@@ -5,10 +5,12 @@ use std::rc::Rc;
 
 use json_patch::PatchOperation;
 use json_patch::jsonptr::PointerBuf;
+use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::defaults::rolling_update;
 use crate::kubernetes::api_default;
+use crate::kubernetes::int_or_string::{Amount, IntOrString};
 use crate::kubernetes::kind::{Kind, RollingBlock};
 use crate::kubernetes::object::at;
 use crate::ownership::containers::{Containers, Parents};
@@ -273,7 +275,7 @@ impl Draft {
     fn drop_rolling_update(&mut self, owners: &Owners) {
         let block = owners.kind().rolling_block();
         let Some(fields) = at(owners.object(), &block.names()).and_then(Value::as_object) else { return };
-        let amounts = [InjectedField::MaxUnavailable(block), InjectedField::MaxSurge(block)];
+        let amounts = InjectedField::amounts(block);
         let is_nobodys = |name: &String| {
             let field = match name.as_str() {
                 "maxUnavailable" => &amounts[0],
@@ -311,8 +313,8 @@ impl Draft {
     }
 
     fn strategy(&self, kind: Kind, field: &str) -> Option<&Value> {
-        let strategy = kind.strategy_field().trim_start_matches("spec.");
-        at(&self.object, &["spec", strategy, field]).filter(|value| !value.is_null())
+        let [spec, strategy, _] = kind.rolling_block().names();
+        at(&self.object, &[spec, strategy, field]).filter(|value| !value.is_null())
     }
 
     /// The fields that are gapless' own and computed anew.
@@ -344,10 +346,12 @@ impl Draft {
     /// default does not fit either.
     pub fn agree_on_amounts(&self, filled: &mut Record, owners: &Owners) {
         let block = owners.kind().rolling_block();
-        let amounts = [InjectedField::MaxUnavailable(block), InjectedField::MaxSurge(block)];
+        let amounts = InjectedField::amounts(block);
         let is_zero = |filled: &Record, field: &InjectedField| {
             let value = filled.get(field).or_else(|| self.find(field)).cloned();
-            matches!(value.or_else(|| field.api_default()), Some(value) if value == 0 || value == "0%")
+            let value = value.or_else(|| field.api_default()).unwrap_or_default();
+            let amount = IntOrString::deserialize(&value).ok().and_then(Amount::parse);
+            amount.is_some_and(Amount::is_zero)
         };
         let agree = |filled: &Record| {
             let [unavailable, surge] = &amounts;

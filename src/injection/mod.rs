@@ -173,8 +173,7 @@ fn run_once(change: Change, terms: Terms) -> Result<Option<Pass>, InjectError> {
 
     let mut touched = owners.recorded_fields().clone();
     touched.extend(record.fields().chain(draft.handed_back()).cloned());
-    let block = change.kind.rolling_block();
-    touched.extend([InjectedField::MaxUnavailable(block), InjectedField::MaxSurge(block)]);
+    touched.extend(InjectedField::amounts(change.kind.rolling_block()));
     let announcements = announce::announce(&owners, &draft, &touched, terms);
     draft.record(&owners, &record)?;
     let has_left_overs = owners.has_left_overs();

@@ -3,6 +3,8 @@
 //! controller of Rollouts counts what is absent as a Deployment has it (argo-rollouts,
 //! utils/defaults/defaults.go).
 
+use serde_json::{Map, Value, json};
+
 use super::int_or_string::IntOrString;
 
 /// `spec.replicas`
@@ -35,3 +37,26 @@ pub const TIMEOUT_SECONDS: i32 = 1;
 pub const SUCCESS_THRESHOLD: i32 = 1;
 /// `failureThreshold` of a probe
 pub const FAILURE_THRESHOLD: i32 = 3;
+
+/// Gives each field that is absent its default. Null counts as absent.
+pub fn fill(fields: &mut Map<String, Value>, defaults: &[(&str, Value)]) {
+    for (name, default) in defaults {
+        if fields.get(*name).is_none_or(Value::is_null) {
+            fields.insert((*name).to_owned(), default.clone());
+        }
+    }
+}
+
+/// Fills in the times of a probe, and the scheme of its request.
+pub fn fill_probe(probe: &mut Map<String, Value>) {
+    let times = [
+        ("periodSeconds", json!(PERIOD_SECONDS)),
+        ("timeoutSeconds", json!(TIMEOUT_SECONDS)),
+        ("successThreshold", json!(SUCCESS_THRESHOLD)),
+        ("failureThreshold", json!(FAILURE_THRESHOLD)),
+    ];
+    fill(probe, &times);
+    if let Some(Value::Object(http_get)) = probe.get_mut("httpGet") {
+        fill(http_get, &[("scheme", json!("HTTP"))]);
+    }
+}

@@ -127,12 +127,12 @@ impl<'a> Owners<'a> {
         let read =
             |object: View<'a>| Side::of(object, Record::read(object.tree).unwrap_or_default(), change.origin);
         let old = change.old_object.map(read);
-        let stored_record = || old.as_ref().and_then(|old: &Side| old.record.clone());
+        let stored_record = old.as_ref().and_then(|old: &Side| old.record.as_ref());
         let record = match Record::read(change.object.tree) {
-            Ok(None) if stored_record().is_some() && change.is_emptied_by_apply() => stored_record(),
+            Ok(None) if stored_record.is_some() && change.is_emptied_by_apply() => stored_record.cloned(),
             Ok(record) => record,
             // That somebody broke it is no reason to forget the stored one.
-            Err(record::Unreadable) => stored_record(),
+            Err(record::Unreadable) => stored_record.cloned(),
         };
         let new = Side::of(change.object, record, change.origin);
         let records = || [&new].into_iter().chain(&old).filter_map(|side| side.record.as_ref());

@@ -104,6 +104,11 @@ impl InjectedField {
         }
     }
 
+    /// The two amounts of a rolling update.
+    pub fn amounts(block: RollingBlock) -> [Self; 2] {
+        [InjectedField::MaxUnavailable(block), InjectedField::MaxSurge(block)]
+    }
+
     /// Whether a change of this field starts a rollout.
     pub fn is_in_template(&self) -> bool {
         use InjectedField::*;
@@ -255,8 +260,7 @@ pub(super) mod tests {
 
     pub fn every_field() -> Vec<InjectedField> {
         use InjectedField::*;
-        let amounts =
-            RollingBlock::ALL.into_iter().flat_map(|block| [MaxUnavailable(block), MaxSurge(block)]);
+        let amounts = RollingBlock::ALL.into_iter().flat_map(InjectedField::amounts);
         amounts
             .chain([
                 MinReadySeconds,

@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::kubernetes::api_default;
+use crate::kubernetes::api_default::{GRACE_PERIOD_SECONDS, fill, fill_probe};
 use crate::kubernetes::kind::Kind;
 use crate::kubernetes::object::{at, same_to_the_api};
 
@@ -26,7 +26,7 @@ pub fn same_template(kind: Kind, object: &Value, old_object: &Value) -> bool {
 fn completed(template: &Value) -> Value {
     let mut template = template.clone();
     let Some(pod) = template.get_mut("spec").and_then(Value::as_object_mut) else { return template };
-    fill(pod, &[("terminationGracePeriodSeconds", json!(api_default::GRACE_PERIOD_SECONDS))]);
+    fill(pod, &[("terminationGracePeriodSeconds", json!(GRACE_PERIOD_SECONDS))]);
     for list in ["containers", "initContainers"] {
         let containers = pod.get_mut(list).and_then(Value::as_array_mut);
         containers.into_iter().flatten().filter_map(Value::as_object_mut).for_each(complete_container);
@@ -41,25 +41,9 @@ fn complete_container(container: &mut Map<String, Value>) {
     }
     for probe in ["readinessProbe", "livenessProbe", "startupProbe"] {
         let Some(probe) = container.get_mut(probe).and_then(Value::as_object_mut) else { continue };
-        fill(
-            probe,
-            &[
-                ("periodSeconds", json!(api_default::PERIOD_SECONDS)),
-                ("timeoutSeconds", json!(api_default::TIMEOUT_SECONDS)),
-                ("successThreshold", json!(api_default::SUCCESS_THRESHOLD)),
-                ("failureThreshold", json!(api_default::FAILURE_THRESHOLD)),
-            ],
-        );
+        fill_probe(probe);
         if let Some(http_get) = probe.get_mut("httpGet").and_then(Value::as_object_mut) {
-            fill(http_get, &[("path", json!("/")), ("scheme", json!("HTTP"))]);
-        }
-    }
-}
-
-fn fill(fields: &mut Map<String, Value>, defaults: &[(&str, Value)]) {
-    for (name, default) in defaults {
-        if fields.get(*name).is_none_or(Value::is_null) {
-            fields.insert((*name).to_owned(), default.clone());
+            fill(http_get, &[("path", json!("/"))]);
         }
     }
 }

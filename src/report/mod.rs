@@ -217,13 +217,16 @@ impl Report {
             let injects = |it: &&Judgement| it.injections.iter().any(|(default, _)| *default == id);
             self.judgements().filter(injects).count()
         };
-        let of_kind = |kind: Kind| self.judgements().filter(|it| it.subject.kind == kind.name()).count();
+        let kinds = by_kind(self.judgements().map(|it| it.subject.kind));
         let injections = crate::defaults::DEFAULTS.iter().map(|default| (default.id, injected(default.id)));
         Summary {
             files: self.files,
             judged: self.judgements().count(),
-            deployments: of_kind(Kind::Deployment),
-            kinds: Kind::ALL.map(|kind| (kind, of_kind(kind))).into_iter().filter(|(_, n)| *n > 0).collect(),
+            deployments: kinds
+                .iter()
+                .find(|(kind, _)| *kind == Kind::Deployment)
+                .map_or(0, |(_, count)| *count),
+            kinds,
             denied: self.judgements().filter(is_denied).count(),
             warnings: count(Outcome::Warn) + self.problems().count(),
             audited: count(Outcome::Audit),
@@ -269,6 +272,14 @@ impl Summary {
             parts.join(", ")
         )
     }
+}
+
+/// How many of these, named by their kinds, there are of each; those of which there is
+/// none are left out.
+pub fn by_kind(names: impl Iterator<Item = &'static str>) -> Vec<(Kind, usize)> {
+    let names: Vec<&str> = names.collect();
+    let of = |kind: Kind| names.iter().filter(|name| **name == kind.name()).count();
+    Kind::ALL.map(|kind| (kind, of(kind))).into_iter().filter(|(_, count)| *count > 0).collect()
 }
 
 /// As in `2 Deployments, 1 StatefulSet`.
