@@ -413,6 +413,12 @@ pub struct ServeArguments {
     #[arg(long, value_name = "DURATION", env = "GAPLESS_TLS_POLL_INTERVAL", default_value = "10s", value_parser = positive)]
     pub tls_poll_interval: Duration,
 
+    /// Follow what stands around workloads in the cluster: Services, autoscalers,
+    /// disruption budgets, claims and other workloads. The cluster is found as kubectl
+    /// finds it
+    #[arg(long, env = "GAPLESS_CLUSTER_CONTEXT")]
+    pub cluster_context: bool,
+
     #[command(flatten)]
     /// Certificates that gapless makes and renews by itself.
     pub self_managed: SelfManagedArguments,

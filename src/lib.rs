@@ -21,8 +21,8 @@
 //! test `offline::house` reads the imports and holds them against this table.
 //!
 //! ```text
-//! commands     → fix, cli, server, config, certificates, watched, observe, client,
-//!                audit, report, offline, yaml, admission, injection, policy,
+//! commands     → fix, cli, server, config, cluster, certificates, watched, observe,
+//!                client, audit, report, offline, yaml, admission, injection, policy,
 //!                rules, defaults, finding, exit, clock, printable, kubernetes,
 //!                nearest, field
 //! fix          → offline, yaml, admission, injection, policy, finding, kubernetes,
@@ -32,6 +32,7 @@
 //!                clock, printable, kubernetes, names
 //! config       → watched, yaml, policy, rules, defaults, settings, finding,
 //!                printable, kubernetes, names, nearest
+//! cluster      → observe, surroundings, kubernetes
 //! certificates → watched, observe, client, names
 //! watched      → observe
 //! observe      → admission, policy, rules, defaults, printable
@@ -67,6 +68,7 @@ pub mod certificates;
 pub mod cli;
 pub mod client;
 pub mod clock;
+pub mod cluster;
 pub mod commands;
 pub mod config;
 pub mod defaults;

@@ -20,6 +20,7 @@ mod api_server {
     mod certificates;
     mod chart;
     mod client_ca;
+    mod context;
     mod fix;
     mod gitops;
     mod helm;

@@ -19,12 +19,12 @@ use crate::defaults::DEFAULTS;
 use crate::finding::{Finding, Problem};
 use crate::injection::{self, InjectError, Injection, inject};
 use crate::kubernetes::kind::Kind;
-use crate::kubernetes::object::{Object, View};
+use crate::kubernetes::object::{Object, View, at};
 use crate::ownership::intent::Origin;
 use crate::ownership::owners::Change;
 use crate::policy::{InjectionMode, Policy, Profile, Waivers};
 use crate::rules::RULES;
-use crate::surroundings::Surroundings;
+use crate::surroundings::{Around, Surroundings};
 use crate::waiver::{self, ActiveWaivers};
 use crate::workload::{Context, Workload, WrongType};
 
@@ -64,8 +64,8 @@ pub struct Terms<'a> {
     pub profile: Option<&'a str>,
     /// The day (UTC), on which the expiry of a waiver hangs.
     pub today: Date,
-    /// What is around the object.
-    pub surroundings: &'a Surroundings,
+    /// Who knows what is around the object.
+    pub surroundings: &'a dyn Around,
 }
 
 /// The answer to one review, and what logs and metrics say of it.
@@ -179,12 +179,23 @@ pub fn review(terms: Terms, phase: Phase, body: &[u8]) -> Result<Review, ReviewE
         _ => None,
     };
     let object = required(&request, &request.object, "object")?;
-    let around = Context { surroundings: terms.surroundings, ..Context::new(kind, Origin::ApiServer) };
-    let context = Context { old_object: old_object.map(Object::view), ..around };
+    let around =
+        |object: &Object| terms.surroundings.around(kind, object.view().tree, request.namespace.as_deref());
+    let surroundings = around(object);
+    let old_surroundings = old_object.filter(|old| !has_same_neighbours(object, old)).map(around);
+    let context = Context {
+        old_object: old_object.map(Object::view),
+        surroundings: &surroundings,
+        ..Context::new(kind, Origin::ApiServer)
+    };
+    let old_context = Context {
+        surroundings: old_surroundings.as_ref().unwrap_or(&surroundings),
+        ..Context::new(kind, Origin::ApiServer)
+    };
     let workload = read(&request, object.view(), context, "object")?;
     // A finding is old also if it was about what gapless wrote: where that has to go,
     // as after a scale, what is left is not the request's doing.
-    let old = old_object.map(|old| read(&request, old.view(), around, "oldObject")).transpose()?;
+    let old = old_object.map(|old| read(&request, old.view(), old_context, "oldObject")).transpose()?;
     let old = old.map(Workload::without_record);
     if let Some(skip) = gates::skip_object(&workload) {
         return Ok(review.skipped(&request, skip));
@@ -205,6 +216,13 @@ pub fn review(terms: Terms, phase: Phase, body: &[u8]) -> Result<Review, ReviewE
         Phase::Mutate => mutate(review, &subject),
         Phase::Validate => validate(review, &subject),
     }
+}
+
+/// Whether both have the same pods and disks to whoever stands around them.
+fn has_same_neighbours(object: &Object, old_object: &Object) -> bool {
+    [["spec", "template", "metadata", "labels"], ["spec", "template", "spec", "volumes"]]
+        .iter()
+        .all(|path| at(&object.tree, path) == at(&old_object.tree, path))
 }
 
 /// An object under review, with all that its review hangs on.

@@ -25,6 +25,7 @@ use crate::certificates::self_managed::{Keeper, Settings};
 use crate::certificates::{CertificateError, CertificateStore, Role, ServingCertificate};
 use crate::cli::{SelfManagedArguments, ServeArguments};
 use crate::client::kubeconfig::{self, Choice};
+use crate::cluster::View;
 use crate::config;
 use crate::config::reload::{LiveConfig, WatchedConfig};
 use crate::observe::metrics::Metrics;
@@ -35,6 +36,9 @@ use crate::server::webhooks::{self, Webhooks};
 use crate::server::{End, Patience, Server, ServerError, Services};
 use crate::watched;
 use crate::watched::{Supervisor, Watched};
+
+/// The one in which gapless runs, or that of the kubeconfig's context.
+const THIS_CLUSTER: Choice = Choice { kubeconfig: None, context: None };
 
 /// Serves until a signal ends it.
 ///
@@ -59,7 +63,12 @@ pub fn run(arguments: &ServeArguments) -> anyhow::Result<ExitCode> {
     let clients = known_clients(arguments, &metrics)?;
     let termination = Arc::new(Termination::default());
 
-    let webhooks = Webhooks::new(config.clone(), metrics.clone(), arguments.max_in_flight);
+    let mut webhooks = Webhooks::new(config.clone(), metrics.clone(), arguments.max_in_flight);
+    if arguments.cluster_context {
+        let connection = runtime.block_on(kubeconfig::connect(THIS_CLUSTER))?;
+        let _runtime = runtime.enter();
+        webhooks = webhooks.with_surroundings(View::follow(&connection.client, &metrics));
+    }
     let services = Services {
         webhooks: webhooks::router(webhooks, termination.clone()),
         certificates: certificates.clone(),
@@ -203,8 +212,7 @@ fn provide_certificate(
 ) -> anyhow::Result<Option<PathBuf>> {
     if let Some(settings) = settings(&arguments.self_managed) {
         settings.check()?;
-        let nothing_named = Choice { kubeconfig: None, context: None };
-        let connection = runtime.block_on(kubeconfig::connect(nothing_named))?;
+        let connection = runtime.block_on(kubeconfig::connect(THIS_CLUSTER))?;
         let keeper = Keeper::new(settings, connection, certificates.clone(), metrics.clone());
         drop(runtime.spawn(keeper.run()));
         return Ok(None);

@@ -43,6 +43,8 @@ pub struct Metrics {
     certificate_reloads: Family<ResultLabels, Counter>,
     config_reloads: Family<ResultLabels, Counter>,
     panics: Counter,
+    context_synced: Family<KindLabels, Gauge>,
+    context_objects: Family<KindLabels, Gauge>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -86,6 +88,11 @@ struct CertificateLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct KindLabels {
+    kind: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ResultLabels {
     result: &'static str,
 }
@@ -106,6 +113,8 @@ impl Metrics {
             certificate_reloads: Family::default(),
             config_reloads: Family::default(),
             panics: Counter::default(),
+            context_synced: Family::default(),
+            context_objects: Family::default(),
         };
         metrics.register();
         metrics.create_series(policy);
@@ -168,6 +177,22 @@ impl Metrics {
         self.config_reloads.get_or_create(&ResultLabels::of(is_success)).inc();
     }
 
+    /// Says how many objects of a kind are known, and whether those are all. `None` if
+    /// the cluster does not serve the kind.
+    pub fn set_context(&self, kind: &'static str, known: Option<(bool, usize)>) {
+        let labels = KindLabels { kind };
+        match known {
+            Some((is_synced, objects)) => {
+                self.context_synced.get_or_create(&labels).set(is_synced.into());
+                self.context_objects.get_or_create(&labels).set(i64::try_from(objects).unwrap_or(i64::MAX));
+            }
+            None => {
+                self.context_synced.remove(&labels);
+                self.context_objects.remove(&labels);
+            }
+        }
+    }
+
     /// All metrics as OpenMetrics text.
     ///
     /// # Errors
@@ -225,6 +250,16 @@ impl Metrics {
             "gapless_config_reloads",
             "Changes of the configuration file, by whether they took effect",
             self.config_reloads.clone(),
+        );
+        registry.register(
+            "gapless_context_synced",
+            "Whether all objects of a kind are known, with --cluster-context",
+            self.context_synced.clone(),
+        );
+        registry.register(
+            "gapless_context_objects",
+            "How many objects of a kind are known, with --cluster-context",
+            self.context_objects.clone(),
         );
         registry.register("gapless_panics", "Panics, each of them a bug in gapless", self.panics.clone());
         registry.register(

@@ -14,9 +14,8 @@ use super::documents::Parsed;
 use super::objects;
 use super::source::{Name, Source};
 use crate::kubernetes::kind::Kind;
-use crate::kubernetes::label_selector::{StringMap, texts};
 use crate::surroundings::Surroundings;
-use crate::surroundings::neighbour::{Clue, Neighbour, Role, Subject};
+use crate::surroundings::neighbour::{Clue, Neighbour, Role, Subject, pod_labels, trimmed};
 
 /// All objects of the input that may be neighbours of its workloads.
 #[derive(Debug, Default)]
@@ -30,7 +29,7 @@ impl Objects {
             let objects = objects::objects(root);
             let values =
                 objects.iter().map(|object| object.to_value()).filter(|it| Neighbour::read(it).is_some());
-            self.0.extend(values.map(|value| (directory.to_owned(), trimmed(value))));
+            self.0.extend(values.map(|value| (directory.to_owned(), trimmed(&value))));
         }
     }
 
@@ -44,14 +43,6 @@ impl Objects {
         }
         neighbours
     }
-}
-
-/// Of a workload that is a neighbour only the selector matters.
-fn trimmed(mut value: Value) -> Value {
-    if let Some(template) = value.pointer_mut("/spec/template") {
-        *template = Value::Null;
-    }
-    value
 }
 
 /// Where a file is; standard input is nowhere in particular.
@@ -72,10 +63,9 @@ pub struct Neighbours<'o>(HashMap<Group<'o>, Vec<(&'o Path, Neighbour<'o>)>>);
 impl Neighbours<'_> {
     /// What is around `object`, which is of this kind and in `source`.
     pub fn around(&self, kind: Kind, object: &Value, source: &Source) -> Surroundings {
-        let none = StringMap::new();
-        let labels = object.pointer("/spec/template/metadata/labels").map(texts);
-        let labels = labels.and_then(Result::ok).unwrap_or(none);
-        let subject = subject(kind.name(), object, &labels);
+        let labels = pod_labels(object);
+        let namespace = object.pointer("/metadata/namespace").and_then(Value::as_str);
+        let subject = Subject::of(kind, object, namespace, &labels);
         let found = Role::ALL.into_iter().flat_map(|role| self.nearest(role, &subject, directory(source)));
         Surroundings::of(found)
     }
@@ -104,19 +94,6 @@ fn nearest_of<'n>(neighbours: &[(&Path, &'n Neighbour<'n>)], start: &Path) -> Ve
         below.map(|(_, neighbour)| *neighbour).collect()
     };
     start.ancestors().map(below).find(|found| !found.is_empty()).unwrap_or_default()
-}
-
-fn subject<'o>(kind: &'o str, object: &'o Value, pod_labels: &'o StringMap<'o>) -> Subject<'o> {
-    let text = |pointer| object.pointer(pointer).and_then(Value::as_str);
-    let volumes = object.pointer("/spec/template/spec/volumes").and_then(Value::as_array);
-    let claim = |volume: &'o Value| volume.pointer("/persistentVolumeClaim/claimName")?.as_str();
-    Subject {
-        kind,
-        name: text("/metadata/name").unwrap_or_default(),
-        namespace: text("/metadata/namespace"),
-        pod_labels,
-        claims: volumes.into_iter().flatten().filter_map(claim).collect(),
-    }
 }
 
 #[cfg(test)]

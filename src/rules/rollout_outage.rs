@@ -52,6 +52,7 @@ fn check(workload: &Workload, settings: &Settings) -> Vec<Finding> {
     };
     // The one replica may be another number in a moment; all pods are all pods.
     let may_be_more = match workload.replicas_from() {
+        _ if workload.surroundings().awaits_autoscaler => !workload.takes_all_down(),
         ReplicasFrom::Manifest => false,
         ReplicasFrom::Autoscaler => !workload.takes_all_down(),
         ReplicasFrom::Nobody => is_one && workload.context().old_object.is_none(),
@@ -126,6 +127,16 @@ mod tests {
     use crate::rules::testing::{found, found_in, messages, rolling, serve_nobody, web};
     use crate::surroundings::{Autoscaler, Surroundings};
     use serde_json::json;
+
+    #[test]
+    fn while_an_autoscaler_may_be_there_the_number_is_not_certain() {
+        let around = Surroundings { awaits_autoscaler: true, ..Surroundings::default() };
+        for (max_unavailable, expected) in [(json!(1), Action::Warn), (json!("100%"), Action::Deny)] {
+            let mut object = rolling(1, max_unavailable, json!(0));
+            object["apiVersion"] = json!("apps/v1");
+            assert_eq!(found_in(&RULE, &object, &around)[0].at_most, expected);
+        }
+    }
 
     #[test]
     fn no_pod_is_left() {

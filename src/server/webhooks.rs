@@ -35,7 +35,7 @@ use crate::names::is_dns_label;
 use crate::observe::metrics::Metrics;
 use crate::observe::telemetry;
 use crate::policy::Policy;
-use crate::surroundings;
+use crate::surroundings::{Around, Surroundings};
 
 type ReviewFunction = fn(Terms, Phase, &[u8]) -> Result<Review, ReviewError>;
 
@@ -44,6 +44,7 @@ type ReviewFunction = fn(Terms, Phase, &[u8]) -> Result<Review, ReviewError>;
 pub struct Webhooks {
     config: Arc<LiveConfig>,
     metrics: Arc<Metrics>,
+    surroundings: Arc<dyn Around>,
     review: ReviewFunction,
     bodies: Arc<Bodies>,
     in_flight: Semaphore,
@@ -92,11 +93,17 @@ impl Webhooks {
         Webhooks {
             config,
             metrics,
+            surroundings: Arc::new(Surroundings::default()),
             review: admission::review,
             bodies: Arc::default(),
             in_flight: Semaphore::new(max_in_flight.get().min(Semaphore::MAX_PERMITS)),
             large: LargeReviews::default(),
         }
+    }
+
+    /// The same, which know what is around the objects.
+    pub fn with_surroundings(self, surroundings: Arc<dyn Around>) -> Self {
+        Webhooks { surroundings, ..self }
     }
 
     /// Answers one call, and counts and logs what came of it.
@@ -166,21 +173,16 @@ impl Webhooks {
         let review = self.review;
         if body.as_ref().len() <= LARGE_BODY {
             return Ok(review(
-                Terms { policy, profile, today, surroundings: &surroundings::NONE },
+                Terms { policy, profile, today, surroundings: &*self.surroundings },
                 phase,
                 body.as_ref(),
             )?);
         }
-        let policy = policy.clone();
+        let (policy, surroundings) = (policy.clone(), self.surroundings.clone());
         let profile = profile.map(str::to_owned);
         let review = move |body: &[u8]| {
             review(
-                Terms {
-                    policy: &policy,
-                    profile: profile.as_deref(),
-                    today,
-                    surroundings: &surroundings::NONE,
-                },
+                Terms { policy: &policy, profile: profile.as_deref(), today, surroundings: &*surroundings },
                 phase,
                 body,
             )

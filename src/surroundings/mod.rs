@@ -7,8 +7,12 @@
 pub mod neighbour;
 
 use std::collections::BTreeMap;
+use std::fmt;
+
+use serde_json::Value;
 
 use crate::kubernetes::int_or_string::Amount;
+use crate::kubernetes::kind::Kind;
 
 /// What is known around one workload.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -25,6 +29,21 @@ pub struct Surroundings {
     pub claims: BTreeMap<String, bool>,
     /// Other workloads whose selector matches its pods, as in `Deployment web-canary`.
     pub overlapping: Vec<String>,
+    /// Whether an autoscaler may be there that is not known yet.
+    pub awaits_autoscaler: bool,
+}
+
+/// Somebody who knows what is around workloads, at the moment of asking.
+pub trait Around: fmt::Debug + Send + Sync {
+    /// What is around `object`, which is of this kind and in this namespace.
+    fn around(&self, kind: Kind, object: &Value, namespace: Option<&str>) -> Surroundings;
+}
+
+/// The same around each.
+impl Around for Surroundings {
+    fn around(&self, _: Kind, _: &Value, _: Option<&str>) -> Surroundings {
+        self.clone()
+    }
 }
 
 /// Nothing is known.
@@ -34,6 +53,7 @@ pub static NONE: Surroundings = Surroundings {
     disruption_budgets: Vec::new(),
     claims: BTreeMap::new(),
     overlapping: Vec::new(),
+    awaits_autoscaler: false,
 };
 
 /// A Service.

@@ -9,6 +9,7 @@ use crate::kubernetes::from_json::{objects, or_default};
 use crate::kubernetes::int_or_string::{Amount, IntOrString};
 use crate::kubernetes::kind::Kind;
 use crate::kubernetes::label_selector::{LabelSelector, StringMap, texts};
+use crate::kubernetes::object::at;
 
 /// The workload around which is looked.
 #[derive(Clone, Debug)]
@@ -31,6 +32,24 @@ pub struct Subject<'a> {
 pub type Clue<'a> = (&'a str, &'a str);
 
 impl<'a> Subject<'a> {
+    /// The subject that `object` is, whose pods have these labels.
+    pub fn of(
+        kind: Kind,
+        object: &'a Value,
+        namespace: Option<&'a str>,
+        pod_labels: &'a StringMap<'a>,
+    ) -> Self {
+        let volumes = at(object, &["spec", "template", "spec", "volumes"]).and_then(Value::as_array);
+        let claim = |volume: &'a Value| at(volume, &["persistentVolumeClaim", "claimName"])?.as_str();
+        Subject {
+            kind: kind.name(),
+            name: at(object, &["metadata", "name"]).and_then(Value::as_str).unwrap_or_default(),
+            namespace,
+            pod_labels,
+            claims: volumes.into_iter().flatten().filter_map(claim).collect(),
+        }
+    }
+
     /// The clues by which neighbours of this kind may be found; those without one too.
     pub fn clues(&self, role: Role) -> Vec<Option<Clue<'a>>> {
         match role {
@@ -42,6 +61,33 @@ impl<'a> Subject<'a> {
             Role::Claim => self.claims.iter().map(|claim| Some(("", *claim))).collect(),
         }
     }
+}
+
+/// The labels of the pods of `object`; none if they are no texts.
+pub fn pod_labels(object: &Value) -> StringMap<'_> {
+    let labels = at(object, &["spec", "template", "metadata", "labels"]);
+    labels.and_then(|labels| texts(labels).ok()).unwrap_or_default()
+}
+
+/// What [`Neighbour::read`] reads of an object, so that the rest need not be kept.
+pub fn trimmed(object: &Value) -> Value {
+    const METADATA: [&str; 2] = ["name", "namespace"];
+    const SPEC: [&str; 7] = [
+        "selector",
+        "ports",
+        "scaleTargetRef",
+        "minReplicas",
+        "minAvailable",
+        "maxUnavailable",
+        "accessModes",
+    ];
+    let part = |name: &str, fields: &[&str]| {
+        let of = |field: &&str| Some(((*field).to_owned(), at(object, &[name, field])?.clone()));
+        (name.to_owned(), Value::Object(fields.iter().filter_map(of).collect()))
+    };
+    let types = ["apiVersion", "kind"].into_iter();
+    let types = types.filter_map(|name| Some((name.to_owned(), object.get(name)?.clone())));
+    Value::Object(types.chain([part("metadata", &METADATA), part("spec", &SPEC)]).collect())
 }
 
 /// An object that may stand around a workload.

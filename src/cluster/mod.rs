@@ -1,0 +1,136 @@
+//! What the cluster knows: reflectors, which keep a small row of each object that may
+//! stand around a workload.
+//!
+//! They run beside the requests. A review reads what is known at that moment, and calls
+//! nobody.
+
+mod listed;
+mod reflector;
+mod rows;
+mod watched;
+
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use kube::Client;
+use serde_json::Value;
+
+use crate::kubernetes::kind::Kind;
+use crate::observe::metrics::Metrics;
+use crate::surroundings::neighbour::{Neighbour, Role, Subject, pod_labels};
+use crate::surroundings::{Around, Surroundings};
+use rows::Rows;
+use watched::{WATCHED, Watched};
+
+/// All that is known, by kind.
+#[derive(Debug)]
+pub struct View(Vec<(&'static Watched, RwLock<Rows>)>);
+
+impl Default for View {
+    fn default() -> Self {
+        View(WATCHED.iter().map(|watched| (watched, RwLock::default())).collect())
+    }
+}
+
+impl View {
+    /// A view that is empty at first and follows the cluster from now on. Has to be called
+    /// within a runtime of tokio.
+    pub fn follow(client: &Client, metrics: &Arc<Metrics>) -> Arc<Self> {
+        let view = Arc::new(View::default());
+        for index in 0..view.0.len() {
+            drop(tokio::spawn(reflector::run(view.clone(), index, client.clone(), metrics.clone())));
+        }
+        view
+    }
+
+    fn kind(&self, index: usize) -> Option<&'static Watched> {
+        self.0.get(index).map(|(watched, _)| *watched)
+    }
+
+    /// Changes what is known of one kind; `None` if there is no such kind.
+    fn change<T>(&self, index: usize, change: impl FnOnce(&mut Rows) -> T) -> Option<T> {
+        let (_, rows) = self.0.get(index)?;
+        let mut rows: RwLockWriteGuard<Rows> = rows.write().unwrap_or_else(PoisonError::into_inner);
+        Some(change(&mut rows))
+    }
+}
+
+impl Around for View {
+    fn around(&self, kind: Kind, object: &Value, namespace: Option<&str>) -> Surroundings {
+        let labels = pod_labels(object);
+        let subject = Subject::of(kind, object, namespace, &labels);
+        let mut objects = Vec::new();
+        let mut awaits_autoscaler = false;
+        for (watched, rows) in &self.0 {
+            let rows: RwLockReadGuard<Rows> = rows.read().unwrap_or_else(PoisonError::into_inner);
+            awaits_autoscaler |= watched.role == Role::Autoscaler && !rows.is_filled();
+            for clue in subject.clues(watched.role) {
+                objects.extend(rows.find(namespace, clue));
+            }
+        }
+        let neighbours: Vec<Neighbour> = objects.iter().filter_map(Neighbour::read).collect();
+        let concerned = neighbours.iter().filter(|neighbour| neighbour.concerns(&subject));
+        Surroundings { awaits_autoscaler, ..Surroundings::of(concerned) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn index(kind: &str) -> usize {
+        WATCHED.iter().position(|watched| watched.kind == kind).unwrap()
+    }
+
+    fn web() -> Value {
+        json!({"metadata": {"name": "web", "namespace": "shop"}, "spec": {"template": {
+            "metadata": {"labels": {"app": "web", "tier": "front"}},
+            "spec": {"volumes": [{"name": "d", "persistentVolumeClaim": {"claimName": "data"}}]},
+        }}})
+    }
+
+    fn object(kind: &str, name: &str, spec: Value) -> Value {
+        let watched = &WATCHED[index(kind)];
+        json!({"apiVersion": watched.api_version(), "kind": kind,
+            "metadata": {"name": name, "namespace": "shop"}, "spec": spec})
+    }
+
+    #[test]
+    fn what_concerns_the_workload_is_around_it() {
+        let view = View::default();
+        let selector = json!({"matchLabels": {"app": "web"}});
+        let target = json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"});
+        for object in [
+            object("Service", "web", json!({"selector": {"tier": "front"}, "ports": [{"port": 80}]})),
+            object("Service", "api", json!({"selector": {"app": "api"}})),
+            object("HorizontalPodAutoscaler", "web", json!({"scaleTargetRef": target, "minReplicas": 3})),
+            object("PodDisruptionBudget", "all", json!({"minAvailable": 1, "selector": {}})),
+            object("PersistentVolumeClaim", "data", json!({"accessModes": ["ReadWriteMany"]})),
+            object("Deployment", "web", json!({"selector": selector})),
+            object("Deployment", "canary", json!({"selector": selector})),
+        ] {
+            let kind = index(object["kind"].as_str().unwrap());
+            view.change(kind, |rows| rows.put(&object)).unwrap();
+        }
+        let around = view.around(Kind::Deployment, &web(), Some("shop"));
+        assert_eq!(around.services.iter().map(|it| it.name.as_str()).collect::<Vec<_>>(), ["web"]);
+        assert_eq!(around.autoscaler.map(|it| it.min_replicas), Some(3));
+        assert_eq!(around.disruption_budgets.len(), 1);
+        assert_eq!(around.claims.get("data"), Some(&true));
+        assert_eq!(around.overlapping, ["Deployment canary"]);
+        let elsewhere = view.around(Kind::Deployment, &web(), Some("other"));
+        assert_eq!(elsewhere, Surroundings { awaits_autoscaler: true, ..Surroundings::default() });
+    }
+
+    #[test]
+    fn an_autoscaler_is_awaited_until_all_are_known() {
+        let view = View::default();
+        let awaits = |view: &View| view.around(Kind::Deployment, &web(), Some("shop")).awaits_autoscaler;
+        assert!(awaits(&view));
+        view.change(index("HorizontalPodAutoscaler"), |rows| {
+            rows.begin();
+            rows.end();
+        });
+        assert!(!awaits(&view));
+    }
+}

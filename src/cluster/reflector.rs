@@ -1,0 +1,86 @@
+//! Follows the objects of one kind.
+
+use std::pin::pin;
+use std::sync::Arc;
+
+use futures_util::StreamExt;
+use kube::runtime::WatchStreamExt;
+use kube::runtime::watcher::{self, Config, Event, watcher};
+use kube::{Api, Client};
+
+use super::View;
+use super::listed::Listed;
+use super::rows::Rows;
+use super::watched::Watched;
+use crate::observe::metrics::Metrics;
+
+/// How many objects a page of a list has, where the API server cannot stream it.
+const PAGE: u32 = 50;
+
+/// How long one watch lasts, in seconds; the next one goes on where it ended. It is shorter
+/// than the time for which a connection may be silent, so that one that is dead is noticed
+/// and one that is quiet is not taken for dead.
+const WATCH_SECONDS: u32 = 50;
+
+/// Follows the kind at this place of the view for ever.
+pub async fn run(view: Arc<View>, index: usize, client: Client, metrics: Arc<Metrics>) {
+    let Some(watched) = view.kind(index) else { return };
+    let api = Api::<Listed>::all_with(client, &watched.api_resource());
+    let in_pages = Config::default().page_size(PAGE).timeout(WATCH_SECONDS);
+    let mut config = in_pages.clone().streaming_lists();
+    report(&view, index, watched, &metrics);
+    loop {
+        let mut events = pin!(watcher(api.clone(), config.clone()).default_backoff());
+        while let Some(event) = events.next().await {
+            match event {
+                Ok(event) => {
+                    view.change(index, |rows| take(rows, event, watched));
+                    report(&view, index, watched, &metrics);
+                }
+                // Those of 1.30, 1.31 and 1.33 by default.
+                Err(error) if is_refused(&error) && config != in_pages => break,
+                Err(error) if watched.is_optional && is_missing(&error) => {
+                    view.change(index, Rows::clear);
+                    metrics.set_context(watched.kind, None);
+                }
+                Err(error) => {
+                    tracing::warn!(kind = watched.kind, %error, "cannot follow these objects, trying again");
+                }
+            }
+        }
+        config = in_pages.clone();
+    }
+}
+
+fn take(rows: &mut Rows, event: Event<Listed>, watched: &Watched) {
+    let object = |listed: Listed| listed.into_object(&watched.api_version(), watched.kind);
+    match event {
+        Event::Init => rows.begin(),
+        Event::InitApply(listed) | Event::Apply(listed) => rows.put(&object(listed)),
+        Event::InitDone => rows.end(),
+        Event::Delete(listed) => rows.remove(&object(listed)),
+    }
+}
+
+fn report(view: &View, index: usize, watched: &Watched, metrics: &Metrics) {
+    let known = view.change(index, |rows| (rows.is_filled(), rows.len()));
+    metrics.set_context(watched.kind, known);
+}
+
+/// The code of the API server's answer, if it gave one.
+fn code(error: &watcher::Error) -> Option<u16> {
+    match error {
+        watcher::Error::InitialListFailed(kube::Error::Api(status))
+        | watcher::Error::WatchStartFailed(kube::Error::Api(status)) => Some(status.code),
+        _ => None,
+    }
+}
+
+/// Whether the API server does not take `sendInitialEvents`.
+fn is_refused(error: &watcher::Error) -> bool {
+    matches!(code(error), Some(400 | 422))
+}
+
+fn is_missing(error: &watcher::Error) -> bool {
+    code(error) == Some(404)
+}
