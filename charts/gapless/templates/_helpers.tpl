@@ -41,6 +41,18 @@ true
 {{- end -}}
 {{- end -}}
 
+{{/* Not empty if gapless follows what stands around workloads. One outside the cluster is told so by its own arguments. */}}
+{{- define "gapless.clusterContext" -}}
+{{- if and .Values.clusterContext.enabled (not (include "gapless.url" .)) -}}
+true
+{{- end -}}
+{{- end -}}
+
+{{/* Not empty if the pods have something to ask the API server. */}}
+{{- define "gapless.asksApiServer" -}}
+{{- include "gapless.selfManaged" . }}{{ include "gapless.clusterContext" . -}}
+{{- end -}}
+
 {{/* Tag of the image. */}}
 {{- define "gapless.tag" -}}
 {{- .Values.image.tag | default .Chart.AppVersion -}}

@@ -350,6 +350,21 @@ const RENDERED: &[Case] = &[
         },
         ..CASE
     },
+    // What stands around workloads: to be read, with a token, and nothing else.
+    Case {
+        values: "{certificates: {mode: existingSecret}, clusterContext: {enabled: true}, networkPolicy: {enabled: true}}",
+        holds: |chart| {
+            assert!(chart.arguments().contains(&"--cluster-context"));
+            assert_eq!(chart.pod()["spec"]["automountServiceAccountToken"], true);
+            assert_ne!(chart.one("NetworkPolicy")["spec"]["egress"], json!([]));
+            assert!(chart.all("Role").is_empty());
+            let rules = chart.one("ClusterRole")["rules"].as_array().unwrap();
+            assert!(rules.iter().all(|rule| rule["verbs"] == json!(["list", "watch"])), "{rules:#?}");
+            let groups: Vec<_> = rules.iter().map(|rule| rule["apiGroups"][0].as_str().unwrap()).collect();
+            assert_eq!(groups, ["", "apps", "argoproj.io", "autoscaling", "policy"]);
+        },
+        ..CASE
+    },
     // Certificates that cert-manager keeps, with a CA for gapless alone.
     Case {
         values: "certificates: {mode: certManager, secretName: serving}",
