@@ -46,7 +46,7 @@ fn what_is_around_a_workload_counts() {
             "DaemonSet",
         ];
         let is_synced = |kind: &&str| metrics.contains(&format!("context_synced{{kind=\"{kind}\"}} 1\n"));
-        if kinds.iter().all(|kind| is_synced(&kind)) { Ok(()) } else { Err(gapless.log()) }
+        if kinds.iter().all(is_synced) { Ok(()) } else { Err(gapless.log()) }
     });
     eventually("no series of what is not served", || {
         if metrics().contains("kind=\"Rollout\"") { Err(metrics()) } else { Ok(()) }
