@@ -51,12 +51,11 @@ fn check(workload: &Workload, settings: &Settings) -> Vec<Finding> {
         None => finding(arithmetic, "set maxUnavailable: 0 and maxSurge: 1".to_owned()),
     };
     // The one replica may be another number in a moment; all pods are all pods.
-    let may_be_more = match workload.replicas_from() {
-        _ if workload.surroundings().awaits_autoscaler => !workload.takes_all_down(),
-        ReplicasFrom::Manifest => false,
-        ReplicasFrom::Autoscaler => !workload.takes_all_down(),
-        ReplicasFrom::Nobody => is_one && workload.context().old_object.is_none(),
-    };
+    let may_be_scaled =
+        workload.surroundings().awaits_autoscaler || workload.replicas_from() == ReplicasFrom::Autoscaler;
+    let is_nobodys = workload.replicas_from() == ReplicasFrom::Nobody;
+    let is_filled_in = is_nobodys && is_one && workload.context().old_object.is_none();
+    let may_be_more = is_filled_in || (may_be_scaled && !workload.takes_all_down());
     vec![if may_be_more { finding.at_most(Action::Warn) } else { finding }]
 }
 
@@ -135,6 +134,9 @@ mod tests {
             let mut object = rolling(1, max_unavailable, json!(0));
             object["apiVersion"] = json!("apps/v1");
             assert_eq!(found_in(&RULE, &object, &around)[0].at_most, expected);
+            // What is milder without that stays so.
+            object["spec"]["replicas"] = json!(null);
+            assert_eq!(found_in(&RULE, &object, &around)[0].at_most, Action::Warn);
         }
     }
 
