@@ -180,7 +180,7 @@ pub fn review(terms: Terms, phase: Phase, body: &[u8]) -> Result<Review, ReviewE
     };
     let object = required(&request, &request.object, "object")?;
     let around =
-        |object: &Object| terms.surroundings.around(kind, object.view().tree, request.namespace.as_deref());
+        |object: &Object| terms.surroundings.around(kind, &object.tree, request.namespace.as_deref());
     let surroundings = around(object);
     let old_surroundings = old_object.filter(|old| !has_same_neighbours(object, old)).map(around);
     let context = Context {

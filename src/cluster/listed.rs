@@ -19,10 +19,10 @@ pub struct Listed {
 
 impl Listed {
     /// The object; those of a list do not say of which kind they are.
-    pub fn into_object(mut self, api_version: &str, kind: &str) -> Value {
+    pub fn into_object(mut self, resource: &ApiResource) -> Value {
         if let Some(object) = self.object.as_object_mut() {
-            object.insert("apiVersion".to_owned(), api_version.into());
-            object.insert("kind".to_owned(), kind.into());
+            object.insert("apiVersion".to_owned(), resource.api_version.as_str().into());
+            object.insert("kind".to_owned(), resource.kind.as_str().into());
         }
         self.object
     }

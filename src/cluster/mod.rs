@@ -9,10 +9,11 @@ mod reflector;
 mod rows;
 mod watched;
 
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use kube::Client;
 use serde_json::Value;
+use tokio::runtime::Handle;
 
 use crate::kubernetes::kind::Kind;
 use crate::observe::metrics::Metrics;
@@ -23,34 +24,40 @@ use watched::{WATCHED, Watched};
 
 /// All that is known, by kind.
 #[derive(Debug)]
-pub struct View(Vec<(&'static Watched, RwLock<Rows>)>);
+pub struct View(Vec<Arc<Known>>);
+
+/// What is known of one kind.
+#[derive(Debug)]
+struct Known {
+    watched: &'static Watched,
+    rows: RwLock<Rows>,
+}
+
+impl Known {
+    fn read(&self) -> RwLockReadGuard<'_, Rows> {
+        self.rows.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut Rows) -> T) -> T {
+        change(&mut self.rows.write().unwrap_or_else(PoisonError::into_inner))
+    }
+}
 
 impl Default for View {
     fn default() -> Self {
-        View(WATCHED.iter().map(|watched| (watched, RwLock::default())).collect())
+        let nothing = |watched| Arc::new(Known { watched, rows: RwLock::default() });
+        View(WATCHED.iter().map(nothing).collect())
     }
 }
 
 impl View {
-    /// A view that is empty at first and follows the cluster from now on. Has to be called
-    /// within a runtime of tokio.
-    pub fn follow(client: &Client, metrics: &Arc<Metrics>) -> Arc<Self> {
-        let view = Arc::new(View::default());
-        for index in 0..view.0.len() {
-            drop(tokio::spawn(reflector::run(view.clone(), index, client.clone(), metrics.clone())));
+    /// A view that is empty at first and follows the cluster from now on.
+    pub fn follow(runtime: &Handle, client: &Client, metrics: &Arc<Metrics>) -> Self {
+        let view = View::default();
+        for known in &view.0 {
+            drop(runtime.spawn(reflector::run(known.clone(), client.clone(), metrics.clone())));
         }
         view
-    }
-
-    fn kind(&self, index: usize) -> Option<&'static Watched> {
-        self.0.get(index).map(|(watched, _)| *watched)
-    }
-
-    /// Changes what is known of one kind; `None` if there is no such kind.
-    fn change<T>(&self, index: usize, change: impl FnOnce(&mut Rows) -> T) -> Option<T> {
-        let (_, rows) = self.0.get(index)?;
-        let mut rows: RwLockWriteGuard<Rows> = rows.write().unwrap_or_else(PoisonError::into_inner);
-        Some(change(&mut rows))
     }
 }
 
@@ -60,10 +67,10 @@ impl Around for View {
         let subject = Subject::of(kind, object, namespace, &labels);
         let mut objects = Vec::new();
         let mut awaits_autoscaler = false;
-        for (watched, rows) in &self.0 {
-            let rows: RwLockReadGuard<Rows> = rows.read().unwrap_or_else(PoisonError::into_inner);
-            awaits_autoscaler |= watched.role == Role::Autoscaler && !rows.is_filled();
-            for clue in subject.clues(watched.role) {
+        for known in &self.0 {
+            let (role, rows) = (known.watched.role, known.read());
+            awaits_autoscaler |= role == Role::Autoscaler && !rows.is_filled();
+            for clue in subject.clues(role) {
                 objects.extend(rows.find(namespace, clue));
             }
         }
@@ -78,8 +85,10 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn index(kind: &str) -> usize {
-        WATCHED.iter().position(|watched| watched.kind == kind).unwrap()
+    impl View {
+        fn of(&self, kind: &str) -> &Known {
+            self.0.iter().find(|known| known.watched.kind == kind).unwrap()
+        }
     }
 
     fn web() -> Value {
@@ -90,8 +99,8 @@ mod tests {
     }
 
     fn object(kind: &str, name: &str, spec: Value) -> Value {
-        let watched = &WATCHED[index(kind)];
-        json!({"apiVersion": watched.api_version(), "kind": kind,
+        let resource = View::default().of(kind).watched.api_resource();
+        json!({"apiVersion": resource.api_version, "kind": kind,
             "metadata": {"name": name, "namespace": "shop"}, "spec": spec})
     }
 
@@ -109,8 +118,7 @@ mod tests {
             object("Deployment", "web", json!({"selector": selector})),
             object("Deployment", "canary", json!({"selector": selector})),
         ] {
-            let kind = index(object["kind"].as_str().unwrap());
-            view.change(kind, |rows| rows.put(&object)).unwrap();
+            view.of(object["kind"].as_str().unwrap()).change(|rows| rows.put(&object));
         }
         let around = view.around(Kind::Deployment, &web(), Some("shop"));
         assert_eq!(around.services.iter().map(|it| it.name.as_str()).collect::<Vec<_>>(), ["web"]);
@@ -127,7 +135,7 @@ mod tests {
         let view = View::default();
         let awaits = |view: &View| view.around(Kind::Deployment, &web(), Some("shop")).awaits_autoscaler;
         assert!(awaits(&view));
-        view.change(index("HorizontalPodAutoscaler"), |rows| {
+        view.of("HorizontalPodAutoscaler").change(|rows| {
             rows.begin();
             rows.end();
         });

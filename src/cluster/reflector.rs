@@ -4,14 +4,14 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use futures_util::StreamExt;
+use kube::core::ApiResource;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Config, Event, watcher};
 use kube::{Api, Client};
 
-use super::View;
+use super::Known;
 use super::listed::Listed;
 use super::rows::Rows;
-use super::watched::Watched;
 use crate::observe::metrics::Metrics;
 
 /// How many objects a page of a list has, where the API server cannot stream it.
@@ -22,49 +22,48 @@ const PAGE: u32 = 50;
 /// and one that is quiet is not taken for dead.
 const WATCH_SECONDS: u32 = 50;
 
-/// Follows the kind at this place of the view for ever.
-pub async fn run(view: Arc<View>, index: usize, client: Client, metrics: Arc<Metrics>) {
-    let Some(watched) = view.kind(index) else { return };
-    let api = Api::<Listed>::all_with(client, &watched.api_resource());
+/// Follows one kind for ever.
+pub async fn run(known: Arc<Known>, client: Client, metrics: Arc<Metrics>) {
+    let (kind, resource) = (known.watched.kind, known.watched.api_resource());
+    let report = |rows: &Rows| metrics.set_context(kind, Some((rows.is_filled(), rows.len())));
+    report(&known.read());
+    let api = Api::<Listed>::all_with(client, &resource);
     let in_pages = Config::default().page_size(PAGE).timeout(WATCH_SECONDS);
     let mut config = in_pages.clone().streaming_lists();
-    report(&view, index, watched, &metrics);
     loop {
         let mut events = pin!(watcher(api.clone(), config.clone()).default_backoff());
         while let Some(event) = events.next().await {
             match event {
                 Ok(event) => {
-                    view.change(index, |rows| take(rows, event, watched));
-                    report(&view, index, watched, &metrics);
+                    // A list that has only begun says nothing of a kind that may be absent.
+                    let is_news = !matches!(event, Event::Init);
+                    known.change(|rows| {
+                        take(rows, event, &resource);
+                        if is_news {
+                            report(rows);
+                        }
+                    });
                 }
                 // Those of 1.30, 1.31 and 1.33 by default.
                 Err(error) if is_refused(&error) && config != in_pages => break,
-                Err(error) if watched.is_optional && is_missing(&error) => {
-                    view.change(index, Rows::clear);
-                    metrics.set_context(watched.kind, None);
+                Err(error) if known.watched.is_optional && is_missing(&error) => {
+                    known.change(Rows::clear);
+                    metrics.set_context(kind, None);
                 }
-                Err(error) => {
-                    tracing::warn!(kind = watched.kind, %error, "cannot follow these objects, trying again");
-                }
+                Err(error) => tracing::warn!(kind, %error, "cannot follow these objects, trying again"),
             }
         }
         config = in_pages.clone();
     }
 }
 
-fn take(rows: &mut Rows, event: Event<Listed>, watched: &Watched) {
-    let object = |listed: Listed| listed.into_object(&watched.api_version(), watched.kind);
+fn take(rows: &mut Rows, event: Event<Listed>, resource: &ApiResource) {
     match event {
         Event::Init => rows.begin(),
-        Event::InitApply(listed) | Event::Apply(listed) => rows.put(&object(listed)),
+        Event::InitApply(listed) | Event::Apply(listed) => rows.put(&listed.into_object(resource)),
         Event::InitDone => rows.end(),
-        Event::Delete(listed) => rows.remove(&object(listed)),
+        Event::Delete(listed) => rows.remove(&listed.into_object(resource)),
     }
-}
-
-fn report(view: &View, index: usize, watched: &Watched, metrics: &Metrics) {
-    let known = view.change(index, |rows| (rows.is_filled(), rows.len()));
-    metrics.set_context(watched.kind, known);
 }
 
 /// The code of the API server's answer, if it gave one.

@@ -2,6 +2,7 @@
 
 use kube::core::{ApiResource, GroupVersionKind};
 
+use crate::kubernetes::kind::Kind;
 use crate::surroundings::neighbour::Role;
 
 /// One kind, as the API serves it.
@@ -31,30 +32,22 @@ pub const WATCHED: [Watched; 8] = [
         group: "policy",
         ..core("PodDisruptionBudget", "poddisruptionbudgets", Role::DisruptionBudget)
     },
-    Watched { group: "apps", ..core("Deployment", "deployments", Role::Workload) },
-    Watched { group: "apps", ..core("StatefulSet", "statefulsets", Role::Workload) },
-    Watched { group: "apps", ..core("DaemonSet", "daemonsets", Role::Workload) },
-    Watched {
-        group: "argoproj.io",
-        version: "v1alpha1",
-        is_optional: true,
-        ..core("Rollout", "rollouts", Role::Workload)
-    },
+    workload(Kind::Deployment),
+    workload(Kind::StatefulSet),
+    workload(Kind::DaemonSet),
+    Watched { is_optional: true, ..workload(Kind::Rollout) },
 ];
 
 const fn core(kind: &'static str, plural: &'static str, role: Role) -> Watched {
     Watched { kind, group: "", version: "v1", plural, role, is_optional: false }
 }
 
-impl Watched {
-    /// Group and version, as objects write them.
-    pub fn api_version(&self) -> String {
-        match self.group {
-            "" => self.version.to_owned(),
-            group => format!("{group}/{}", self.version),
-        }
-    }
+const fn workload(kind: Kind) -> Watched {
+    let (group, version) = (kind.group(), kind.version());
+    Watched { group, version, ..core(kind.name(), kind.resource(), Role::Workload) }
+}
 
+impl Watched {
     /// The same for kube.
     pub fn api_resource(&self) -> ApiResource {
         let kind = GroupVersionKind::gvk(self.group, self.version, self.kind);

@@ -66,8 +66,8 @@ pub fn run(arguments: &ServeArguments) -> anyhow::Result<ExitCode> {
     let mut webhooks = Webhooks::new(config.clone(), metrics.clone(), arguments.max_in_flight);
     if arguments.cluster_context {
         let connection = runtime.block_on(kubeconfig::connect(THIS_CLUSTER))?;
-        let _runtime = runtime.enter();
-        webhooks = webhooks.with_surroundings(View::follow(&connection.client, &metrics));
+        let view = View::follow(runtime.handle(), &connection.client, &metrics);
+        webhooks = webhooks.with_surroundings(Arc::new(view));
     }
     let services = Services {
         webhooks: webhooks::router(webhooks, termination.clone()),

@@ -71,12 +71,12 @@ impl Kind {
     }
 
     /// Such as `apps`.
-    pub fn group(self) -> &'static str {
+    pub const fn group(self) -> &'static str {
         self.names().group
     }
 
     /// Such as `v1`.
-    pub fn version(self) -> &'static str {
+    pub const fn version(self) -> &'static str {
         self.names().version
     }
 
@@ -86,7 +86,7 @@ impl Kind {
     }
 
     /// The name in URLs, such as `deployments`.
-    pub fn resource(self) -> &'static str {
+    pub const fn resource(self) -> &'static str {
         self.names().resource
     }
 

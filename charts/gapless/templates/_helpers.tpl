@@ -50,7 +50,9 @@ true
 
 {{/* Not empty if the pods have something to ask the API server. */}}
 {{- define "gapless.asksApiServer" -}}
-{{- include "gapless.selfManaged" . }}{{ include "gapless.clusterContext" . -}}
+{{- if or (include "gapless.selfManaged" .) (include "gapless.clusterContext" .) -}}
+true
+{{- end -}}
 {{- end -}}
 
 {{/* Tag of the image. */}}
