@@ -32,7 +32,7 @@
 //!                clock, printable, kubernetes, names
 //! config       → watched, yaml, policy, rules, defaults, settings, finding,
 //!                printable, kubernetes, names, nearest
-//! cluster      → observe, surroundings, kubernetes
+//! cluster      → observe, surroundings, ownership, kubernetes
 //! certificates → watched, observe, client, names
 //! watched      → observe
 //! observe      → admission, policy, rules, defaults, printable

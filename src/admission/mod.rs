@@ -24,7 +24,7 @@ use crate::ownership::intent::Origin;
 use crate::ownership::owners::Change;
 use crate::policy::{InjectionMode, Policy, Profile, Waivers};
 use crate::rules::RULES;
-use crate::surroundings::{Around, Surroundings};
+use crate::surroundings::{Around, Revision, Revisions, Surroundings};
 use crate::waiver::{self, ActiveWaivers};
 use crate::workload::{Context, Workload, WrongType};
 
@@ -211,7 +211,17 @@ pub fn review(terms: Terms, phase: Phase, body: &[u8]) -> Result<Review, ReviewE
         origin: Origin::ApiServer,
     };
     let change = Change { is_undo: rollback::is_undo(&request, &change), ..change };
-    let subject = Subject { request: &request, change, workload, old, profile, today: terms.today };
+    let subject = Subject {
+        request: &request,
+        object,
+        change,
+        workload,
+        old,
+        profile,
+        today: terms.today,
+        surroundings: terms.surroundings,
+        revisions: OnceCell::new(),
+    };
     match phase {
         Phase::Mutate => mutate(review, &subject),
         Phase::Validate => validate(review, &subject),
@@ -228,11 +238,14 @@ fn has_same_neighbours(object: &Object, old_object: &Object) -> bool {
 /// An object under review, with all that its review hangs on.
 struct Subject<'r> {
     request: &'r Request<'r>,
+    object: &'r Object<'r>,
     change: Change<'r>,
     workload: Workload<'r>,
     old: Option<Workload<'r>>,
     profile: &'r Profile,
     today: Date,
+    surroundings: &'r dyn Around,
+    revisions: OnceCell<Revisions>,
 }
 
 /// Injects the defaults, or announces them.
@@ -310,7 +323,7 @@ fn validate(review: Review, subject: &Subject) -> Result<Review, ReviewError> {
         name: &review.name,
         group: &subject.request.kind.group,
         kind: &subject.request.kind.kind,
-        is_update: subject.old.is_some(),
+        may_be_rollback: subject.old.is_some() && *subject.revisions() == Revisions::Unknown,
     };
     let response = subject
         .answer(&review)
@@ -425,11 +438,28 @@ impl<'r> Subject<'r> {
         if rollback::is_scale(&self.change) {
             return Repair::All;
         }
-        match self.change.is_undo {
+        let is_back = |revisions: &[Revision]| rollback::is_earlier_template(self.object, revisions);
+        let is_rollback = self.change.is_undo
+            || match self.revisions() {
+                _ if self.change.is_stored_template(self.change.object.tree) => false,
+                Revisions::Known(revisions) => is_back(revisions),
+                // It may be one.
+                Revisions::Awaited => return Repair::OfTemplate,
+                Revisions::Unknown => false,
+            };
+        match is_rollback {
             true if rollback::changes_only_template(&self.change) => Repair::All,
             true => Repair::OfTemplate,
             false => Repair::None,
         }
+    }
+
+    /// The templates that the workload has had.
+    fn revisions(&self) -> &Revisions {
+        self.revisions.get_or_init(|| {
+            let name = self.workload.metadata().name.unwrap_or_default();
+            self.surroundings.revisions(self.change.kind, self.request.namespace.as_deref(), name)
+        })
     }
 
     /// A response with what every answer about this object says.

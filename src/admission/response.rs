@@ -101,8 +101,9 @@ pub struct Subject<'a> {
     pub group: &'a str,
     /// Its kind.
     pub kind: &'a str,
-    /// Whether it is stored already, so that the request may be a rollback.
-    pub is_update: bool,
+    /// Whether it is stored already, and nobody knows what it was before: the request may be a
+    /// rollback.
+    pub may_be_rollback: bool,
 }
 
 /// What the user reads when a request is denied. kubectl keeps line breaks.
@@ -133,7 +134,7 @@ fn denial(judged: &[Judged], subject: &Subject, profile: &Profile) -> String {
         message.push_str(&format!("\nto accept one: annotate with {}<rule>: <reason>", waiver::PREFIX));
     }
     let is_in_template = |it: &Judged| it.outcome == Outcome::Deny && it.finding.field.is_in_template();
-    if subject.is_update && judged.iter().any(is_in_template) {
+    if subject.may_be_rollback && judged.iter().any(is_in_template) {
         let by_waiver = if may_waive { ", and so does any with that annotation" } else { "" };
         message.push_str(&format!("\nto roll back: kubectl rollout undo passes{by_waiver}"));
     }
@@ -185,7 +186,8 @@ mod tests {
     use crate::finding::{Action, Finding};
     use serde_json::json;
 
-    const SUBJECT: Subject = Subject { name: "web", group: "apps", kind: "Deployment", is_update: false };
+    const SUBJECT: Subject =
+        Subject { name: "web", group: "apps", kind: "Deployment", may_be_rollback: false };
 
     fn judged(rule: &'static str, outcome: Outcome) -> Judged {
         let finding = Finding::invalid(rule, FieldPath::new("spec.replicas"), "found\nthis", "write that");

@@ -7,10 +7,12 @@ use serde_json::Value;
 use super::envelope::Request;
 use crate::injection;
 use crate::kubernetes::managed_fields::Entry;
-use crate::kubernetes::object::{View, same_to_the_api};
+use crate::kubernetes::object::{Object, View, same_to_the_api};
 use crate::ownership::containers::{Containers, Parents};
 use crate::ownership::owners::Change;
 use crate::ownership::record::{InjectedField, Record};
+use crate::ownership::revision::fingerprint;
+use crate::surroundings::Revision;
 
 /// Whether the request is a `kubectl rollout undo`, which changes the template.
 ///
@@ -49,6 +51,18 @@ fn is_kubectl(manager: &str) -> bool {
     suffix.is_some_and(|suffix| {
         suffix.is_empty() || suffix.starts_with('.') || suffix.contains(|it: char| it.is_ascii_digit())
     })
+}
+
+/// Whether the template of `object` equals one of these, which its workload has had: then
+/// somebody goes back, by whatever means.
+///
+/// What is injected by now is left out, as it is of the revisions: a rollback by Helm keeps
+/// it, so that it never is a revision byte by byte.
+pub fn is_earlier_template(object: &Object, revisions: &[Revision]) -> bool {
+    let record = Record::read(&object.tree).ok().flatten().unwrap_or_default();
+    let Ok(template) = object.whole_template() else { return false };
+    let template = fingerprint(template, &record);
+    revisions.iter().any(|revision| revision.template == template)
 }
 
 /// Whether the spec changes in the number of replicas, or in whether the rollout is

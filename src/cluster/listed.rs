@@ -6,8 +6,9 @@ use kube::core::{ApiResource, DynamicResourceScope, ObjectMeta, Resource};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
+use super::revision;
 use crate::kubernetes::object::at;
-use crate::surroundings::neighbour::trimmed;
+use crate::surroundings::neighbour;
 
 /// An object of a list or a watch, trimmed as it arrives: a page of them is in memory at
 /// once.
@@ -38,7 +39,8 @@ impl<'de> Deserialize<'de> for Listed {
             resource_version: text("resourceVersion"),
             ..ObjectMeta::default()
         };
-        Ok(Listed { metadata, object: trimmed(&object) })
+        let object = revision::trimmed(&object).unwrap_or_else(|| neighbour::trimmed(&object));
+        Ok(Listed { metadata, object })
     }
 }
 

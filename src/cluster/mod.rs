@@ -6,6 +6,7 @@
 
 mod listed;
 mod reflector;
+mod revision;
 mod rows;
 mod watched;
 
@@ -18,9 +19,9 @@ use tokio::runtime::Handle;
 use crate::kubernetes::kind::Kind;
 use crate::observe::metrics::Metrics;
 use crate::surroundings::neighbour::{Neighbour, Role, Subject, pod_labels};
-use crate::surroundings::{Around, Surroundings};
+use crate::surroundings::{Around, Revisions, Surroundings};
 use rows::Rows;
-use watched::{WATCHED, Watched};
+use watched::{Part, WATCHED, Watched};
 
 /// All that is known, by kind.
 #[derive(Debug)]
@@ -68,7 +69,8 @@ impl Around for View {
         let mut objects = Vec::new();
         let mut awaits_autoscaler = false;
         for known in &self.0 {
-            let (role, rows) = (known.watched.role, known.read());
+            let Part::Neighbour(role) = known.watched.part else { continue };
+            let rows = known.read();
             awaits_autoscaler |= role == Role::Autoscaler && !rows.is_filled();
             for clue in subject.clues(role) {
                 objects.extend(rows.find(namespace, clue));
@@ -77,6 +79,17 @@ impl Around for View {
         let neighbours: Vec<Neighbour> = objects.iter().filter_map(Neighbour::read).collect();
         let concerned = neighbours.iter().filter(|neighbour| neighbour.concerns(&subject));
         Surroundings { awaits_autoscaler, ..Surroundings::of(concerned) }
+    }
+
+    fn revisions(&self, kind: Kind, namespace: Option<&str>, name: &str) -> Revisions {
+        let keeps =
+            |known: &&Arc<Known>| matches!(known.watched.part, Part::Revision(of) if of.contains(&kind));
+        let Some(known) = self.0.iter().find(keeps) else { return Revisions::Unknown };
+        let rows = known.read();
+        match rows.is_filled() {
+            true => Revisions::Known(rows.revisions(namespace, (kind.name(), name)).cloned().collect()),
+            false => Revisions::Awaited,
+        }
     }
 }
 
@@ -128,6 +141,35 @@ mod tests {
         assert_eq!(around.overlapping, ["Deployment canary"]);
         let elsewhere = view.around(Kind::Deployment, &web(), Some("other"));
         assert_eq!(elsewhere, Surroundings { awaits_autoscaler: true, ..Surroundings::default() });
+    }
+
+    #[test]
+    fn the_revisions_of_a_workload_are_those_that_it_controls() {
+        let view = View::default();
+        let revisions = |name| view.revisions(Kind::Deployment, Some("shop"), name);
+        assert_eq!(revisions("web"), Revisions::Awaited);
+        let of = |name: &str, owner: &str, template: u64| {
+            json!({"metadata": {"name": name, "namespace": "shop"},
+                "revision": {"kind": "Deployment", "name": owner, "template": template}})
+        };
+        view.of("ReplicaSet").change(|rows| {
+            rows.begin();
+            for replica_set in [of("web-1", "web", 1), of("web-2", "web", 2), of("api-1", "api", 3)] {
+                rows.put(&replica_set);
+            }
+            rows.end();
+        });
+        let templates = |revisions: Revisions| {
+            let Revisions::Known(revisions) = revisions else { panic!("{revisions:?}") };
+            let mut templates: Vec<u64> = revisions.iter().map(|it| it.template).collect();
+            templates.sort_unstable();
+            templates
+        };
+        assert_eq!(templates(revisions("web")), [1, 2]);
+        view.of("ReplicaSet").change(|rows| rows.remove(&of("web-1", "web", 1)));
+        assert_eq!(templates(revisions("web")), [2]);
+        assert_eq!(templates(view.revisions(Kind::Deployment, Some("other"), "web")), [0; 0]);
+        assert_eq!(view.revisions(Kind::StatefulSet, Some("shop"), "web"), Revisions::Awaited);
     }
 
     #[test]

@@ -6,6 +6,9 @@ use std::hash::BuildHasher;
 
 use serde_json::Value;
 
+use super::revision;
+use crate::kubernetes::object::at;
+use crate::surroundings::Revision;
 use crate::surroundings::neighbour::{Clue, Neighbour};
 
 /// What is known of one kind. Names are kept as hashes, with a key of this process.
@@ -23,20 +26,25 @@ pub struct Rows {
 #[derive(Debug)]
 struct Row {
     clue: u64,
-    /// The object's JSON, trimmed.
-    text: Box<str>,
+    kept: Kept,
+}
+
+#[derive(Debug)]
+enum Kept {
+    /// The JSON of a neighbour, trimmed.
+    Neighbour(Box<str>),
+    /// A revision, whose clue is its workload.
+    Revision(Revision),
 }
 
 impl Rows {
     /// Keeps an object, in the place of the one of its name.
     pub fn put(&mut self, object: &Value) {
-        let Some(neighbour) = Neighbour::read(object) else { return self.remove(object) };
-        let id = self.id(object);
+        let Some(row) = self.row(object) else { return self.remove(object) };
+        let (id, clue) = (self.id(object), row.clue);
         if let Some(listed) = &mut self.listed {
             listed.insert(id);
         }
-        let clue = self.clue(neighbour.namespace(), neighbour.clue());
-        let row = Row { clue, text: object.to_string().into() };
         if let Some(old) = self.rows.insert(id, row) {
             self.by_clue.remove(&(old.clue, id));
         }
@@ -78,11 +86,36 @@ impl Rows {
         self.rows.len()
     }
 
-    /// The objects of this namespace and clue.
+    /// The neighbours of this namespace and clue.
     pub fn find(&self, namespace: Option<&str>, clue: Option<Clue>) -> impl Iterator<Item = Value> {
+        self.kept(namespace, clue).filter_map(|kept| match kept {
+            Kept::Neighbour(text) => serde_json::from_str(text).ok(),
+            Kept::Revision(_) => None,
+        })
+    }
+
+    /// The revisions of a workload, which is given by kind and name.
+    pub fn revisions(&self, namespace: Option<&str>, workload: Clue) -> impl Iterator<Item = &Revision> {
+        self.kept(namespace, Some(workload)).filter_map(|kept| match kept {
+            Kept::Revision(revision) => Some(revision),
+            Kept::Neighbour(_) => None,
+        })
+    }
+
+    fn kept(&self, namespace: Option<&str>, clue: Option<Clue>) -> impl Iterator<Item = &Kept> {
         let clue = self.clue(namespace, clue);
         let ids = self.by_clue.range((clue, 0)..=(clue, u64::MAX)).map(|(_, id)| id);
-        ids.filter_map(|id| serde_json::from_str(&self.rows.get(id)?.text).ok())
+        ids.filter_map(|id| Some(&self.rows.get(id)?.kept))
+    }
+
+    fn row(&self, object: &Value) -> Option<Row> {
+        if let Some((workload, revision)) = revision::read(object) {
+            let namespace = at(object, &["metadata", "namespace"]).and_then(Value::as_str);
+            return Some(Row { clue: self.clue(namespace, Some(workload)), kept: Kept::Revision(revision) });
+        }
+        let neighbour = Neighbour::read(object)?;
+        let clue = self.clue(neighbour.namespace(), neighbour.clue());
+        Some(Row { clue, kept: Kept::Neighbour(object.to_string().into()) })
     }
 
     fn forget(&mut self, id: u64) {

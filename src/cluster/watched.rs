@@ -14,13 +14,22 @@ pub struct Watched {
     version: &'static str,
     plural: &'static str,
     /// What its objects are to a workload.
-    pub role: Role,
+    pub part: Part,
     /// Whether clusters need not have it.
     pub is_optional: bool,
 }
 
+/// What objects are to a workload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// They stand around it.
+    Neighbour(Role),
+    /// They keep its revisions, if it is of one of these kinds.
+    Revision([Kind; 2]),
+}
+
 /// All of them. The chart lets gapless list and watch exactly these.
-pub const WATCHED: [Watched; 8] = [
+pub const WATCHED: [Watched; 10] = [
     core("Service", "services", Role::Service),
     core("PersistentVolumeClaim", "persistentvolumeclaims", Role::Claim),
     Watched {
@@ -36,15 +45,22 @@ pub const WATCHED: [Watched; 8] = [
     workload(Kind::StatefulSet),
     workload(Kind::DaemonSet),
     Watched { is_optional: true, ..workload(Kind::Rollout) },
+    revision("ReplicaSet", "replicasets", [Kind::Deployment, Kind::Rollout]),
+    revision("ControllerRevision", "controllerrevisions", [Kind::StatefulSet, Kind::DaemonSet]),
 ];
 
 const fn core(kind: &'static str, plural: &'static str, role: Role) -> Watched {
-    Watched { kind, group: "", version: "v1", plural, role, is_optional: false }
+    let part = Part::Neighbour(role);
+    Watched { kind, group: "", version: "v1", plural, part, is_optional: false }
 }
 
 const fn workload(kind: Kind) -> Watched {
     let (group, version) = (kind.group(), kind.version());
     Watched { group, version, ..core(kind.name(), kind.resource(), Role::Workload) }
+}
+
+const fn revision(kind: &'static str, plural: &'static str, of: [Kind; 2]) -> Watched {
+    Watched { kind, group: "apps", version: "v1", plural, part: Part::Revision(of), is_optional: false }
 }
 
 impl Watched {

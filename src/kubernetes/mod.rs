@@ -9,3 +9,4 @@ pub mod kind;
 pub mod label_selector;
 pub mod managed_fields;
 pub mod object;
+pub mod pod_template;

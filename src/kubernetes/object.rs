@@ -82,19 +82,21 @@ impl<'a> Object<'a> {
     /// # Errors
     /// If they cannot be read as JSON.
     pub fn read_volume_mounts(&mut self) -> Result<(), serde_json::Error> {
-        const MOUNTS: &str = "volumeMounts";
-        let lists = [(CONTAINER.name, "containers"), (INIT_CONTAINER.name, "initContainers")];
-        for unread in self.unread.iter().filter(|it| it.key == MOUNTS) {
-            let list = lists.iter().find(|(object, _)| *object == unread.place.object);
-            let container = list.and_then(|(_, list)| {
-                let pod = self.tree.get_mut("spec")?.get_mut("template")?.get_mut("spec")?;
-                pod.get_mut(list)?.get_mut(unread.place.index)?.as_object_mut()
-            });
-            if let Some(container) = container {
-                container.insert(MOUNTS.to_owned(), serde_json::from_str(unread.text.get())?);
-            }
-        }
-        Ok(())
+        let Some(template) = self.tree.get_mut("spec").and_then(|spec| spec.get_mut("template")) else {
+            return Ok(());
+        };
+        let mut mounts = self.unread.iter().filter(|it| it.key == "volumeMounts");
+        mounts.try_for_each(|unread| unread.put_into(template))
+    }
+
+    /// The whole pod template, as a tree; null if there is none.
+    ///
+    /// # Errors
+    /// If a part of it cannot be read as JSON.
+    pub fn whole_template(&self) -> Result<Value, serde_json::Error> {
+        let mut template = at(&self.tree, &["spec", "template"]).cloned().unwrap_or_default();
+        self.unread.iter().try_for_each(|unread| unread.put_into(&mut template))?;
+        Ok(template)
     }
 
     /// What gapless looks into.
@@ -126,7 +128,33 @@ impl<'a> Object<'a> {
     }
 }
 
+impl Place {
+    /// The object itself, in the template.
+    fn find(self, template: &mut Value) -> Option<&mut Map<String, Value>> {
+        const LISTS: [(&str, &str); 3] = [
+            (CONTAINER.name, "containers"),
+            (INIT_CONTAINER.name, "initContainers"),
+            (VOLUME.name, "volumes"),
+        ];
+        let pod = template.get_mut("spec")?;
+        let list = LISTS.iter().find(|(object, _)| *object == self.object);
+        let object = match list {
+            Some((_, list)) => pod.get_mut(list)?.get_mut(self.index)?,
+            None => pod,
+        };
+        object.as_object_mut()
+    }
+}
+
 impl Unread<'_> {
+    /// Puts it into the template's tree, where it belongs.
+    fn put_into(&self, template: &mut Value) -> Result<(), serde_json::Error> {
+        if let Some(fields) = self.place.find(template) {
+            fields.insert(self.key.clone().into_owned(), serde_json::from_str(self.text.get())?);
+        }
+        Ok(())
+    }
+
     fn is_same(&self, other: &Unread) -> bool {
         let read = |text: &RawValue| serde_json::from_str::<Value>(text.get()).ok();
         let is_same_value = || match (read(self.text), read(other.text)) {
@@ -448,6 +476,15 @@ mod tests {
         assert_eq!(read(&object, "containers/0"), None);
         assert_eq!(read(&object, "containers/1"), Some(mounts.clone()));
         assert_eq!(read(&object, "initContainers/0"), Some(mounts));
+    }
+
+    #[test]
+    fn a_template_can_be_read_whole() {
+        let text = text(&web());
+        let object = Object::read(&text).unwrap();
+        assert_ne!(object.tree["spec"]["template"], web()["spec"]["template"]);
+        assert_eq!(object.whole_template().unwrap(), web()["spec"]["template"]);
+        assert_eq!(Object::default().whole_template().unwrap(), Value::Null);
     }
 
     #[test]

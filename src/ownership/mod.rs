@@ -11,4 +11,5 @@ pub mod owner;
 pub mod owners;
 pub mod parts;
 pub mod record;
+pub mod revision;
 mod template;

@@ -37,6 +37,9 @@ pub struct Surroundings {
 pub trait Around: fmt::Debug + Send + Sync {
     /// What is around `object`, which is of this kind and in this namespace.
     fn around(&self, kind: Kind, object: &Value, namespace: Option<&str>) -> Surroundings;
+
+    /// The revisions of the workload of this kind and name.
+    fn revisions(&self, kind: Kind, namespace: Option<&str>, name: &str) -> Revisions;
 }
 
 /// The same around each.
@@ -44,6 +47,32 @@ impl Around for Surroundings {
     fn around(&self, _: Kind, _: &Value, _: Option<&str>) -> Surroundings {
         self.clone()
     }
+
+    fn revisions(&self, _: Kind, _: Option<&str>, _: &str) -> Revisions {
+        Revisions::Unknown
+    }
+}
+
+/// The pod templates that a workload has had, of which its controller keeps copies: as
+/// ReplicaSets or as ControllerRevisions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Revisions {
+    /// Nobody knows them.
+    Unknown,
+    /// They are being read.
+    Awaited,
+    /// These.
+    Known(Vec<Revision>),
+}
+
+/// A pod template that a workload has had.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Revision {
+    /// Its number among all templates, which those share that equal one another.
+    pub template: u64,
+    /// The annotation with the record of what gapless had injected, where an undo brings the
+    /// template back without it.
+    pub record: Option<String>,
 }
 
 /// Nothing is known.

@@ -1,9 +1,12 @@
 //! `gapless serve --cluster-context`: what stands around a workload in its cluster counts.
 
+use std::fs;
+
 use serde_json::{Value, json};
 
 use crate::support::client::Output;
 use crate::support::deployment::deployment;
+use crate::support::fixtures::configuration;
 use crate::support::gapless::install;
 use crate::support::namespace::Namespace;
 use crate::support::{self, Gapless, eventually};
@@ -31,8 +34,11 @@ fn comes_to(namespace: &Namespace, manifest: &Value, rule: &str, is_found: bool)
 #[test]
 fn what_is_around_a_workload_counts() {
     let Some(cluster) = support::own_cluster(&[]) else { return };
-    let gapless = Gapless::start(&cluster, ["--cluster-context"]);
-    install(&cluster, &gapless, "");
+    let workloads = "workloads: [Deployment, StatefulSet]";
+    let file = cluster.file("config.yaml");
+    fs::write(&file, configuration(workloads)).unwrap();
+    let gapless = Gapless::start(&cluster, ["--cluster-context", "--config", &file.display().to_string()]);
+    install(&cluster, &gapless, &format!("config: {{{workloads}}}"));
     let metrics = || gapless.ops_get("/metrics").1;
     eventually("all kinds", || {
         let metrics = metrics();
@@ -44,6 +50,8 @@ fn what_is_around_a_workload_counts() {
             "Deployment",
             "StatefulSet",
             "DaemonSet",
+            "ReplicaSet",
+            "ControllerRevision",
         ];
         let is_synced = |kind: &&str| metrics.contains(&format!("context_synced{{kind=\"{kind}\"}} 1\n"));
         if kinds.iter().all(is_synced) { Ok(()) } else { Err(gapless.log()) }
@@ -89,4 +97,56 @@ fn what_is_around_a_workload_counts() {
     let mut canary = web.clone();
     canary["metadata"]["name"] = json!("canary");
     comes_to(&namespace, &canary, "selector-overlap", true);
+
+    a_rollback_by_apply_passes(&cluster.namespace(), &deployment("web"), "replicasets");
+    let mut stateful_set = deployment("web");
+    stateful_set["kind"] = json!("StatefulSet");
+    stateful_set["spec"]["serviceName"] = json!("web");
+    a_rollback_by_apply_passes(&cluster.namespace(), &stateful_set, "controllerrevisions");
+}
+
+/// A release that would be denied is stored before gapless judges. After another one, which
+/// gapless completes, the old manifest is applied again, as for a reverted commit.
+fn a_rollback_by_apply_passes(namespace: &Namespace, manifest: &Value, revisions: &str) {
+    let release = |image: &str| {
+        let mut manifest = manifest.clone();
+        let container = &mut manifest["spec"]["template"]["spec"]["containers"][0];
+        container["image"] = json!(image);
+        container["resources"] = json!({"limits": {"cpu": "1", "memory": "0.5Gi"}});
+        namespace.apply(&manifest.to_string())
+    };
+    let revisions_are = |number: usize| {
+        eventually(revisions, || {
+            let list = namespace.kubectl(["get", revisions, "-o", "name"]).ok();
+            if list.stdout.lines().count() == number { Ok(()) } else { Err(list.to_string()) }
+        });
+    };
+    let (old, other) = ("registry.example/app:latest", "registry.example/other:latest");
+    label(namespace, "gapless.dev/profile=off");
+    eventually("profile off", || {
+        let output = release(old).run();
+        if output.status.success() { Ok(()) } else { Err(output.to_string()) }
+    });
+    revisions_are(1);
+    label(namespace, "gapless.dev/profile=production");
+    eventually("profile production", || {
+        let mut probe = deployment("probe");
+        probe["spec"]["revisionHistoryLimit"] = json!(0);
+        let output = namespace.create(&probe.to_string()).args(["--dry-run=server"]).run();
+        if output.status.success() { Err(output.to_string()) } else { Ok(()) }
+    });
+
+    release("registry.example/app:1.2.3").ok();
+    let stored = namespace.get_json(manifest["kind"].as_str().unwrap(), "web");
+    assert!(stored["metadata"]["annotations"]["gapless.dev/injected"].is_string(), "{stored:#}");
+    revisions_are(2);
+    let denied = release(other).fails();
+    denied.assert_denied("production", "mutable-image-tag");
+    assert!(!denied.stderr.contains("to roll back"), "its revisions are known: {denied}");
+    let output = release(old).ok();
+    assert!(warns(&output, "mutable-image-tag"), "{output}");
+}
+
+fn label(namespace: &Namespace, label: &str) {
+    namespace.kubectl(["label", "namespace", &namespace.name, "--overwrite", label]).ok();
 }

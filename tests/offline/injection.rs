@@ -1,6 +1,12 @@
 //! What gapless injects over the life of a Deployment, request by request.
 
+use std::sync::Arc;
+
+use gapless::kubernetes::kind::Kind;
+use gapless::ownership::record::Record;
+use gapless::ownership::revision::fingerprint;
 use gapless::policy::Policy;
+use gapless::surroundings::{Around, Revision, Revisions, Surroundings};
 use serde_json::{Value, json};
 
 use crate::support::simulated::{self, ApiServer};
@@ -495,4 +501,68 @@ fn an_undo_excuses_what_it_brings_back_and_nothing_else() {
     let denial = denial.unwrap();
     assert!(denial.contains("(no-rollback-history)"), "{denial}");
     assert!(!denial.split("warnings beside").next().unwrap().contains("(mutable-image-tag)"), "{denial}");
+}
+
+/// A cluster in which only the revisions of workloads are known.
+#[derive(Debug)]
+struct OnlyRevisions(Revisions);
+
+impl Around for OnlyRevisions {
+    fn around(&self, _: Kind, _: &Value, _: Option<&str>) -> Surroundings {
+        Surroundings::default()
+    }
+
+    fn revisions(&self, _: Kind, _: Option<&str>, _: &str) -> Revisions {
+        self.0.clone()
+    }
+}
+
+#[test]
+fn whoever_brings_an_earlier_template_back_is_not_denied_for_what_is_in_it() {
+    let with_image = |mut object: Value, image: &str| {
+        container(&mut object)["image"] = json!(image);
+        object
+    };
+    let earlier = with_image(simulated::with_api_defaults(&chatbot()), "chatbot:latest");
+    let template = fingerprint(earlier["spec"]["template"].clone(), &Record::default());
+    let stored = injected();
+    let update = |revisions: Revisions, object: &Value| {
+        let server = ApiServer { surroundings: Arc::new(OnlyRevisions(revisions)), ..production() };
+        server.update(&stored, object)
+    };
+    let known = || Revisions::Known(vec![Revision { template, record: None }]);
+
+    // As Helm goes back: what was injected stays.
+    let back = with_image(stored.clone(), "chatbot:latest");
+    let answer = update(known(), &back);
+    assert_eq!(answer.denial, None);
+    assert!(
+        answer.warnings.iter().any(|line| line.ends_with("(mutable-image-tag)")),
+        "{:?}",
+        answer.warnings
+    );
+
+    // Another one is denied, and nobody needs to be told how a rollback passes.
+    let mut with_environment = back.clone();
+    container(&mut with_environment)["env"] = json!([{"name": "A", "value": "1"}]);
+    for other in [with_image(stored.clone(), "other:latest"), with_environment] {
+        let denial = update(known(), &other).denial.unwrap();
+        assert!(denial.contains("(mutable-image-tag)") && !denial.contains("to roll back"), "{denial}");
+    }
+    let denial = update(Revisions::Unknown, &back).denial.unwrap();
+    assert!(denial.contains("to roll back: kubectl rollout undo passes"), "{denial}");
+
+    // What lies outside the template an earlier one does not bring back.
+    let mut without_history = back.clone();
+    without_history["spec"]["revisionHistoryLimit"] = json!(0);
+    let denial = update(known(), &without_history).denial.unwrap();
+    let denied = denial.split("warnings beside").next().unwrap();
+    assert!(denied.contains("(no-rollback-history)") && !denied.contains("(mutable-image-tag)"), "{denial}");
+
+    // While the revisions are still being read it may be one, if its template changes.
+    assert_eq!(update(Revisions::Awaited, &with_image(stored.clone(), "other:latest")).denial, None);
+    let mut without_history = stored.clone();
+    without_history["spec"]["revisionHistoryLimit"] = json!(0);
+    let denial = update(Revisions::Awaited, &without_history).denial.unwrap();
+    assert!(denial.contains("(no-rollback-history)"), "{denial}");
 }

@@ -18,7 +18,9 @@ use base64::engine::general_purpose::STANDARD;
 use gapless::admission::{Outcome, Phase, Review, ReviewError, Terms, review};
 use gapless::kubernetes::kind::Kind;
 use gapless::policy::Policy;
-use gapless::surroundings::NONE;
+use gapless::surroundings::{Around, NONE};
+use std::sync::Arc;
+
 use serde_json::{Map, Value, json};
 
 /// The day on which all tests take place.
@@ -28,6 +30,7 @@ pub const TODAY: jiff::civil::Date = jiff::civil::date(2026, 11, 23);
 pub struct ApiServer {
     pub policy: Policy,
     pub profile: &'static str,
+    pub surroundings: Arc<dyn Around>,
 }
 
 /// What became of a request.
@@ -48,7 +51,7 @@ pub struct Answer {
 impl ApiServer {
     pub fn new(profile: &'static str) -> Self {
         let policy = Policy::new("production").unwrap().with_workloads(Kind::ALL);
-        ApiServer { policy, profile }
+        ApiServer { policy, profile, surroundings: Arc::new(NONE.clone()) }
     }
 
     pub fn create(&self, object: &Value) -> Answer {
@@ -107,7 +110,12 @@ impl ApiServer {
 
     pub fn post(&self, phase: Phase, body: &[u8]) -> Result<Review, ReviewError> {
         review(
-            Terms { policy: &self.policy, profile: Some(self.profile), today: TODAY, surroundings: &NONE },
+            Terms {
+                policy: &self.policy,
+                profile: Some(self.profile),
+                today: TODAY,
+                surroundings: &*self.surroundings,
+            },
             phase,
             body,
         )
