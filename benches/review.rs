@@ -10,6 +10,8 @@
     reason = "a benchmark that cannot do its work is best ended"
 )]
 
+#[path = "support/clock.rs"]
+mod clock;
 #[path = "support/reviews.rs"]
 mod reviews;
 
@@ -21,9 +23,9 @@ use divan::counter::BytesCount;
 use divan::{AllocProfiler, Bencher};
 use gapless::admission::{Phase, review};
 use gapless::policy::{Exemptions, Policy, Profile};
-use rustix::time::{ClockId, clock_gettime};
 use serde_json::{Value, json};
 
+use clock::in_turns;
 use reviews::{Case, cases, create, deployment, policy, stored, terms, update, with_image};
 
 #[global_allocator]
@@ -62,28 +64,6 @@ fn mutate(bencher: Bencher, name: &str) {
 fn validate(bencher: Bencher, name: &str) {
     let body = body(name);
     bencher.counter(BytesCount::of_slice(body)).bench(|| answer(&POLICY, Phase::Validate, black_box(body)));
-}
-
-/// The time that this thread has had of a processor, whatever else the machine does.
-fn now() -> Duration {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
-    Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec.unsigned_abs() as u32)
-}
-
-/// How long each of these takes, in turns: the medians. Each is repeated in its turn.
-fn in_turns<const N: usize>(rounds: usize, work: [(u32, &dyn Fn()); N]) -> [Duration; N] {
-    let mut times = [const { Vec::new() }; N];
-    for _ in 0..rounds {
-        for ((repeats, work), times) in work.iter().zip(&mut times) {
-            let start = now();
-            (0..*repeats).for_each(|_| work());
-            times.push((now() - start) / *repeats);
-        }
-    }
-    times.map(|mut times| {
-        times.sort();
-        times[times.len() / 2]
-    })
 }
 
 /// As many as fit into half a second, but not so few that one disturbance shows.

@@ -15,18 +15,8 @@ use crate::surroundings::neighbour;
 #[derive(Clone, Debug)]
 pub struct Listed {
     metadata: ObjectMeta,
-    object: Value,
-}
-
-impl Listed {
-    /// The object; those of a list do not say of which kind they are.
-    pub fn into_object(mut self, resource: &ApiResource) -> Value {
-        if let Some(object) = self.object.as_object_mut() {
-            object.insert("apiVersion".to_owned(), resource.api_version.as_str().into());
-            object.insert("kind".to_owned(), resource.kind.as_str().into());
-        }
-        self.object
-    }
+    /// What is left of it.
+    pub object: Value,
 }
 
 impl<'de> Deserialize<'de> for Listed {

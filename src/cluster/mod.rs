@@ -5,6 +5,7 @@
 //! nobody.
 
 mod listed;
+mod packed;
 mod reflector;
 mod revision;
 mod rows;
@@ -73,7 +74,7 @@ impl Around for View {
             let rows = known.read();
             awaits_autoscaler |= role == Role::Autoscaler && !rows.is_filled();
             for clue in subject.clues(role) {
-                objects.extend(rows.find(namespace, clue));
+                objects.extend(rows.find(namespace, clue).map(|object| known.watched.typed(object)));
             }
         }
         let neighbours: Vec<Neighbour> = objects.iter().filter_map(Neighbour::read).collect();
@@ -87,7 +88,7 @@ impl Around for View {
         let Some(known) = self.0.iter().find(keeps) else { return Revisions::Unknown };
         let rows = known.read();
         match rows.is_filled() {
-            true => Revisions::Known(rows.revisions(namespace, (kind.name(), name)).cloned().collect()),
+            true => Revisions::Known(rows.revisions(namespace, (kind.name(), name)).collect()),
             false => Revisions::Awaited,
         }
     }

@@ -4,7 +4,6 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use futures_util::StreamExt;
-use kube::core::ApiResource;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Config, Event, watcher};
 use kube::{Api, Client};
@@ -12,6 +11,7 @@ use kube::{Api, Client};
 use super::Known;
 use super::listed::Listed;
 use super::rows::Rows;
+use super::watched::Watched;
 use crate::observe::metrics::Metrics;
 
 /// How many objects a page of a list has, where the API server cannot stream it.
@@ -38,7 +38,7 @@ pub async fn run(known: Arc<Known>, client: Client, metrics: Arc<Metrics>) {
                     // A list that has only begun says nothing of a kind that may be absent.
                     let is_news = !matches!(event, Event::Init);
                     known.change(|rows| {
-                        take(rows, event, &resource);
+                        take(rows, event, known.watched);
                         if is_news {
                             report(rows);
                         }
@@ -57,12 +57,12 @@ pub async fn run(known: Arc<Known>, client: Client, metrics: Arc<Metrics>) {
     }
 }
 
-fn take(rows: &mut Rows, event: Event<Listed>, resource: &ApiResource) {
+fn take(rows: &mut Rows, event: Event<Listed>, watched: &Watched) {
     match event {
         Event::Init => rows.begin(),
-        Event::InitApply(listed) | Event::Apply(listed) => rows.put(&listed.into_object(resource)),
+        Event::InitApply(listed) | Event::Apply(listed) => rows.put(&watched.typed(listed.object)),
         Event::InitDone => rows.end(),
-        Event::Delete(listed) => rows.remove(&listed.into_object(resource)),
+        Event::Delete(listed) => rows.remove(&listed.object),
     }
 }
 

@@ -6,6 +6,7 @@ use std::hash::BuildHasher;
 
 use serde_json::Value;
 
+use super::packed::{Packed, Place};
 use super::revision;
 use crate::kubernetes::object::at;
 use crate::surroundings::Revision;
@@ -16,6 +17,7 @@ use crate::surroundings::neighbour::{Clue, Neighbour};
 pub struct Rows {
     hasher: RandomState,
     rows: HashMap<u64, Row>,
+    texts: Packed,
     /// The clue of each row, and the row.
     by_clue: BTreeSet<(u64, u64)>,
     /// The rows of the list that is being read.
@@ -23,38 +25,39 @@ pub struct Rows {
     is_filled: bool,
 }
 
+/// What is left of an object: the JSON of a neighbour, or a revision, whose clue is its
+/// workload.
 #[derive(Debug)]
 struct Row {
     clue: u64,
-    kept: Kept,
-}
-
-#[derive(Debug)]
-enum Kept {
-    /// The JSON of a neighbour, trimmed.
-    Neighbour(Box<str>),
-    /// A revision, whose clue is its workload.
-    Revision(Revision),
+    text: Place,
 }
 
 impl Rows {
     /// Keeps an object, in the place of the one of its name.
     pub fn put(&mut self, object: &Value) {
-        let Some(row) = self.row(object) else { return self.remove(object) };
-        let (id, clue) = (self.id(object), row.clue);
+        let id = self.id(object);
         if let Some(listed) = &mut self.listed {
             listed.insert(id);
         }
-        if let Some(old) = self.rows.insert(id, row) {
-            self.by_clue.remove(&(old.clue, id));
+        let Some((clue, text)) = self.packed(object) else { return self.forget(id) };
+        // Most changes are of a status.
+        let is_same = |row: &Row| row.clue == clue && self.texts.get(row.text) == text;
+        if self.rows.get(&id).is_some_and(is_same) {
+            return;
         }
+        self.forget(id);
+        let Some(text) = self.texts.add(&text) else { return };
+        self.rows.insert(id, Row { clue, text });
         self.by_clue.insert((clue, id));
+        if self.texts.is_sparse() {
+            self.texts.compact(self.rows.values_mut().map(|row| &mut row.text));
+        }
     }
 
     /// Forgets an object.
     pub fn remove(&mut self, object: &Value) {
-        let id = self.id(object);
-        self.forget(id);
+        self.forget(self.id(object));
     }
 
     /// From now on the whole list is read. What is known stays until then.
@@ -86,41 +89,49 @@ impl Rows {
         self.rows.len()
     }
 
-    /// The neighbours of this namespace and clue.
+    /// The neighbours of this namespace and clue, without their kind.
     pub fn find(&self, namespace: Option<&str>, clue: Option<Clue>) -> impl Iterator<Item = Value> {
-        self.kept(namespace, clue).filter_map(|kept| match kept {
-            Kept::Neighbour(text) => serde_json::from_str(text).ok(),
-            Kept::Revision(_) => None,
+        self.texts(namespace, clue).filter_map(move |text| {
+            let mut object: Value = serde_json::from_slice(text).ok()?;
+            object.get_mut("metadata")?.as_object_mut()?.insert("namespace".to_owned(), namespace.into());
+            Some(object)
         })
     }
 
     /// The revisions of a workload, which is given by kind and name.
-    pub fn revisions(&self, namespace: Option<&str>, workload: Clue) -> impl Iterator<Item = &Revision> {
-        self.kept(namespace, Some(workload)).filter_map(|kept| match kept {
-            Kept::Revision(revision) => Some(revision),
-            Kept::Neighbour(_) => None,
-        })
+    pub fn revisions(&self, namespace: Option<&str>, workload: Clue) -> impl Iterator<Item = Revision> {
+        self.texts(namespace, Some(workload)).filter_map(unpacked)
     }
 
-    fn kept(&self, namespace: Option<&str>, clue: Option<Clue>) -> impl Iterator<Item = &Kept> {
+    fn texts(&self, namespace: Option<&str>, clue: Option<Clue>) -> impl Iterator<Item = &[u8]> {
         let clue = self.clue(namespace, clue);
         let ids = self.by_clue.range((clue, 0)..=(clue, u64::MAX)).map(|(_, id)| id);
-        ids.filter_map(|id| Some(&self.rows.get(id)?.kept))
+        ids.filter_map(|id| Some(self.texts.get(self.rows.get(id)?.text)))
     }
 
-    fn row(&self, object: &Value) -> Option<Row> {
+    /// The clue of an object, and what is kept of it.
+    fn packed(&self, object: &Value) -> Option<(u64, Vec<u8>)> {
+        let namespace = at(object, &["metadata", "namespace"]).and_then(Value::as_str);
         if let Some((workload, revision)) = revision::read(object) {
-            let namespace = at(object, &["metadata", "namespace"]).and_then(Value::as_str);
-            return Some(Row { clue: self.clue(namespace, Some(workload)), kept: Kept::Revision(revision) });
+            let record = revision.record.unwrap_or_default();
+            let text = [&revision.template.to_ne_bytes(), record.as_bytes()].concat();
+            return Some((self.clue(namespace, Some(workload)), text));
         }
-        let neighbour = Neighbour::read(object)?;
-        let clue = self.clue(neighbour.namespace(), neighbour.clue());
-        Some(Row { clue, kept: Kept::Neighbour(object.to_string().into()) })
+        let clue = self.clue(namespace, Neighbour::read(object)?.clue());
+        let mut rest = object.clone();
+        if let Some(fields) = rest.as_object_mut() {
+            fields.retain(|name, _| !TYPE.contains(&name.as_str()));
+        }
+        if let Some(metadata) = rest.get_mut("metadata").and_then(Value::as_object_mut) {
+            metadata.remove("namespace");
+        }
+        Some((clue, rest.to_string().into_bytes()))
     }
 
     fn forget(&mut self, id: u64) {
         if let Some(row) = self.rows.remove(&id) {
             self.by_clue.remove(&(row.clue, id));
+            self.texts.forget(row.text);
         }
     }
 
@@ -132,6 +143,15 @@ impl Rows {
     fn clue(&self, namespace: Option<&str>, clue: Option<Clue>) -> u64 {
         self.hasher.hash_one((namespace, clue))
     }
+}
+
+/// What all objects of one kind share.
+const TYPE: [&str; 2] = ["apiVersion", "kind"];
+
+fn unpacked(revision: &[u8]) -> Option<Revision> {
+    let (template, record) = revision.split_first_chunk()?;
+    let record = std::str::from_utf8(record).ok().filter(|record| !record.is_empty());
+    Some(Revision { template: u64::from_ne_bytes(*template), record: record.map(str::to_owned) })
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The kinds that are watched.
 
 use kube::core::{ApiResource, GroupVersionKind};
+use serde_json::Value;
 
 use crate::kubernetes::kind::Kind;
 use crate::surroundings::neighbour::Role;
@@ -68,5 +69,15 @@ impl Watched {
     pub fn api_resource(&self) -> ApiResource {
         let kind = GroupVersionKind::gvk(self.group, self.version, self.kind);
         ApiResource::from_gvk_with_plural(&kind, self.plural)
+    }
+
+    /// The object with its kind, of which those in lists and rows say nothing.
+    pub fn typed(&self, mut object: Value) -> Value {
+        if let Some(object) = object.as_object_mut() {
+            let group = if self.group.is_empty() { String::new() } else { format!("{}/", self.group) };
+            object.insert("apiVersion".to_owned(), format!("{group}{}", self.version).into());
+            object.insert("kind".to_owned(), self.kind.into());
+        }
+        object
     }
 }
