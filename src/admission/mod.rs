@@ -22,6 +22,7 @@ use crate::kubernetes::kind::Kind;
 use crate::kubernetes::object::{Object, View, at};
 use crate::ownership::intent::Origin;
 use crate::ownership::owners::Change;
+use crate::ownership::record::Record;
 use crate::policy::{InjectionMode, Policy, Profile, Waivers};
 use crate::rules::RULES;
 use crate::surroundings::{Around, Revision, Revisions, Surroundings};
@@ -374,7 +375,13 @@ pub fn assess(
         let injection = Injection::none(object);
         return Ok(Assessment { skip, injection, judged: Vec::new(), problems: Vec::new() });
     }
-    let terms = injection::Terms { profile, waivers: &waivers, surroundings, mode: InjectionMode::Inject };
+    let terms = injection::Terms {
+        profile,
+        waivers: &waivers,
+        surroundings,
+        record_of_revision: None,
+        mode: InjectionMode::Inject,
+    };
     let injection = inject(change, terms)?;
     let circumstances = Circumstances { old: None, is_excused: &|_| false };
     let injected = Workload::read_view(View::of(&injection.object), context)?;
@@ -423,7 +430,10 @@ impl<'r> Subject<'r> {
             }
         };
         let surroundings = self.workload.surroundings();
-        let terms = injection::Terms { profile: self.profile, waivers, surroundings, mode };
+        let record_of_revision = self.record_of_revision();
+        let record_of_revision = record_of_revision.as_ref();
+        let terms =
+            injection::Terms { profile: self.profile, waivers, surroundings, record_of_revision, mode };
         inject(change, terms).map_err(failed)
     }
 
@@ -451,6 +461,17 @@ impl<'r> Subject<'r> {
             true if rollback::changes_only_template(&self.change) => Repair::All,
             true => Repair::OfTemplate,
             false => Repair::None,
+        }
+    }
+
+    /// The record of the revision that an undo brings back and leaves behind.
+    fn record_of_revision(&self) -> Option<Record> {
+        if !self.change.is_undo || self.change.kind.undo_brings_annotations() {
+            return None;
+        }
+        match self.revisions() {
+            Revisions::Known(revisions) => rollback::record_of_revision(self.object, revisions),
+            Revisions::Unknown | Revisions::Awaited => None,
         }
     }
 

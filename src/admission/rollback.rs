@@ -65,6 +65,15 @@ pub fn is_earlier_template(object: &Object, revisions: &[Revision]) -> bool {
     revisions.iter().any(|revision| revision.template == template)
 }
 
+/// The record of the revision whose template `object` has, injected fields and all.
+pub fn record_of_revision(object: &Object, revisions: &[Revision]) -> Option<Record> {
+    let template = object.whole_template().ok()?;
+    revisions.iter().find_map(|revision| {
+        let record = Record::parse(revision.record.as_deref()?).ok()?;
+        (fingerprint(template.clone(), &record) == revision.template).then_some(record)
+    })
+}
+
 /// Whether the spec changes in the number of replicas, or in whether the rollout is
 /// paused, at most, whatever gapless fills in beside it.
 pub fn is_scale(change: &Change) -> bool {

@@ -72,6 +72,9 @@ pub struct Terms<'t> {
     pub waivers: &'t ActiveWaivers<'t>,
     /// What is around the object.
     pub surroundings: &'t Surroundings,
+    /// The record of the revision that an undo brings back, where the undo leaves it behind
+    /// and somebody knows it.
+    pub record_of_revision: Option<&'t Record>,
     /// Whether what nobody wrote is filled. Where it is only announced, what was
     /// dropped is put back all the same, and what is gapless' own follows the
     /// template.
@@ -149,7 +152,10 @@ fn run_once(change: Change, terms: Terms) -> Result<Option<Pass>, InjectError> {
     let mut owners = Owners::read(change, replaces_api_defaults, waived.collect());
 
     if is_undo && !change.kind.undo_brings_annotations() {
-        recognize_labels_of_revision(&mut owners, terms)?;
+        match terms.record_of_revision {
+            Some(record) => recognize_record_of_revision(&mut owners, record),
+            None => recognize_labels_of_revision(&mut owners, terms)?,
+        }
     }
 
     // A PUT of the bare manifest drops what was injected. With that put back the
@@ -208,9 +214,19 @@ fn changes_nothing(change: Change) -> bool {
         && (same_at(object, old.tree, ANNOTATIONS) || has_same_record())
 }
 
-/// An undo that brings the template alone leaves a record that is too new for it. A recorded
-/// version label that says what its image says is gapless' own all the same: it would be
-/// stale for ever after.
+/// An undo that brings the template alone leaves a record that is too new for it: that of
+/// the revision speaks for the template.
+fn recognize_record_of_revision(owners: &mut Owners, record: &Record) {
+    let in_template = record.fields().filter(|field| field.is_in_template());
+    for field in
+        in_template.filter(|field| record.holds(field, owners.find(field))).cloned().collect::<Vec<_>>()
+    {
+        owners.set_recorded(field);
+    }
+}
+
+/// Where that record is not known, a recorded version label that says what its image says is
+/// gapless' own all the same: it would be stale for ever after.
 fn recognize_labels_of_revision(owners: &mut Owners, terms: Terms) -> Result<(), InjectError> {
     let version =
         version_label::version_of_image(&users(owners.object(), owners, terms)?, &terms.profile.settings);

@@ -47,6 +47,7 @@ fn injected(object: &Value, old_object: Option<&Value>, is_undo: bool, profile: 
         origin: Origin::ApiServer,
     };
     let terms = Terms {
+        record_of_revision: None,
         profile,
         waivers: &waivers,
         surroundings: &crate::surroundings::NONE,

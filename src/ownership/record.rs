@@ -159,11 +159,18 @@ impl Record {
         let Some(annotation) = annotations.and_then(|annotations| annotations.get(ANNOTATION)) else {
             return Ok(None);
         };
-        let text = annotation.as_str().ok_or(Unreadable)?;
-        let entries: Map<String, Value> = serde_json::from_str(text).map_err(|_| Unreadable)?;
+        Record::parse(annotation.as_str().ok_or(Unreadable)?).map(Some)
+    }
+
+    /// The record in the text of an annotation.
+    ///
+    /// # Errors
+    /// [`Unreadable`] if it is something else.
+    pub fn parse(annotation: &str) -> Result<Self, Unreadable> {
+        let entries: Map<String, Value> = serde_json::from_str(annotation).map_err(|_| Unreadable)?;
         let known =
             entries.into_iter().filter_map(|(path, value)| Some((InjectedField::parse(&path)?, value)));
-        Ok(Some(Record(known.collect())))
+        Ok(Record(known.collect()))
     }
 
     /// The annotation's text: compact JSON, sorted by path.

@@ -566,3 +566,33 @@ fn whoever_brings_an_earlier_template_back_is_not_denied_for_what_is_in_it() {
     let denial = update(Revisions::Awaited, &without_history).denial.unwrap();
     assert!(denial.contains("(no-rollback-history)"), "{denial}");
 }
+
+#[test]
+fn after_an_undo_of_a_template_alone_the_record_of_its_revision_speaks() {
+    let mut set = chatbot();
+    set["kind"] = json!("StatefulSet");
+    let first = production().create(&set).object;
+    // Its hook is the user's own by now.
+    let mut second = first.clone();
+    container(&mut second)["image"] = json!("chatbot:v2.0");
+    container(&mut second)["lifecycle"]["preStop"]["sleep"]["seconds"] = json!(15);
+    let second = production().update(&first, &second).object;
+    let hook = "spec.template.spec.containers[app].lifecycle.preStop";
+    assert_eq!(record(&second)[hook], Value::Null);
+
+    let mut undone = second.clone();
+    undone["spec"]["template"] = first["spec"]["template"].clone();
+    undone["metadata"]["managedFields"] =
+        json!([{"manager": "kubectl", "operation": "Update", "time": "2026-11-23T10:00:00Z"}]);
+    let undo = |revisions: Revisions| {
+        let server = ApiServer { surroundings: Arc::new(OnlyRevisions(revisions)), ..production() };
+        server.request(json!({"operation": "UPDATE", "options": {}}), &undone, Some(&second)).object
+    };
+    let annotation = first["metadata"]["annotations"][INJECTED].as_str().unwrap();
+    let template = fingerprint(first["spec"]["template"].clone(), &Record::parse(annotation).unwrap());
+    let revision = Revision { template, record: Some(annotation.to_owned()) };
+    let known = undo(Revisions::Known(vec![revision]));
+    assert_eq!(record(&known), record(&first));
+    assert_eq!(known["spec"]["template"], first["spec"]["template"]);
+    assert_eq!(record(&undo(Revisions::Unknown))[hook], Value::Null, "it may be the user's");
+}

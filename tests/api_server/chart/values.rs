@@ -339,7 +339,7 @@ const RENDERED: &[Case] = &[
     },
     // A certificate that somebody else keeps: no permission, no token.
     Case {
-        values: "certificates: {mode: existingSecret}",
+        values: "{certificates: {mode: existingSecret}, clusterContext: {enabled: false}}",
         holds: |chart| {
             let without_rbac: Vec<_> = INSIDE.into_iter().filter(|kind| !kind.contains("Role")).collect();
             assert_eq!(chart.kinds(), without_rbac);
@@ -352,7 +352,7 @@ const RENDERED: &[Case] = &[
     },
     // What stands around workloads: to be read, with a token, and nothing else.
     Case {
-        values: "{certificates: {mode: existingSecret}, clusterContext: {enabled: true}, networkPolicy: {enabled: true}}",
+        values: "{certificates: {mode: existingSecret}, networkPolicy: {enabled: true}}",
         holds: |chart| {
             assert!(chart.arguments().contains(&"--cluster-context"));
             assert_eq!(chart.pod()["spec"]["automountServiceAccountToken"], true);
@@ -367,7 +367,7 @@ const RENDERED: &[Case] = &[
     },
     // Certificates that cert-manager keeps, with a CA for gapless alone.
     Case {
-        values: "certificates: {mode: certManager, secretName: serving}",
+        values: "{certificates: {mode: certManager, secretName: serving}, clusterContext: {enabled: false}}",
         holds: |chart| {
             let certificates = chart.all("Certificate");
             let names = |objects: &[&Value]| -> Vec<Value> {
@@ -407,7 +407,7 @@ const RENDERED: &[Case] = &[
     // Certificates that gapless keeps, under whatever names.
     Case {
         release: "a.b",
-        values: "certificates: {secretName: tls.example.com}",
+        values: "{certificates: {secretName: tls.example.com}, clusterContext: {enabled: false}}",
         holds: |chart| {
             let name = "a-b-gapless.platform";
             let rules = |kind: &str| chart.one(kind)["rules"].clone();
@@ -546,10 +546,11 @@ const RENDERED: &[Case] = &[
         },
         ..CASE
     },
-    // Who keeps no certificates has nobody to talk to.
+    // Who keeps no certificates and follows nothing has nobody to talk to.
     Case {
         values: "
             certificates: {mode: existingSecret}
+            clusterContext: {enabled: false}
             networkPolicy:
               enabled: true
               webhookFrom: [{ipBlock: {cidr: 10.0.0.0/28}}]
