@@ -1,6 +1,8 @@
 //! `gapless serve --cluster-context`: what stands around a workload in its cluster counts.
 
 use std::fs;
+use std::thread;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -9,6 +11,7 @@ use crate::support::deployment::deployment;
 use crate::support::fixtures::configuration;
 use crate::support::gapless::install;
 use crate::support::namespace::Namespace;
+use crate::support::service::Service;
 use crate::support::{self, Gapless, eventually};
 
 /// Whether a warning of this rule was shown.
@@ -28,6 +31,17 @@ fn comes_to(namespace: &Namespace, manifest: &Value, rule: &str, is_found: bool)
         let output = namespace.apply(&manifest.to_string()).ok();
         if warns(&output, rule) == is_found { Ok(()) } else { Err(output.to_string()) }
     });
+}
+
+/// A HorizontalPodAutoscaler that keeps at least three replicas of a Deployment.
+fn autoscaler(name: &str) -> Value {
+    let target = json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": name});
+    json!({
+        "apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": {"name": name},
+        "spec": {"scaleTargetRef": target, "minReplicas": 3, "maxReplicas": 5, "metrics": [
+            {"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 50}}},
+        ]},
+    })
 }
 
 /// A control plane of its own: whoever else is in it would be told more than before.
@@ -66,13 +80,7 @@ fn what_is_around_a_workload_counts() {
     let labels = web["spec"]["selector"]["matchLabels"].clone();
     assert!(warns(&namespace.apply(&web.to_string()).ok(), "single-replica"));
 
-    let target = json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"});
-    let autoscaler = json!({
-        "apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": {"name": "web"},
-        "spec": {"scaleTargetRef": target, "minReplicas": 3, "maxReplicas": 5, "metrics": [
-            {"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 50}}},
-        ]},
-    });
+    let autoscaler = autoscaler("web");
     namespace.apply(&autoscaler.to_string()).ok();
     comes_to(&namespace, &web, "single-replica", false);
     namespace.kubectl(["delete", "hpa", "web"]).ok();
@@ -103,6 +111,42 @@ fn what_is_around_a_workload_counts() {
     stateful_set["kind"] = json!("StatefulSet");
     stateful_set["spec"]["serviceName"] = json!("web");
     a_rollback_by_apply_passes(&cluster.namespace(), &stateful_set, "controllerrevisions");
+}
+
+/// gapless reaches the API server by a link that the test cuts; the API server reaches gapless.
+#[test]
+fn what_was_known_counts_while_the_api_server_is_away() {
+    let Some(cluster) = support::own_cluster(&[]) else { return };
+    let link = Service::start();
+    let kubeconfig = fs::read_to_string(cluster.kubeconfig("admin")).unwrap();
+    let server = cluster.server().trim_start_matches("https://");
+    fs::write(cluster.kubeconfig("by-link"), kubeconfig.replace(server, &link.address)).unwrap();
+    let gapless = Gapless::start_as(&cluster, "by-link", ["--cluster-context"]);
+    install(&cluster, &gapless, "");
+
+    // It is ready, and knows of no autoscaler yet.
+    let namespace = cluster.namespace();
+    let mut web = deployment("web");
+    web["spec"]["replicas"] = json!(1);
+    web["spec"]["strategy"] = json!({"rollingUpdate": {"maxUnavailable": 1, "maxSurge": 0}});
+    let output = namespace.apply(&web.to_string()).ok();
+    assert!(warns(&output, "rollout-outage"), "an autoscaler may keep more replicas: {output}");
+    gapless.is_ready();
+
+    let autoscaler = autoscaler("web");
+    namespace.apply(&autoscaler.to_string()).ok();
+    link.route(vec![server.to_owned()]);
+    comes_to(&namespace, &web, "rollout-outage", false);
+    assert!(gapless.ops_get("/metrics").1.contains("context_objects{kind=\"HorizontalPodAutoscaler\"} 1\n"));
+
+    link.cut();
+    namespace.kubectl(["delete", "hpa", "web"]).ok();
+    let output = namespace.apply(&web.to_string()).ok();
+    assert!(!warns(&output, "rollout-outage"), "what was known last counts: {output}");
+    thread::sleep(Duration::from_secs(2));
+    link.route(vec![server.to_owned()]);
+    // Those of before are forgotten, although nobody saw them go.
+    comes_to(&namespace, &web, "rollout-outage", true);
 }
 
 /// A release that would be denied is stored before gapless judges. After another one, which

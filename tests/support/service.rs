@@ -11,6 +11,7 @@ pub struct Service {
     /// `127.0.0.1:PORT`
     pub address: String,
     replicas: Arc<Mutex<Vec<String>>>,
+    clients: Arc<Mutex<Vec<TcpStream>>>,
 }
 
 impl Service {
@@ -18,7 +19,8 @@ impl Service {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("an address").to_string();
         let replicas = Arc::new(Mutex::new(Vec::new()));
-        let service = Service { address, replicas: replicas.clone() };
+        let clients: Arc<Mutex<Vec<TcpStream>>> = Arc::default();
+        let service = Service { address, replicas: replicas.clone(), clients: clients.clone() };
         thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
                 let replica = {
@@ -31,6 +33,7 @@ impl Service {
                 };
                 // Nobody listens: the client's connection ends, too.
                 let Ok(replica) = TcpStream::connect(replica) else { continue };
+                clients.lock().expect("a list").push(client.try_clone().expect("a connection"));
                 connect(client, replica).expect("a connection");
             }
         });
@@ -40,6 +43,15 @@ impl Service {
     /// From now on, new connections go to these, `127.0.0.1:PORT`.
     pub fn route(&self, replicas: Vec<String>) {
         *self.replicas.lock().expect("a list") = replicas;
+    }
+
+    /// Ends all connections. New ones lead nowhere until there are replicas again.
+    pub fn cut(&self) {
+        self.route(Vec::new());
+        for client in self.clients.lock().expect("a list").drain(..) {
+            // Those that have ended by themselves are in the list too.
+            let _ = client.shutdown(Shutdown::Both);
+        }
     }
 }
 
