@@ -18,9 +18,10 @@ use serde_json::Value;
 use tokio::runtime::Handle;
 
 use crate::kubernetes::kind::Kind;
+use crate::kubernetes::label_selector::StringMap;
 use crate::observe::metrics::Metrics;
-use crate::surroundings::neighbour::{Neighbour, Role, Subject, pod_labels};
-use crate::surroundings::{Around, Revisions, Surroundings};
+use crate::surroundings::neighbour::{Neighbour, Role, Subject, behind, pod_labels};
+use crate::surroundings::{Around, Backend, Revisions, Surroundings};
 use rows::Rows;
 use watched::{Part, WATCHED, Watched};
 
@@ -91,6 +92,20 @@ impl Around for View {
             true => Revisions::Known(rows.revisions(namespace, (kind.name(), name)).collect()),
             false => Revisions::Awaited,
         }
+    }
+
+    fn behind(&self, selector: &StringMap, namespace: Option<&str>) -> Vec<Backend> {
+        let mut objects = Vec::new();
+        for known in self.0.iter().filter(|known| known.watched.part == Part::Neighbour(Role::Workload)) {
+            let rows = known.read();
+            if !rows.is_filled() {
+                return Vec::new();
+            }
+            objects.extend(rows.of_namespace(namespace).map(|object| known.watched.typed(object)));
+        }
+        let workloads: Vec<Neighbour> = objects.iter().filter_map(Neighbour::read).collect();
+        let workloads: Vec<&Neighbour> = workloads.iter().collect();
+        behind(&workloads, selector, namespace, |pods| pods.are_available)
     }
 }
 

@@ -91,11 +91,13 @@ impl Rows {
 
     /// The neighbours of this namespace and clue, without their kind.
     pub fn find(&self, namespace: Option<&str>, clue: Option<Clue>) -> impl Iterator<Item = Value> {
-        self.texts(namespace, clue).filter_map(move |text| {
-            let mut object: Value = serde_json::from_slice(text).ok()?;
-            object.get_mut("metadata")?.as_object_mut()?.insert("namespace".to_owned(), namespace.into());
-            Some(object)
-        })
+        self.texts(namespace, clue).filter_map(move |text| neighbour(text, namespace))
+    }
+
+    /// All neighbours of this namespace, without their kind.
+    pub fn of_namespace(&self, namespace: Option<&str>) -> impl Iterator<Item = Value> {
+        let first = self.namespace(namespace);
+        self.texts_between(first, first | CLUE).filter_map(move |text| neighbour(text, namespace))
     }
 
     /// The revisions of a workload, which is given by kind and name.
@@ -105,7 +107,11 @@ impl Rows {
 
     fn texts(&self, namespace: Option<&str>, clue: Option<Clue>) -> impl Iterator<Item = &[u8]> {
         let clue = self.clue(namespace, clue);
-        let ids = self.by_clue.range((clue, 0)..=(clue, u64::MAX)).map(|(_, id)| id);
+        self.texts_between(clue, clue)
+    }
+
+    fn texts_between(&self, first: u64, last: u64) -> impl Iterator<Item = &[u8]> {
+        let ids = self.by_clue.range((first, 0)..=(last, u64::MAX)).map(|(_, id)| id);
         ids.filter_map(|id| Some(self.texts.get(self.rows.get(id)?.text)))
     }
 
@@ -140,13 +146,28 @@ impl Rows {
         self.hasher.hash_one((text("namespace"), text("name")))
     }
 
+    /// Half of it is the namespace, so that those of one namespace stand together.
     fn clue(&self, namespace: Option<&str>, clue: Option<Clue>) -> u64 {
-        self.hasher.hash_one((namespace, clue))
+        self.namespace(namespace) | (self.hasher.hash_one(clue) & CLUE)
+    }
+
+    fn namespace(&self, namespace: Option<&str>) -> u64 {
+        self.hasher.hash_one(namespace) & !CLUE
     }
 }
 
+/// The half of a hash that is the clue itself.
+const CLUE: u64 = u32::MAX as u64;
+
 /// What all objects of one kind share.
 const TYPE: [&str; 2] = ["apiVersion", "kind"];
+
+/// The neighbour of which this is left.
+fn neighbour(text: &[u8], namespace: Option<&str>) -> Option<Value> {
+    let mut object: Value = serde_json::from_slice(text).ok()?;
+    object.get_mut("metadata")?.as_object_mut()?.insert("namespace".to_owned(), namespace.into());
+    Some(object)
+}
 
 fn unpacked(revision: &[u8]) -> Option<Revision> {
     let (template, record) = revision.split_first_chunk()?;

@@ -5,7 +5,7 @@
 //! kind of neighbour the workload's directory and all below it is looked through, then the
 //! directory above and all below that, and so on, until something concerns the workload.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -14,8 +14,39 @@ use super::documents::Parsed;
 use super::objects;
 use super::source::{Name, Source};
 use crate::kubernetes::kind::Kind;
-use crate::surroundings::Surroundings;
-use crate::surroundings::neighbour::{Clue, Neighbour, Role, Subject, pod_labels, trimmed};
+use crate::kubernetes::label_selector::StringMap;
+use crate::surroundings::neighbour::{
+    Clue, Neighbour, Role, Subject, behind, pod_labels, service_selector, trimmed,
+};
+use crate::surroundings::{Backend, Surroundings};
+
+/// The Services of the input as they have been so far: of several documents with one name
+/// each is the next state of the same Service.
+#[derive(Debug, Default)]
+pub struct Services(HashMap<ServiceId, Option<Labels>>);
+
+/// Directory, namespace and name. Where a namespace is written the directory is none: else
+/// it could be the Service of another environment.
+type ServiceId = (Option<PathBuf>, Option<String>, String);
+
+type Labels = BTreeMap<String, String>;
+
+impl Services {
+    /// Takes note of a Service. If it has been there before, and selected other pods, it
+    /// says by which labels it selects them now.
+    pub fn switch<'s>(&mut self, service: &'s Value, source: &Source) -> Option<StringMap<'s>> {
+        let text = |path| service.pointer(path).and_then(Value::as_str);
+        let namespace = text("/metadata/namespace").map(str::to_owned);
+        let directory = namespace.is_none().then(|| directory(source).to_owned());
+        let id = (directory, namespace, text("/metadata/name")?.to_owned());
+        let selector = service_selector(service);
+        let owned =
+            |map: &StringMap| map.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect();
+        let new: Option<Labels> = selector.as_ref().map(owned);
+        let old = self.0.insert(id, new.clone())?;
+        selector.filter(|_| old != new)
+    }
+}
 
 /// All objects of the input that may be neighbours of its workloads.
 #[derive(Debug, Default)]
@@ -70,6 +101,14 @@ impl Neighbours<'_> {
         Surroundings::of(found)
     }
 
+    /// The workloads of all of the input whose pods `selector`, of a Service in this
+    /// namespace, selects.
+    pub fn behind(&self, selector: &StringMap, namespace: Option<&str>) -> Vec<Backend> {
+        let workloads = self.0.iter().filter(|((role, ..), _)| *role == Role::Workload);
+        let workloads: Vec<&Neighbour> = workloads.flat_map(|(_, all)| all).map(|(_, it)| it).collect();
+        behind(&workloads, selector, namespace, |pods| pods.are_wanted)
+    }
+
     /// The neighbours of one kind that concern the workload, of which the nearest count.
     fn nearest<'n>(&'n self, role: Role, subject: &Subject<'n>, start: &Path) -> Vec<&'n Neighbour<'n>> {
         let clues = subject.clues(role).into_iter();
@@ -99,7 +138,6 @@ fn nearest_of<'n>(neighbours: &[(&Path, &'n Neighbour<'n>)], start: &Path) -> Ve
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::BTreeMap;
 
     const DEPLOYMENT: &str = "
 apiVersion: apps/v1

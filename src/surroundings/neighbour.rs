@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 
-use super::{Autoscaler, Budget, DisruptionBudget, Service, ServicePort, Surroundings, Target};
+use super::{Autoscaler, Backend, Budget, DisruptionBudget, Service, ServicePort, Surroundings, Target};
 use crate::kubernetes::from_json::{objects, or_default};
 use crate::kubernetes::int_or_string::{Amount, IntOrString};
 use crate::kubernetes::kind::Kind;
@@ -72,8 +72,10 @@ pub fn pod_labels(object: &Value) -> StringMap<'_> {
 /// What [`Neighbour::read`] reads of an object, so that the rest need not be kept.
 pub fn trimmed(object: &Value) -> Value {
     const METADATA: [&str; 2] = ["name", "namespace"];
-    const SPEC: [&str; 7] = [
+    const SPEC: [&str; 9] = [
         "selector",
+        "replicas",
+        "workloadRef",
         "ports",
         "scaleTargetRef",
         "minReplicas",
@@ -81,13 +83,46 @@ pub fn trimmed(object: &Value) -> Value {
         "maxUnavailable",
         "accessModes",
     ];
-    let part = |name: &str, fields: &[&str]| {
+    const STATUS: [&str; 3] = ["availableReplicas", "numberAvailable", "readyReplicas"];
+    let part = |name: &str, fields: &[&str]| -> Map<String, Value> {
         let of = |field: &&str| Some(((*field).to_owned(), at(object, &[name, field])?.clone()));
-        (name.to_owned(), Value::Object(fields.iter().filter_map(of).collect()))
+        fields.iter().filter_map(of).collect()
     };
     let types = ["apiVersion", "kind"].into_iter();
     let types = types.filter_map(|name| Some((name.to_owned(), object.get(name)?.clone())));
-    Value::Object(types.chain([part("metadata", &METADATA), part("spec", &SPEC)]).collect())
+    let mut trimmed: Map<String, Value> = types.collect();
+    let mut spec = part("spec", &SPEC);
+    let labels = labels_beside_selector(object);
+    if !labels.is_empty() {
+        spec.insert("template".to_owned(), json!({"metadata": {"labels": labels}}));
+    }
+    let status = part("status", &STATUS);
+    if !status.is_empty() {
+        trimmed.insert("status".to_owned(), status.into());
+    }
+    trimmed.insert("metadata".to_owned(), part("metadata", &METADATA).into());
+    trimmed.insert("spec".to_owned(), spec.into());
+    Value::Object(trimmed)
+}
+
+/// The labels of the pods that the selector does not name. Pods have those that it names
+/// in any case: the API server sees to that.
+fn labels_beside_selector(object: &Value) -> Map<String, Value> {
+    let labels = at(object, &["spec", "template", "metadata", "labels"]).and_then(Value::as_object);
+    let selected = at(object, &["spec", "selector", "matchLabels"]);
+    let is_selected = |key: &str, value: &Value| selected.and_then(|it| it.get(key)) == Some(value);
+    let labels = labels.into_iter().flatten().filter(|(key, value)| !is_selected(key, value));
+    labels.map(|(key, value)| (key.clone(), value.clone())).collect()
+}
+
+/// The labels by which a Service selects pods; `None` if it selects none, as one of type
+/// ExternalName or one with endpoints of its own.
+pub fn service_selector(service: &Value) -> Option<StringMap<'_>> {
+    let spec = service.get("spec")?;
+    if spec.get("type").and_then(Value::as_str) == Some("ExternalName") {
+        return None;
+    }
+    texts(spec.get("selector")?).ok().filter(|selector| !selector.is_empty())
 }
 
 /// An object that may stand around a workload.
@@ -126,7 +161,37 @@ enum What<'a> {
     Autoscaler { target: TargetRef<'a>, min_replicas: i32 },
     DisruptionBudget { selector: LabelSelector<'a>, wants: Budget },
     Claim { is_shared: bool },
-    Workload { kind: &'a str, selector: LabelSelector<'a> },
+    Workload { kind: &'a str, selector: LabelSelector<'a>, pods: Pods<'a> },
+}
+
+/// What is known of the pods of a workload.
+#[derive(Debug)]
+pub struct Pods<'a> {
+    labels: StringMap<'a>,
+    /// Kind and name of the workload whose template a Rollout uses, if it is not its own.
+    template_of: Option<(&'a str, &'a str)>,
+    /// Whether it may have any.
+    pub are_wanted: bool,
+    /// Whether one is available, as its status says.
+    pub are_available: bool,
+}
+
+impl<'a> Pods<'a> {
+    fn read(object: &'a Value, selector: &LabelSelector<'a>) -> Self {
+        let mut labels = pod_labels(object);
+        labels.extend(selector.match_labels.iter().map(|(key, value)| (*key, *value)));
+        let reference = at(object, &["spec", "workloadRef"]);
+        let text = |field| reference?.get(field)?.as_str();
+        let count = |field| at(object, &["status", field])?.as_i64();
+        let available = count("availableReplicas").or_else(|| count("numberAvailable"));
+        Pods {
+            labels,
+            template_of: text("kind").zip(text("name")),
+            are_wanted: at(object, &["spec", "replicas"]).is_none_or(|replicas| *replicas != json!(0)),
+            // A StatefulSet has said for longer which pods are ready than which are available.
+            are_available: available.or_else(|| count("readyReplicas")).is_some_and(|count| count > 0),
+        }
+    }
 }
 
 /// The access modes with which several nodes can mount a volume.
@@ -143,11 +208,7 @@ impl<'a> Neighbour<'a> {
         let spec = written.spec;
         let what = match (group, kind) {
             ("", "Service") => {
-                // A Service without selector, such as one of type ExternalName, has no pods.
-                let selector = texts(object.get("spec")?.get("selector")?).ok()?;
-                if selector.is_empty() {
-                    return None;
-                }
+                let selector = service_selector(object)?;
                 let is_tcp = |port: &&Port| port.protocol.unwrap_or("TCP") == "TCP";
                 let ports = spec.ports.iter().filter(is_tcp).map(Port::read).collect();
                 What::Service { selector, ports }
@@ -169,10 +230,10 @@ impl<'a> Neighbour<'a> {
             ("", "PersistentVolumeClaim") => {
                 What::Claim { is_shared: spec.access_modes.iter().any(|mode| SHARED_MODES.contains(mode)) }
             }
-            _ if Kind::of(Some(api_version), Some(kind)).is_some() => What::Workload {
-                kind,
-                selector: LabelSelector::deserialize(object.get("spec")?.get("selector")?).ok()?,
-            },
+            _ if Kind::of(Some(api_version), Some(kind)).is_some() => {
+                let selector = LabelSelector::deserialize(object.get("spec")?.get("selector")?).ok()?;
+                What::Workload { kind, pods: Pods::read(object, &selector), selector }
+            }
             _ => return None,
         };
         Some(Neighbour { name: written.metadata.name, namespace: written.metadata.namespace, what })
@@ -225,12 +286,40 @@ impl<'a> Neighbour<'a> {
             What::Autoscaler { target, .. } => target.kind == subject.kind && target.name == subject.name,
             What::DisruptionBudget { selector, .. } => selector.matches(subject.pod_labels),
             What::Claim { .. } => subject.claims.contains(&self.name),
-            What::Workload { kind, selector } => {
+            What::Workload { kind, selector, .. } => {
                 // Of one name it is a copy, or the workload itself.
                 (*kind, self.name) != (subject.kind, subject.name) && selector.matches(subject.pod_labels)
             }
         }
     }
+}
+
+/// The workloads among these neighbours whose pods `selector`, of a Service in this
+/// namespace, selects. The pods of a Rollout with the template of another workload count
+/// as that one's too.
+pub fn behind(
+    neighbours: &[&Neighbour],
+    selector: &StringMap,
+    namespace: Option<&str>,
+    has_pods: fn(&Pods) -> bool,
+) -> Vec<Backend> {
+    let workloads = neighbours.iter().filter_map(|neighbour| match &neighbour.what {
+        What::Workload { kind, pods, .. } if neighbour.namespace == namespace => {
+            Some(((*kind, neighbour.name), pods))
+        }
+        _ => None,
+    });
+    let workloads: Vec<_> = workloads.collect();
+    let uses = |pods: &Pods, workload| pods.template_of == Some(workload);
+    let selected = |pods: &Pods| selector.iter().all(|(key, value)| pods.labels.get(key) == Some(value));
+    let found = workloads.iter().filter(|(_, pods)| selected(pods)).map(|(workload, pods)| {
+        let has_others = || workloads.iter().any(|(_, other)| uses(other, *workload) && has_pods(other));
+        let (kind, name) = workload;
+        Backend { workload: format!("{kind} {name}"), has_pods: has_pods(pods) || has_others() }
+    });
+    let mut found: Vec<Backend> = found.collect();
+    found.sort_by(|left, right| left.workload.cmp(&right.workload));
+    found
 }
 
 impl Surroundings {
