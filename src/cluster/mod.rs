@@ -112,6 +112,7 @@ impl Around for View {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::surroundings::neighbour::trimmed;
     use serde_json::json;
 
     impl View {
@@ -186,6 +187,33 @@ mod tests {
         assert_eq!(templates(revisions("web")), [2]);
         assert_eq!(templates(view.revisions(Kind::Deployment, Some("other"), "web")), [0; 0]);
         assert_eq!(view.revisions(Kind::StatefulSet, Some("shop"), "web"), Revisions::Awaited);
+    }
+
+    #[test]
+    fn who_is_behind_a_service_is_known_once_all_workloads_are() {
+        let view = View::default();
+        let selector = StringMap::from([("tier", "front")]);
+        let behind = |namespace: &str| view.behind(&selector, Some(namespace));
+        let mut web = web();
+        (web["apiVersion"], web["kind"]) = (json!("apps/v1"), json!("Deployment"));
+        web["spec"]["selector"] = json!({"matchLabels": {"app": "web"}});
+        let kinds = Kind::ALL.map(Kind::name);
+        for kind in kinds {
+            assert_eq!(behind("shop"), [], "before {kind}");
+            view.of(kind).change(|rows| {
+                rows.begin();
+                if kind == "Deployment" {
+                    rows.put(&trimmed(&web));
+                }
+                rows.end();
+            });
+        }
+        let found = |has_pods| vec![Backend { workload: "Deployment web".to_owned(), has_pods }];
+        assert_eq!(behind("shop"), found(false));
+        assert_eq!(behind("other"), []);
+        web["status"] = json!({"availableReplicas": 1});
+        view.of("Deployment").change(|rows| rows.put(&trimmed(&web)));
+        assert_eq!(behind("shop"), found(true));
     }
 
     #[test]

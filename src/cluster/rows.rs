@@ -214,6 +214,22 @@ mod tests {
     }
 
     #[test]
+    fn those_of_a_namespace_are_found() {
+        let mut rows = Rows::default();
+        rows.put(&service("one", "web"));
+        let mut elsewhere = service("two", "web");
+        elsewhere["metadata"]["namespace"] = json!("shop-2");
+        rows.put(&elsewhere);
+        let names = |namespace: &str| -> Vec<Value> {
+            rows.of_namespace(Some(namespace)).map(|object| object["metadata"]["name"].clone()).collect()
+        };
+        assert_eq!(
+            (names("shop"), names("shop-2"), names("sho")),
+            (vec![json!("one")], vec![json!("two")], vec![])
+        );
+    }
+
+    #[test]
     fn what_a_new_list_does_not_hold_is_gone() {
         let mut rows = Rows::default();
         rows.put(&service("one", "web"));

@@ -6,7 +6,7 @@
 //! directory above and all below that, and so on, until something concerns the workload.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use serde_json::Value;
 
@@ -37,7 +37,9 @@ impl Services {
     pub fn switch<'s>(&mut self, service: &'s Value, source: &Source) -> Option<StringMap<'s>> {
         let text = |path| service.pointer(path).and_then(Value::as_str);
         let namespace = text("/metadata/namespace").map(str::to_owned);
-        let directory = namespace.is_none().then(|| directory(source).to_owned());
+        // As `./a` and `a` are one.
+        let names = || directory(source).components().filter(|part| *part != Component::CurDir);
+        let directory = namespace.is_none().then(|| names().collect());
         let id = (directory, namespace, text("/metadata/name")?.to_owned());
         let selector = service_selector(service);
         let owned =
@@ -213,6 +215,39 @@ spec:
         ]);
         assert_eq!(found.services.len(), 1);
         assert_eq!(found.claims, BTreeMap::from([("data".to_owned(), true)]));
+    }
+
+    /// In which of these files a Service switches. They are read in this order.
+    fn switches(files: &[(&str, &str)]) -> Vec<usize> {
+        let mut services = Services::default();
+        let switches = files.iter().enumerate().filter(|(_, (path, text))| {
+            let source = source(path, (*text).to_owned());
+            let parsed = Parsed::of(&source);
+            let root = parsed.documents[0].1.as_ref().unwrap().to_value();
+            services.switch(&root, &source).is_some()
+        });
+        switches.map(|(index, _)| index).collect()
+    }
+
+    #[test]
+    fn a_service_that_comes_again_is_the_same_one_later() {
+        const BLUE: &str = "{metadata: {name: web}, spec: {selector: {track: blue}}}";
+        const GREEN: &str = "{metadata: {name: web}, spec: {selector: {track: green}}}";
+        const NONE: &str = "{metadata: {name: web}, spec: {type: ExternalName}}";
+        const OTHER: &str = "{metadata: {name: api}, spec: {selector: {track: green}}}";
+        assert_eq!(
+            switches(&[("a.yaml", BLUE), ("b.yaml", GREEN), ("c.yaml", GREEN), ("d.yaml", BLUE)]),
+            [1, 3]
+        );
+        assert_eq!(switches(&[("-", BLUE), ("./a.yaml", GREEN)]), [1]);
+        assert_eq!(switches(&[("a.yaml", BLUE), ("b.yaml", NONE), ("c.yaml", BLUE)]), [2]);
+        assert_eq!(switches(&[("a.yaml", BLUE), ("b.yaml", OTHER)]), [0; 0]);
+        // Those of two environments, unless a namespace says that they are one.
+        assert_eq!(switches(&[("dev/web.yaml", BLUE), ("prod/web.yaml", GREEN)]), [0; 0]);
+        let in_shop = |text: &str| text.replace("{name", "{namespace: shop, name");
+        let (blue, green) = (in_shop(BLUE), in_shop(GREEN));
+        assert_eq!(switches(&[("old/web.yaml", &blue), ("new/web.yaml", &green)]), [1]);
+        assert_eq!(switches(&[("a.yaml", &blue), ("b.yaml", GREEN)]), [0; 0]);
     }
 
     #[test]

@@ -161,7 +161,7 @@ enum What<'a> {
     Autoscaler { target: TargetRef<'a>, min_replicas: i32 },
     DisruptionBudget { selector: LabelSelector<'a>, wants: Budget },
     Claim { is_shared: bool },
-    Workload { kind: &'a str, selector: LabelSelector<'a>, pods: Pods<'a> },
+    Workload { kind: &'a str, selector: LabelSelector<'a>, object: &'a Value },
 }
 
 /// What is known of the pods of a workload.
@@ -177,19 +177,23 @@ pub struct Pods<'a> {
 }
 
 impl<'a> Pods<'a> {
-    fn read(object: &'a Value, selector: &LabelSelector<'a>) -> Self {
+    fn read(kind: &str, object: &'a Value, selector: &LabelSelector<'a>) -> Self {
         let mut labels = pod_labels(object);
         labels.extend(selector.match_labels.iter().map(|(key, value)| (*key, *value)));
         let reference = at(object, &["spec", "workloadRef"]);
         let text = |field| reference?.get(field)?.as_str();
         let count = |field| at(object, &["status", field])?.as_i64();
-        let available = count("availableReplicas").or_else(|| count("numberAvailable"));
+        let available = match kind {
+            "DaemonSet" => count("numberAvailable"),
+            // Once it only said which are ready.
+            "StatefulSet" => count("availableReplicas").or_else(|| count("readyReplicas")),
+            _ => count("availableReplicas"),
+        };
         Pods {
             labels,
             template_of: text("kind").zip(text("name")),
             are_wanted: at(object, &["spec", "replicas"]).is_none_or(|replicas| *replicas != json!(0)),
-            // A StatefulSet has said for longer which pods are ready than which are available.
-            are_available: available.or_else(|| count("readyReplicas")).is_some_and(|count| count > 0),
+            are_available: available.is_some_and(|count| count > 0),
         }
     }
 }
@@ -232,7 +236,7 @@ impl<'a> Neighbour<'a> {
             }
             _ if Kind::of(Some(api_version), Some(kind)).is_some() => {
                 let selector = LabelSelector::deserialize(object.get("spec")?.get("selector")?).ok()?;
-                What::Workload { kind, pods: Pods::read(object, &selector), selector }
+                What::Workload { kind, selector, object }
             }
             _ => return None,
         };
@@ -304,8 +308,8 @@ pub fn behind(
     has_pods: fn(&Pods) -> bool,
 ) -> Vec<Backend> {
     let workloads = neighbours.iter().filter_map(|neighbour| match &neighbour.what {
-        What::Workload { kind, pods, .. } if neighbour.namespace == namespace => {
-            Some(((*kind, neighbour.name), pods))
+        What::Workload { kind, selector, object } if neighbour.namespace == namespace => {
+            Some(((*kind, neighbour.name), Pods::read(kind, object, selector)))
         }
         _ => None,
     });
@@ -455,6 +459,116 @@ mod tests {
 
     fn service(spec: Value) -> Value {
         json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"}, "spec": spec})
+    }
+
+    #[test]
+    fn a_service_without_pods_of_its_own_selects_none() {
+        let selects = |spec: Value| service_selector(&service(spec)).is_some();
+        assert!(selects(json!({"selector": {"app": "web"}})));
+        assert!(selects(json!({"selector": {"app": "web"}, "type": "NodePort"})));
+        for spec in [
+            json!({}),
+            json!({"selector": null}),
+            json!({"selector": {}}),
+            json!({"selector": {"app": 1}}),
+            // The API takes a selector there and leaves it out of account.
+            json!({"selector": {"app": "web"}, "type": "ExternalName", "externalName": "a.example"}),
+        ] {
+            assert!(!selects(spec.clone()), "{spec}");
+        }
+    }
+
+    fn workload(kind: &str, labels: Value, rest: &Value) -> Value {
+        let kind = Kind::ALL.into_iter().find(|it| it.name() == kind).unwrap();
+        let mut object = json!({
+            "apiVersion": kind.api_version(), "kind": kind.name(),
+            "metadata": {"name": "web", "namespace": "shop", "uid": "1"},
+            "spec": {"selector": {"matchLabels": {"app": "web"}}},
+        });
+        if !labels.is_null() {
+            object["spec"]["template"] = json!({"metadata": {"labels": labels}, "spec": {"containers": []}});
+        }
+        for (field, value) in rest.as_object().unwrap() {
+            object.pointer_mut(if field == "status" { "" } else { "/spec" }).unwrap()[field] = value.clone();
+        }
+        object
+    }
+
+    /// What is behind a Service that selects `app: web` and `track: green`: who, whether
+    /// pods are wanted, and whether one is available.
+    fn found_behind(objects: &[Value]) -> Vec<(String, bool, bool)> {
+        // A second time nothing is left to trim.
+        let trimmed: Vec<Value> = objects.iter().map(trimmed).map(|object| trimmed(&object)).collect();
+        let neighbours: Vec<Neighbour> = trimmed.iter().filter_map(Neighbour::read).collect();
+        let neighbours: Vec<&Neighbour> = neighbours.iter().collect();
+        let selector = StringMap::from([("app", "web"), ("track", "green")]);
+        let [wanted, available] = [|pods: &Pods| pods.are_wanted, |pods: &Pods| pods.are_available]
+            .map(|has_pods| behind(&neighbours, &selector, Some("shop"), has_pods));
+        let both = wanted.into_iter().zip(available);
+        both.map(|(wanted, available)| (wanted.workload, wanted.has_pods, available.has_pods)).collect()
+    }
+
+    #[test]
+    fn a_service_sends_requests_to_the_pods_with_all_of_its_labels() {
+        let is_behind =
+            |labels: Value| !found_behind(&[workload("Deployment", labels, &json!({}))]).is_empty();
+        assert!(is_behind(json!({"app": "web", "track": "green"})));
+        assert!(is_behind(json!({"app": "web", "track": "green", "more": "labels"})));
+        assert!(!is_behind(json!({"app": "web", "track": "blue"})));
+        assert!(!is_behind(json!({"app": "web"})));
+        assert!(!is_behind(json!(null)));
+        let mut elsewhere = workload("Deployment", json!({"app": "web", "track": "green"}), &json!({}));
+        elsewhere["metadata"]["namespace"] = json!("other");
+        assert!(found_behind(&[elsewhere]).is_empty());
+    }
+
+    #[test]
+    fn each_kind_says_in_its_own_words_how_many_pods_there_are() {
+        for (kind, rest, expected) in [
+            ("Deployment", json!({}), (true, false)),
+            ("Deployment", json!({"replicas": 0}), (false, false)),
+            ("Deployment", json!({"replicas": "${REPLICAS}"}), (true, false)),
+            ("Deployment", json!({"replicas": 2, "status": {"availableReplicas": 1}}), (true, true)),
+            // Without any, the API leaves the field out.
+            ("Deployment", json!({"status": {"readyReplicas": 2, "unavailableReplicas": 2}}), (true, false)),
+            ("StatefulSet", json!({"status": {"availableReplicas": 0, "readyReplicas": 2}}), (true, false)),
+            ("StatefulSet", json!({"status": {"readyReplicas": 2}}), (true, true)),
+            ("StatefulSet", json!({"replicas": 0, "status": {"availableReplicas": 1}}), (false, true)),
+            ("DaemonSet", json!({"status": {"numberReady": 2}}), (true, false)),
+            ("DaemonSet", json!({"status": {"numberAvailable": 1}}), (true, true)),
+            ("Rollout", json!({"status": {"availableReplicas": 1}}), (true, true)),
+            ("Rollout", json!({"replicas": 0, "status": {}}), (false, false)),
+        ] {
+            let object = workload(kind, json!({"app": "web", "track": "green"}), &rest);
+            let (wanted, available) = expected;
+            assert_eq!(found_behind(&[object]), [(format!("{kind} web"), wanted, available)], "{rest}");
+        }
+    }
+
+    #[test]
+    fn a_rollout_has_the_pods_of_the_deployment_whose_template_it_uses() {
+        let labels = || json!({"app": "web", "track": "green"});
+        // Its controller scales it down.
+        let deployment = workload("Deployment", labels(), &json!({"replicas": 0}));
+        let rollout = |reference: &str, available: i32| {
+            let reference = json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": reference});
+            let status = json!({"availableReplicas": available});
+            workload("Rollout", json!(null), &json!({"workloadRef": reference, "status": status}))
+        };
+        let of = |rollout| found_behind(&[deployment.clone(), rollout]);
+        let found = |wanted, available| vec![("Deployment web".to_owned(), wanted, available)];
+        assert_eq!(of(rollout("web", 2)), found(true, true));
+        assert_eq!(of(rollout("web", 0)), found(true, false));
+        assert_eq!(of(rollout("other", 2)), found(false, false));
+    }
+
+    #[test]
+    fn labels_that_the_selector_names_are_kept_once() {
+        let object = workload("Deployment", json!({"app": "web", "track": "green"}), &json!({}));
+        let expected = json!({"metadata": {"labels": {"track": "green"}}});
+        assert_eq!(trimmed(&object)["spec"]["template"], expected);
+        let object = workload("Deployment", json!({"app": "web"}), &json!({}));
+        assert_eq!(trimmed(&object)["spec"].get("template"), None);
     }
 
     #[test]
