@@ -83,7 +83,6 @@ pub fn trimmed(object: &Value) -> Value {
         "maxUnavailable",
         "accessModes",
     ];
-    const STATUS: [&str; 3] = ["availableReplicas", "numberAvailable", "readyReplicas"];
     let part = |name: &str, fields: &[&str]| -> Map<String, Value> {
         let of = |field: &&str| Some(((*field).to_owned(), at(object, &[name, field])?.clone()));
         fields.iter().filter_map(of).collect()
@@ -92,13 +91,16 @@ pub fn trimmed(object: &Value) -> Value {
     let types = types.filter_map(|name| Some((name.to_owned(), object.get(name)?.clone())));
     let mut trimmed: Map<String, Value> = types.collect();
     let mut spec = part("spec", &SPEC);
+    spec.retain(|field, value| field != "replicas" || *value == json!(0));
     let labels = labels_beside_selector(object);
     if !labels.is_empty() {
         spec.insert("template".to_owned(), json!({"metadata": {"labels": labels}}));
     }
-    let status = part("status", &STATUS);
-    if !status.is_empty() {
-        trimmed.insert("status".to_owned(), status.into());
+    // Whether there are any is all that is asked. So most changes of a status change nothing.
+    let counts = ["availableReplicas", "numberAvailable", "readyReplicas"];
+    let count = |field: &str| Some((field.to_owned(), at(object, &["status", field])?.as_i64()?.min(1)));
+    if let Some((field, count)) = counts.into_iter().find_map(count) {
+        trimmed.insert("status".to_owned(), json!({ field: count }));
     }
     trimmed.insert("metadata".to_owned(), part("metadata", &METADATA).into());
     trimmed.insert("spec".to_owned(), spec.into());
@@ -560,6 +562,18 @@ mod tests {
         assert_eq!(of(rollout("web", 2)), found(true, true));
         assert_eq!(of(rollout("web", 0)), found(true, false));
         assert_eq!(of(rollout("other", 2)), found(false, false));
+    }
+
+    #[test]
+    fn a_status_that_says_the_same_of_pods_is_kept_as_the_same() {
+        let kept = |rest: Value| trimmed(&workload("Deployment", json!({"app": "web"}), &rest));
+        let status =
+            |available: i32| json!({"readyReplicas": 9, "availableReplicas": available, "replicas": 9});
+        let one = kept(json!({"replicas": 1, "status": status(1)}));
+        assert_eq!(one, kept(json!({"replicas": 9, "status": status(8)})));
+        assert_eq!(one["status"], json!({"availableReplicas": 1}));
+        assert_ne!(one, kept(json!({"replicas": 9, "status": status(0)})));
+        assert_ne!(one, kept(json!({"replicas": 0, "status": status(1)})));
     }
 
     #[test]
