@@ -69,7 +69,8 @@ pub enum Command {
     /// Deployments, StatefulSets, DaemonSets and Rollouts of Argo are judged as if
     /// they were created now, after gapless has injected its defaults. Lists are
     /// opened; objects of other kinds are what stands around them, skipped and
-    /// counted. Nothing is changed.
+    /// counted. A Service that is there twice switches from the one to the other,
+    /// which is judged if the selector differs. Nothing is changed.
     ///
     /// Files are read as kubectl reads them: of two equal keys the last one
     /// counts, which a note says. What lacks something that the API server

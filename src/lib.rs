@@ -9,7 +9,8 @@
 //! its business → [`workload::Workload`], a typed view on the raw JSON →
 //! * mutate: [`injection`] asks [`ownership`] whose each field is, and makes a
 //!   [`patch`] of what is missing
-//! * validate: [`rules`] judge the result, a verdict weighs the findings
+//! * validate: [`rules`] judge the result, a verdict weighs the findings; of a Service
+//!   they judge a change of its selector, by what is known of the pods behind it
 //!
 //! → one response. [`admission::review`] reads from top to bottom; it and all
 //! below it know no file, clock, network or async.

@@ -22,9 +22,27 @@ impl<'a> ActiveWaivers<'a> {
     /// The waivers that hold on the day `today` (UTC). One on the Deployment
     /// goes before one on its template.
     pub fn read(workload: &Workload<'a>, policy: Waivers, today: Date, is_id: impl Fn(&str) -> bool) -> Self {
-        let mut waivers = ActiveWaivers::default();
         let template = &workload.template().metadata.annotations;
-        for (key, reason) in workload.metadata().annotations.iter().chain(template) {
+        ActiveWaivers::in_annotations(
+            workload.metadata().annotations.iter().chain(template),
+            policy,
+            today,
+            is_id,
+        )
+    }
+
+    /// Those among these annotations, of which the first of each key counts.
+    pub fn in_annotations<'m>(
+        annotations: impl IntoIterator<Item = (&'m &'a str, &'m &'a str)>,
+        policy: Waivers,
+        today: Date,
+        is_id: impl Fn(&str) -> bool,
+    ) -> Self
+    where
+        'a: 'm,
+    {
+        let mut waivers = ActiveWaivers::default();
+        for (key, reason) in annotations {
             let Some(id) = key.strip_prefix(PREFIX) else { continue };
             if waivers.reasons.contains_key(id) {
                 continue;

@@ -34,4 +34,5 @@ mod api_server {
     mod replicas;
     mod scenarios;
     mod simulation;
+    mod switch;
 }

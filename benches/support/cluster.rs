@@ -136,6 +136,7 @@ fn named(object: &Value, number: usize) -> Value {
     for pointer in [
         "/spec/selector/app",
         "/spec/selector/matchLabels/app",
+        "/spec/template/metadata/labels/app",
         "/spec/scaleTargetRef/name",
         "/metadata/ownerReferences/0/name",
     ] {
@@ -153,6 +154,7 @@ pub fn large() -> Vec<(&'static str, Value, usize)> {
     let selector = json!({"matchLabels": {"app": "app", "app.kubernetes.io/component": "server"}});
     let mut workload = web.clone();
     workload["spec"]["selector"] = selector.clone();
+    workload["status"] = json!({"replicas": 3, "readyReplicas": 3, "availableReplicas": 3});
     let owner =
         |kind: &str| json!([{"apiVersion": "apps/v1", "kind": kind, "name": "app", "controller": true}]);
     let mut replica_set = web.clone();

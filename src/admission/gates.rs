@@ -4,6 +4,7 @@ use super::envelope::{GroupVersionKind, Operation, Request};
 use crate::kubernetes::kind::Kind;
 use crate::policy::{Exemptions, Policy};
 use crate::workload::Workload;
+use crate::workload::object::ObjectMeta;
 
 /// Why an object was let through without a look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -75,6 +76,20 @@ pub fn judged_kind(request: &Request, policy: &Policy) -> Result<Kind, Skip> {
     }
 }
 
+/// Whether a Service is updated: whether its selector changes, and to which pods, is judged.
+pub fn is_service_update(request: &Request) -> bool {
+    let GroupVersionKind { group, version, kind } = &request.kind;
+    let is_service = (group.as_str(), version.as_str(), kind.as_str()) == ("", "v1", "Service");
+    is_service
+        && request.operation == Operation::Update
+        && request.sub_resource.as_deref().unwrap_or_default().is_empty()
+}
+
+/// Why a Service is none of gapless' business.
+pub fn skip_service(request: &Request, metadata: &ObjectMeta, policy: &Policy) -> Option<Skip> {
+    skip_exempt(request, policy.exemptions()).or_else(|| skip_metadata(metadata))
+}
+
 /// Why the operator does not want the request to be looked at.
 fn skip_exempt(request: &Request, exemptions: &Exemptions) -> Option<Skip> {
     let namespace = request.namespace.as_deref().unwrap_or_default();
@@ -90,14 +105,14 @@ fn skip_exempt(request: &Request, exemptions: &Exemptions) -> Option<Skip> {
 
 /// Why the object is none of gapless' business.
 pub fn skip_object(workload: &Workload) -> Option<Skip> {
-    let metadata = workload.metadata();
+    skip_metadata(workload.metadata()).or_else(|| workload.is_invalid().then_some(Skip::Invalid))
+}
+
+fn skip_metadata(metadata: &ObjectMeta) -> Option<Skip> {
     if metadata.deletion_timestamp.is_some() {
         return Some(Skip::Deleting);
     }
-    if metadata.owner_references.iter().any(|owner| owner.controller == Some(true)) {
-        return Some(Skip::Owned);
-    }
-    workload.is_invalid().then_some(Skip::Invalid)
+    metadata.owner_references.iter().any(|owner| owner.controller == Some(true)).then_some(Skip::Owned)
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ pub mod envelope;
 mod gates;
 mod response;
 mod rollback;
+mod service;
 mod verdict;
 
 use std::cell::OnceCell;
@@ -31,6 +32,7 @@ use crate::workload::{Context, Workload, WrongType};
 
 pub use envelope::{Operation, ResponseReview};
 pub use gates::Skip;
+pub use service::assess_switch;
 pub use verdict::{Judged, Outcome};
 
 use envelope::Request;
@@ -168,6 +170,9 @@ pub fn review(terms: Terms, phase: Phase, body: &[u8]) -> Result<Review, ReviewE
     };
 
     let Some(profile) = resolved.profile else { return Ok(review.skipped(&request, Skip::ProfileOff)) };
+    if phase == Phase::Validate && gates::is_service_update(&request) {
+        return service::validate(review, &request, profile, terms);
+    }
     let kind = match gates::judged_kind(&request, terms.policy) {
         Ok(kind) => kind,
         Err(skip) => return Ok(review.skipped(&request, skip)),
@@ -318,28 +323,8 @@ fn validate(review: Review, subject: &Subject) -> Result<Review, ReviewError> {
         }
     };
 
-    let waived: BTreeMap<&str, &str> =
-        judged.iter().filter_map(|it| Some((it.finding.rule, it.waived_because.as_deref()?))).collect();
-    let about = response::Subject {
-        name: &review.name,
-        group: &subject.request.kind.group,
-        kind: &subject.request.kind.kind,
-        may_be_rollback: subject.old.is_some() && *subject.revisions() == Revisions::Unknown,
-    };
-    let response = subject
-        .answer(&review)
-        .verdict(&judged, &about, profile)
-        .warn(waivers.problems().iter().map(Problem::line))
-        .audit("findings", response::audit_findings(&judged))
-        .audit("waived", response::audit_waived(&waived))
-        .build();
-    Ok(Review {
-        decision: if response.response.allowed { Decision::Allow } else { Decision::Deny },
-        response,
-        findings: judged.iter().map(|it| (it.finding.rule, it.outcome)).collect(),
-        waived: waived.into_keys().map(str::to_owned).collect(),
-        ..review
-    })
+    let may_be_rollback = subject.old.is_some() && *subject.revisions() == Revisions::Unknown;
+    Ok(review.judged(subject.request, &judged, &waivers, profile, may_be_rollback))
 }
 
 /// What the webhooks would say of a new object.
@@ -391,9 +376,12 @@ pub fn assess(
 }
 
 fn read_waivers<'a>(workload: &Workload<'a>, profile: &Profile, today: Date) -> ActiveWaivers<'a> {
-    let is_id =
-        |id: &str| RULES.iter().any(|rule| rule.id == id) || DEFAULTS.iter().any(|default| default.id == id);
     ActiveWaivers::read(workload, profile.waivers, today, is_id)
+}
+
+/// Whether there is a rule or default of this id.
+fn is_id(id: &str) -> bool {
+    RULES.iter().any(|rule| rule.id == id) || DEFAULTS.iter().any(|default| default.id == id)
 }
 
 /// Which findings of a request are excused, because it repairs something.
@@ -497,6 +485,39 @@ impl Review {
                 .audit("unknown-profile", "the profile asked for does not exist, the default applies");
         }
         builder
+    }
+
+    /// The answer to these findings.
+    fn judged(
+        self,
+        request: &Request,
+        judged: &[Judged],
+        waivers: &ActiveWaivers,
+        profile: &Profile,
+        may_be_rollback: bool,
+    ) -> Self {
+        let waived: BTreeMap<&str, &str> =
+            judged.iter().filter_map(|it| Some((it.finding.rule, it.waived_because.as_deref()?))).collect();
+        let about = response::Subject {
+            name: &self.name,
+            group: &request.kind.group,
+            kind: &request.kind.kind,
+            may_be_rollback,
+        };
+        let response = self
+            .answer(request)
+            .verdict(judged, &about, profile)
+            .warn(waivers.problems().iter().map(Problem::line))
+            .audit("findings", response::audit_findings(judged))
+            .audit("waived", response::audit_waived(&waived))
+            .build();
+        Review {
+            decision: if response.response.allowed { Decision::Allow } else { Decision::Deny },
+            response,
+            findings: judged.iter().map(|it| (it.finding.rule, it.outcome)).collect(),
+            waived: waived.into_keys().map(str::to_owned).collect(),
+            ..self
+        }
     }
 
     fn skipped(self, request: &Request, skip: Skip) -> Self {

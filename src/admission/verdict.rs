@@ -6,7 +6,8 @@ use crate::defaults;
 use crate::field::FieldPath;
 use crate::finding::{Action, Finding};
 use crate::policy::Profile;
-use crate::rules::{self, RULES};
+use crate::rules::{self, RULES, Rule};
+use crate::surroundings::Backend;
 use crate::waiver::ActiveWaivers;
 use crate::workload::Workload;
 
@@ -92,18 +93,33 @@ pub fn judge(
         }
         None => HashSet::new(),
     };
+    let is_old = |finding: &Finding| old.contains(&(finding.rule, finding.field.clone()));
+    weigh(found, &is_old, circumstances.is_excused, profile, waivers)
+}
+
+/// The same for a Service whose selector changes to the pods of these workloads.
+pub fn judge_switch(backends: &[Backend], profile: &Profile, waivers: &ActiveWaivers) -> Vec<Judged> {
+    weigh(rules::findings_in_switch(backends), &|_| false, &|_| false, profile, waivers)
+}
+
+fn weigh(
+    found: Vec<(&'static Rule, Finding)>,
+    is_old: &dyn Fn(&Finding) -> bool,
+    is_excused: &dyn Fn(&Finding) -> bool,
+    profile: &Profile,
+    waivers: &ActiveWaivers,
+) -> Vec<Judged> {
     let mut judged: Vec<Judged> = found
         .into_iter()
         .filter_map(|(rule, finding)| {
             let action = profile.action(rule).min(finding.at_most);
-            let is_old = old.contains(&(finding.rule, finding.field.clone()));
             let reason = waived_because(rule.id, waivers);
             let outcome = match action {
                 Action::Off => return None,
                 _ if reason.is_some() => Outcome::Waived,
                 Action::Audit => Outcome::Audit,
-                _ if is_old => Outcome::Old,
-                Action::Deny if !(circumstances.is_excused)(&finding) => Outcome::Deny,
+                _ if is_old(&finding) => Outcome::Old,
+                Action::Deny if !is_excused(&finding) => Outcome::Deny,
                 Action::Deny | Action::Warn => Outcome::Warn,
             };
             Some(Judged { finding, action, outcome, waived_because: reason.map(str::to_owned) })

@@ -143,11 +143,18 @@ impl Webhook {
 
     /// Whether the API server calls it for a Deployment that is created.
     pub fn is_called_for_new_deployments(&self) -> bool {
+        self.is_called_for("apps", "deployments", "CREATE")
+    }
+
+    /// Whether the API server calls it for a Service that is updated.
+    pub fn is_called_for_updated_services(&self) -> bool {
+        self.is_called_for("", "services", "UPDATE")
+    }
+
+    fn is_called_for(&self, group: &str, resource: &str, operation: &str) -> bool {
         let has = |list: &[String], item: &str| list.iter().any(|it| it == item || it == "*");
         self.rules.iter().any(|rule| {
-            has(&rule.api_groups, "apps")
-                && has(&rule.resources, "deployments")
-                && has(&rule.operations, "CREATE")
+            has(&rule.api_groups, group) && has(&rule.resources, resource) && has(&rule.operations, operation)
         })
     }
 

@@ -18,9 +18,10 @@ use serde_json::Value;
 use tokio::runtime::Handle;
 
 use crate::kubernetes::kind::Kind;
+use crate::kubernetes::label_selector::StringMap;
 use crate::observe::metrics::Metrics;
-use crate::surroundings::neighbour::{Neighbour, Role, Subject, pod_labels};
-use crate::surroundings::{Around, Revisions, Surroundings};
+use crate::surroundings::neighbour::{Neighbour, Role, Subject, behind, pod_labels};
+use crate::surroundings::{Around, Backend, Revisions, Surroundings};
 use rows::Rows;
 use watched::{Part, WATCHED, Watched};
 
@@ -92,11 +93,26 @@ impl Around for View {
             false => Revisions::Awaited,
         }
     }
+
+    fn behind(&self, selector: &StringMap, namespace: Option<&str>) -> Vec<Backend> {
+        let mut objects = Vec::new();
+        for known in self.0.iter().filter(|known| known.watched.part == Part::Neighbour(Role::Workload)) {
+            let rows = known.read();
+            if !rows.is_filled() {
+                return Vec::new();
+            }
+            objects.extend(rows.of_namespace(namespace).map(|object| known.watched.typed(object)));
+        }
+        let workloads: Vec<Neighbour> = objects.iter().filter_map(Neighbour::read).collect();
+        let workloads: Vec<&Neighbour> = workloads.iter().collect();
+        behind(&workloads, selector, namespace, |pods| pods.are_available)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::surroundings::neighbour::trimmed;
     use serde_json::json;
 
     impl View {
@@ -171,6 +187,33 @@ mod tests {
         assert_eq!(templates(revisions("web")), [2]);
         assert_eq!(templates(view.revisions(Kind::Deployment, Some("other"), "web")), [0; 0]);
         assert_eq!(view.revisions(Kind::StatefulSet, Some("shop"), "web"), Revisions::Awaited);
+    }
+
+    #[test]
+    fn who_is_behind_a_service_is_known_once_all_workloads_are() {
+        let view = View::default();
+        let selector = StringMap::from([("tier", "front")]);
+        let behind = |namespace: &str| view.behind(&selector, Some(namespace));
+        let mut web = web();
+        (web["apiVersion"], web["kind"]) = (json!("apps/v1"), json!("Deployment"));
+        web["spec"]["selector"] = json!({"matchLabels": {"app": "web"}});
+        let kinds = Kind::ALL.map(Kind::name);
+        for kind in kinds {
+            assert_eq!(behind("shop"), [], "before {kind}");
+            view.of(kind).change(|rows| {
+                rows.begin();
+                if kind == "Deployment" {
+                    rows.put(&trimmed(&web));
+                }
+                rows.end();
+            });
+        }
+        let found = |has_pods| vec![Backend { workload: "Deployment web".to_owned(), has_pods }];
+        assert_eq!(behind("shop"), found(false));
+        assert_eq!(behind("other"), []);
+        web["status"] = json!({"availableReplicas": 1});
+        view.of("Deployment").change(|rows| rows.put(&trimmed(&web)));
+        assert_eq!(behind("shop"), found(true));
     }
 
     #[test]

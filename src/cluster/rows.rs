@@ -91,11 +91,13 @@ impl Rows {
 
     /// The neighbours of this namespace and clue, without their kind.
     pub fn find(&self, namespace: Option<&str>, clue: Option<Clue>) -> impl Iterator<Item = Value> {
-        self.texts(namespace, clue).filter_map(move |text| {
-            let mut object: Value = serde_json::from_slice(text).ok()?;
-            object.get_mut("metadata")?.as_object_mut()?.insert("namespace".to_owned(), namespace.into());
-            Some(object)
-        })
+        self.texts(namespace, clue).filter_map(move |text| neighbour(text, namespace))
+    }
+
+    /// All neighbours of this namespace, without their kind.
+    pub fn of_namespace(&self, namespace: Option<&str>) -> impl Iterator<Item = Value> {
+        let first = self.namespace(namespace);
+        self.texts_between(first, first | CLUE).filter_map(move |text| neighbour(text, namespace))
     }
 
     /// The revisions of a workload, which is given by kind and name.
@@ -105,7 +107,11 @@ impl Rows {
 
     fn texts(&self, namespace: Option<&str>, clue: Option<Clue>) -> impl Iterator<Item = &[u8]> {
         let clue = self.clue(namespace, clue);
-        let ids = self.by_clue.range((clue, 0)..=(clue, u64::MAX)).map(|(_, id)| id);
+        self.texts_between(clue, clue)
+    }
+
+    fn texts_between(&self, first: u64, last: u64) -> impl Iterator<Item = &[u8]> {
+        let ids = self.by_clue.range((first, 0)..=(last, u64::MAX)).map(|(_, id)| id);
         ids.filter_map(|id| Some(self.texts.get(self.rows.get(id)?.text)))
     }
 
@@ -140,13 +146,29 @@ impl Rows {
         self.hasher.hash_one((text("namespace"), text("name")))
     }
 
+    /// The greater part of it is the namespace, so that those of one namespace stand together,
+    /// and of no other. Whoever finds an object asks whether it concerns them.
     fn clue(&self, namespace: Option<&str>, clue: Option<Clue>) -> u64 {
-        self.hasher.hash_one((namespace, clue))
+        self.namespace(namespace) | (self.hasher.hash_one(clue) & CLUE)
+    }
+
+    fn namespace(&self, namespace: Option<&str>) -> u64 {
+        self.hasher.hash_one(namespace) & !CLUE
     }
 }
 
+/// The part of a hash that is the clue itself.
+const CLUE: u64 = (1 << 24) - 1;
+
 /// What all objects of one kind share.
 const TYPE: [&str; 2] = ["apiVersion", "kind"];
+
+/// The neighbour of which this is left.
+fn neighbour(text: &[u8], namespace: Option<&str>) -> Option<Value> {
+    let mut object: Value = serde_json::from_slice(text).ok()?;
+    object.get_mut("metadata")?.as_object_mut()?.insert("namespace".to_owned(), namespace.into());
+    Some(object)
+}
 
 fn unpacked(revision: &[u8]) -> Option<Revision> {
     let (template, record) = revision.split_first_chunk()?;
@@ -190,6 +212,22 @@ mod tests {
         external["spec"] = json!({"type": "ExternalName"});
         rows.put(&external);
         assert_eq!((rows.len(), rows.by_clue.len()), (0, 0));
+    }
+
+    #[test]
+    fn those_of_a_namespace_are_found() {
+        let mut rows = Rows::default();
+        rows.put(&service("one", "web"));
+        let mut elsewhere = service("two", "web");
+        elsewhere["metadata"]["namespace"] = json!("shop-2");
+        rows.put(&elsewhere);
+        let names = |namespace: &str| -> Vec<Value> {
+            rows.of_namespace(Some(namespace)).map(|object| object["metadata"]["name"].clone()).collect()
+        };
+        assert_eq!(
+            (names("shop"), names("shop-2"), names("sho")),
+            (vec![json!("one")], vec![json!("two")], vec![])
+        );
     }
 
     #[test]

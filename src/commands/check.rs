@@ -88,6 +88,7 @@ pub(super) fn choose_profile<'p>(
 struct Check<'p> {
     profile: Option<&'p Profile>,
     neighbours: surroundings::Neighbours<'p>,
+    services: surroundings::Services,
     today: Date,
     report: Report,
 }
@@ -96,7 +97,7 @@ impl<'p> Check<'p> {
     fn new(profile: Option<&'p Profile>, neighbours: surroundings::Neighbours<'p>, today: Date) -> Self {
         let name = profile.map_or(Policy::OFF, |profile| profile.name.as_str()).to_owned();
         let report = Report { profile: name, files: 0, entries: Vec::new(), other_objects: 0 };
-        Check { profile, neighbours, today, report }
+        Check { profile, neighbours, services: surroundings::Services::default(), today, report }
     }
 
     /// Judges all workloads of one file.
@@ -121,10 +122,13 @@ impl<'p> Check<'p> {
         let entry = match (object.removed(), object.workload_kind()) {
             (Some((version, kind)), _) => Ok(Entry::Skipped(removed(document, object, version, kind))),
             (None, Some(kind)) => self.workload(document, object, kind),
-            (None, None) => {
-                self.report.other_objects += 1;
-                return;
-            }
+            (None, None) => match self.switch(document, object) {
+                Some(entry) => entry,
+                None => {
+                    self.report.other_objects += 1;
+                    return;
+                }
+            },
         };
         self.report.entries.push(entry.unwrap_or_else(Entry::Error));
     }
@@ -157,12 +161,8 @@ impl<'p> Check<'p> {
             return skipped(subject, Reason::Gate(skip), skipped_because(skip));
         }
 
-        let found = |judged: Judged| Found {
-            place: document.place(object.node.place_of(&judged.finding.field)),
-            judged,
-        };
         Ok(Entry::Judged(Judgement {
-            findings: judged.into_iter().map(found).collect(),
+            findings: found(document, object, judged),
             problems: problems.iter().map(|it| problem(document, object, it)).collect(),
             notes: notes(document, object),
             injections: injection.announcements,
@@ -170,9 +170,42 @@ impl<'p> Check<'p> {
         }))
     }
 
+    /// Judges a Service that the input holds once more, with a selector that matches the
+    /// pods of other workloads.
+    fn switch(&mut self, document: &Document, object: &Object) -> Option<Result<Entry, InputError>> {
+        if !object.is_service() {
+            return None;
+        }
+        let value = object.node.to_value();
+        let selector = self.services.switch(&value, document.source())?;
+        let backends = self.neighbours.behind(&selector, object.namespace());
+        let profile = self.profile.filter(|_| !backends.is_empty())?;
+        let subject = subject(document, object, "Service");
+        let (judged, problems) = match admission::assess_switch(&value, &backends, profile, self.today) {
+            Ok(assessed) => assessed,
+            Err(error) => {
+                let (message, place) = (format!("metadata: {error}"), subject.place);
+                return Some(Err(InputError { place, message, hint: None }));
+            }
+        };
+        Some(Ok(Entry::Judged(Judgement {
+            findings: found(document, object, judged),
+            problems: problems.iter().map(|it| problem(document, object, it)).collect(),
+            notes: notes(document, object),
+            injections: Vec::new(),
+            subject,
+        })))
+    }
+
     fn error(&mut self, error: InputError) {
         self.report.entries.push(Entry::Error(error));
     }
+}
+
+/// Each finding with its place in the file.
+fn found(document: &Document, object: &Object, judged: Vec<Judged>) -> Vec<Found> {
+    let place = |it: &Judged| document.place(object.node.place_of(&it.finding.field));
+    judged.into_iter().map(|judged| Found { place: place(&judged), judged }).collect()
 }
 
 fn subject(document: &Document, object: &Object, kind: &'static str) -> Subject {

@@ -9,7 +9,7 @@ use tokio::runtime;
 use tokio::time::sleep;
 
 use super::output;
-use super::sample::REVIEW;
+use super::sample::{REVIEW, SERVICE_REVIEW};
 use crate::audit::namespaces::ENTRY;
 use crate::cli::PingArguments;
 use crate::client::failure::RequestError;
@@ -142,8 +142,12 @@ async fn through_api_server(
 }
 
 async fn directly(connection: &Connection, webhook: &Webhook) -> Outcome {
+    let (review, kind) = match webhook.is_called_for_updated_services() {
+        true => (SERVICE_REVIEW, "Service"),
+        false => (REVIEW, "Deployment"),
+    };
     let started = Instant::now();
-    let answer = webhook.call(connection, REVIEW).await;
+    let answer = webhook.call(connection, review).await;
     let milliseconds = started.elapsed().as_millis();
     let does = match answer {
         Ok(Answer::Allowed) => "allows",
@@ -154,7 +158,7 @@ async fn directly(connection: &Connection, webhook: &Webhook) -> Outcome {
         }
         Err(error) => return Outcome::Fails(error.to_string()),
     };
-    Outcome::Answers(format!("answers in {milliseconds} ms, {does} the Deployment"))
+    Outcome::Answers(format!("answers in {milliseconds} ms, {does} the {kind}"))
 }
 
 /// One line for each webhook.

@@ -62,6 +62,11 @@ impl<'n> Object<'n> {
         Kind::of(self.api_version, self.kind)
     }
 
+    /// Whether it is a Service.
+    pub fn is_service(&self) -> bool {
+        (self.api_version, self.kind) == (Some("v1"), Some("Service"))
+    }
+
     /// The object as plain JSON, with what a typed List leaves out of its items.
     pub fn to_value(&self) -> Value {
         let mut value = self.node.to_value();

@@ -5,8 +5,8 @@
 //! kind of neighbour the workload's directory and all below it is looked through, then the
 //! directory above and all below that, and so on, until something concerns the workload.
 
-use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Component, Path, PathBuf};
 
 use serde_json::Value;
 
@@ -14,8 +14,41 @@ use super::documents::Parsed;
 use super::objects;
 use super::source::{Name, Source};
 use crate::kubernetes::kind::Kind;
-use crate::surroundings::Surroundings;
-use crate::surroundings::neighbour::{Clue, Neighbour, Role, Subject, pod_labels, trimmed};
+use crate::kubernetes::label_selector::StringMap;
+use crate::surroundings::neighbour::{
+    Clue, Neighbour, Role, Subject, behind, pod_labels, service_selector, trimmed,
+};
+use crate::surroundings::{Backend, Surroundings};
+
+/// The Services of the input as they have been so far: of several documents with one name
+/// each is the next state of the same Service.
+#[derive(Debug, Default)]
+pub struct Services(HashMap<ServiceId, Option<Labels>>);
+
+/// Directory, namespace and name. Where a namespace is written the directory is none: else
+/// it could be the Service of another environment.
+type ServiceId = (Option<PathBuf>, Option<String>, String);
+
+type Labels = BTreeMap<String, String>;
+
+impl Services {
+    /// Takes note of a Service. If it has been there before, and selected other pods, it
+    /// says by which labels it selects them now.
+    pub fn switch<'s>(&mut self, service: &'s Value, source: &Source) -> Option<StringMap<'s>> {
+        let text = |path| service.pointer(path).and_then(Value::as_str);
+        let namespace = text("/metadata/namespace").map(str::to_owned);
+        // As `./a` and `a` are one.
+        let names = || directory(source).components().filter(|part| *part != Component::CurDir);
+        let directory = namespace.is_none().then(|| names().collect());
+        let id = (directory, namespace, text("/metadata/name")?.to_owned());
+        let selector = service_selector(service);
+        let owned =
+            |map: &StringMap| map.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect();
+        let new: Option<Labels> = selector.as_ref().map(owned);
+        let old = self.0.insert(id, new.clone())?;
+        selector.filter(|_| old != new)
+    }
+}
 
 /// All objects of the input that may be neighbours of its workloads.
 #[derive(Debug, Default)]
@@ -70,6 +103,14 @@ impl Neighbours<'_> {
         Surroundings::of(found)
     }
 
+    /// The workloads of all of the input whose pods `selector`, of a Service in this
+    /// namespace, selects.
+    pub fn behind(&self, selector: &StringMap, namespace: Option<&str>) -> Vec<Backend> {
+        let workloads = self.0.iter().filter(|((role, ..), _)| *role == Role::Workload);
+        let workloads: Vec<&Neighbour> = workloads.flat_map(|(_, all)| all).map(|(_, it)| it).collect();
+        behind(&workloads, selector, namespace, |pods| pods.are_wanted)
+    }
+
     /// The neighbours of one kind that concern the workload, of which the nearest count.
     fn nearest<'n>(&'n self, role: Role, subject: &Subject<'n>, start: &Path) -> Vec<&'n Neighbour<'n>> {
         let clues = subject.clues(role).into_iter();
@@ -99,7 +140,6 @@ fn nearest_of<'n>(neighbours: &[(&Path, &'n Neighbour<'n>)], start: &Path) -> Ve
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::BTreeMap;
 
     const DEPLOYMENT: &str = "
 apiVersion: apps/v1
@@ -175,6 +215,39 @@ spec:
         ]);
         assert_eq!(found.services.len(), 1);
         assert_eq!(found.claims, BTreeMap::from([("data".to_owned(), true)]));
+    }
+
+    /// In which of these files a Service switches. They are read in this order.
+    fn switches(files: &[(&str, &str)]) -> Vec<usize> {
+        let mut services = Services::default();
+        let switches = files.iter().enumerate().filter(|(_, (path, text))| {
+            let source = source(path, (*text).to_owned());
+            let parsed = Parsed::of(&source);
+            let root = parsed.documents[0].1.as_ref().unwrap().to_value();
+            services.switch(&root, &source).is_some()
+        });
+        switches.map(|(index, _)| index).collect()
+    }
+
+    #[test]
+    fn a_service_that_comes_again_is_the_same_one_later() {
+        const BLUE: &str = "{metadata: {name: web}, spec: {selector: {track: blue}}}";
+        const GREEN: &str = "{metadata: {name: web}, spec: {selector: {track: green}}}";
+        const NONE: &str = "{metadata: {name: web}, spec: {type: ExternalName}}";
+        const OTHER: &str = "{metadata: {name: api}, spec: {selector: {track: green}}}";
+        assert_eq!(
+            switches(&[("a.yaml", BLUE), ("b.yaml", GREEN), ("c.yaml", GREEN), ("d.yaml", BLUE)]),
+            [1, 3]
+        );
+        assert_eq!(switches(&[("-", BLUE), ("./a.yaml", GREEN)]), [1]);
+        assert_eq!(switches(&[("a.yaml", BLUE), ("b.yaml", NONE), ("c.yaml", BLUE)]), [2]);
+        assert_eq!(switches(&[("a.yaml", BLUE), ("b.yaml", OTHER)]), [0; 0]);
+        // Those of two environments, unless a namespace says that they are one.
+        assert_eq!(switches(&[("dev/web.yaml", BLUE), ("prod/web.yaml", GREEN)]), [0; 0]);
+        let in_shop = |text: &str| text.replace("{name", "{namespace: shop, name");
+        let (blue, green) = (in_shop(BLUE), in_shop(GREEN));
+        assert_eq!(switches(&[("old/web.yaml", &blue), ("new/web.yaml", &green)]), [1]);
+        assert_eq!(switches(&[("a.yaml", &blue), ("b.yaml", GREEN)]), [0; 0]);
     }
 
     #[test]

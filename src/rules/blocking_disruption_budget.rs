@@ -1,6 +1,6 @@
 //! The rule `blocking-disruption-budget`.
 
-use super::{Needs, Rule};
+use super::{Check, Needs, Rule};
 use crate::field::FieldPath;
 use crate::finding::{Action, Finding};
 use crate::kubernetes::int_or_string::Amount;
@@ -20,7 +20,7 @@ pub const RULE: Rule = Rule {
     development: Action::Off,
     judges_scaled_to_zero: false,
     needs: Needs::Surroundings,
-    check,
+    check: Check::Workload(check),
 };
 
 fn check(workload: &Workload, _: &Settings) -> Vec<Finding> {

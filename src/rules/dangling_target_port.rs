@@ -1,6 +1,6 @@
 //! The rule `dangling-target-port`.
 
-use super::{Needs, Rule};
+use super::{Check, Needs, Rule};
 use crate::field::FieldPath;
 use crate::finding::{Action, Finding};
 use crate::kubernetes::kind::Kind;
@@ -18,7 +18,7 @@ pub const RULE: Rule = Rule {
     development: Action::Warn,
     judges_scaled_to_zero: false,
     needs: Needs::Surroundings,
-    check,
+    check: Check::Workload(check),
 };
 
 fn check(workload: &Workload, _: &Settings) -> Vec<Finding> {

@@ -1,6 +1,6 @@
 //! The rule `liveness-equals-readiness`.
 
-use super::{Needs, Rule};
+use super::{Check, Needs, Rule};
 use crate::finding::{Action, Finding};
 use crate::kubernetes::kind::Kind;
 use crate::settings::Settings;
@@ -17,7 +17,7 @@ pub const RULE: Rule = Rule {
     development: Action::Off,
     judges_scaled_to_zero: false,
     needs: Needs::Nothing,
-    check,
+    check: Check::Workload(check),
 };
 
 fn check(workload: &Workload, _: &Settings) -> Vec<Finding> {

@@ -1,6 +1,6 @@
 //! The rule `missing-pre-stop`.
 
-use super::{Needs, Rule};
+use super::{Check, Needs, Rule};
 use crate::defaults::pre_stop_sleep;
 use crate::field::FieldPath;
 use crate::finding::{Action, Finding};
@@ -21,7 +21,7 @@ pub const RULE: Rule = Rule {
     development: Action::Off,
     judges_scaled_to_zero: false,
     needs: Needs::Nothing,
-    check,
+    check: Check::Workload(check),
 };
 
 fn check(workload: &Workload, settings: &Settings) -> Vec<Finding> {

@@ -1,6 +1,6 @@
 //! The rule `missing-readiness-probe`.
 
-use super::{Needs, Rule};
+use super::{Check, Needs, Rule};
 use crate::defaults::readiness_probe::{self, NoProbe};
 use crate::field::FieldPath;
 use crate::finding::{Action, Finding};
@@ -18,7 +18,7 @@ pub const RULE: Rule = Rule {
     development: Action::Off,
     judges_scaled_to_zero: false,
     needs: Needs::Nothing,
-    check,
+    check: Check::Workload(check),
 };
 
 fn check(workload: &Workload, settings: &Settings) -> Vec<Finding> {

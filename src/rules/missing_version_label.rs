@@ -1,6 +1,6 @@
 //! The rule `missing-version-label`.
 
-use super::{Needs, Rule};
+use super::{Check, Needs, Rule};
 use crate::defaults::version_label::{WELL_KNOWN_KEY, version_of_image};
 use crate::field::FieldPath;
 use crate::finding::{Action, Finding};
@@ -20,7 +20,7 @@ pub const RULE: Rule = Rule {
     development: Action::Off,
     judges_scaled_to_zero: false,
     needs: Needs::Nothing,
-    check,
+    check: Check::Workload(check),
 };
 
 fn check(workload: &Workload, settings: &Settings) -> Vec<Finding> {

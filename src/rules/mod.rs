@@ -28,6 +28,7 @@ mod single_replica;
 mod slow_readiness;
 mod stop_before_drain;
 mod surge_deadlock;
+mod switch_to_unready;
 #[cfg(test)]
 pub(crate) mod testing;
 mod tight_progress_deadline;
@@ -41,6 +42,7 @@ mod zero_grace_period;
 use crate::finding::{Action, Finding};
 use crate::kubernetes::kind::Kind;
 use crate::settings::Settings;
+use crate::surroundings::Backend;
 use crate::workload::Workload;
 
 /// One rule.
@@ -53,7 +55,7 @@ pub struct Rule {
     pub summary: &'static str,
     /// Its page, in Markdown.
     pub page: &'static str,
-    /// The kinds of workloads that it judges.
+    /// The kinds of workloads that it judges; none if it judges Services.
     pub kinds: &'static [Kind],
     /// The action in the profile `production`.
     pub production: Action,
@@ -64,7 +66,26 @@ pub struct Rule {
     /// What it needs to know besides the object.
     pub needs: Needs,
     /// The check itself. It never blames the user for what gapless injected.
-    pub check: fn(&Workload, &Settings) -> Vec<Finding>,
+    pub check: Check,
+}
+
+/// What a rule looks at.
+#[derive(Clone, Copy, Debug)]
+pub enum Check {
+    /// A workload.
+    Workload(fn(&Workload, &Settings) -> Vec<Finding>),
+    /// A Service whose selector changes, and to which workloads.
+    Switch(fn(&[Backend]) -> Vec<Finding>),
+}
+
+impl Rule {
+    /// What it finds in a workload.
+    pub fn in_workload(&self, workload: &Workload, settings: &Settings) -> Vec<Finding> {
+        match self.check {
+            Check::Workload(check) => check(workload, settings),
+            Check::Switch(_) => Vec::new(),
+        }
+    }
 }
 
 /// What a rule needs to know besides the object that it judges. Without it, it is silent.
@@ -113,6 +134,7 @@ pub static RULES: &[Rule] = &[
     selector_overlap::RULE,
     dangling_target_port::RULE,
     blocking_disruption_budget::RULE,
+    switch_to_unready::RULE,
 ];
 
 /// The findings of all rules in one workload, with the rule that found each. None is
@@ -132,10 +154,23 @@ pub fn findings_of(
         rule.kinds.contains(&workload.kind()) && (rule.judges_scaled_to_zero || !is_scaled_to_zero)
     };
     let applicable = rules.into_iter().filter(applies);
-    let found =
-        applicable.flat_map(|rule| (rule.check)(workload, settings).into_iter().map(move |it| (rule, it)));
+    let found = applicable
+        .flat_map(|rule| rule.in_workload(workload, settings).into_iter().map(move |it| (rule, it)));
     // Of a probe that is the user's, parts may be gapless' until the template changes.
     found.filter(|(_, finding)| !workload.is_injected_part(&finding.field)).collect()
+}
+
+/// The findings of all rules in a Service whose selector changes to the pods of these
+/// workloads.
+pub fn findings_in_switch(backends: &[Backend]) -> Vec<(&'static Rule, Finding)> {
+    let found = RULES.iter().flat_map(|rule| {
+        let findings = match rule.check {
+            Check::Workload(_) => Vec::new(),
+            Check::Switch(check) => check(backends),
+        };
+        findings.into_iter().map(move |finding| (rule, finding))
+    });
+    found.collect()
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! The rule `mutable-image-tag`.
 
-use super::{Needs, Rule};
+use super::{Check, Needs, Rule};
 use crate::finding::{Action, Finding};
 use crate::kubernetes::image::ImageReference;
 use crate::kubernetes::kind::Kind;
@@ -18,7 +18,7 @@ pub const RULE: Rule = Rule {
     development: Action::Off,
     judges_scaled_to_zero: true,
     needs: Needs::Nothing,
-    check,
+    check: Check::Workload(check),
 };
 
 fn check(workload: &Workload, settings: &Settings) -> Vec<Finding> {

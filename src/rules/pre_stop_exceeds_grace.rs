@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Needs, Rule};
+use super::{Check, Needs, Rule};
 use crate::field::FieldPath;
 use crate::finding::{Action, Finding};
 use crate::kubernetes::kind::Kind;
@@ -20,7 +20,7 @@ pub const RULE: Rule = Rule {
     development: Action::Warn,
     judges_scaled_to_zero: true,
     needs: Needs::Nothing,
-    check,
+    check: Check::Workload(check),
 };
 
 /// Nobody means a day, so that no such grace period is advised.

@@ -1,6 +1,6 @@
 //! The rule `replicas-fall-to-default`.
 
-use super::{Needs, Rule};
+use super::{Check, Needs, Rule};
 use crate::field::FieldPath;
 use crate::finding::{Action, Finding};
 use crate::kubernetes::api_default;
@@ -20,7 +20,7 @@ pub const RULE: Rule = Rule {
     development: Action::Off,
     judges_scaled_to_zero: false,
     needs: Needs::OldObject,
-    check,
+    check: Check::Workload(check),
 };
 
 fn check(workload: &Workload, settings: &Settings) -> Vec<Finding> {

@@ -1,6 +1,6 @@
 //! The rule `rollout-capacity-loss`.
 
-use super::{Needs, Rule, rollout_outage};
+use super::{Check, Needs, Rule, rollout_outage};
 use crate::finding::{Action, Finding};
 use crate::kubernetes::int_or_string::Amount;
 use crate::kubernetes::kind::Kind;
@@ -17,7 +17,7 @@ pub const RULE: Rule = Rule {
     development: Action::Off,
     judges_scaled_to_zero: false,
     needs: Needs::Nothing,
-    check,
+    check: Check::Workload(check),
 };
 
 fn check(workload: &Workload, settings: &Settings) -> Vec<Finding> {

@@ -1,6 +1,6 @@
 //! The rule `short-scale-down-delay`.
 
-use super::{Needs, Rule};
+use super::{Check, Needs, Rule};
 use crate::field::FieldPath;
 use crate::finding::{Action, Finding};
 use crate::kubernetes::kind::Kind;
@@ -17,7 +17,7 @@ pub const RULE: Rule = Rule {
     development: Action::Off,
     judges_scaled_to_zero: false,
     needs: Needs::Nothing,
-    check,
+    check: Check::Workload(check),
 };
 
 /// What Argo Rollouts takes where nothing is written (argo-rollouts,

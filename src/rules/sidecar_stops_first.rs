@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Needs, Rule};
+use super::{Check, Needs, Rule};
 use crate::field::FieldPath;
 use crate::finding::{Action, Finding};
 use crate::kubernetes::kind::Kind;
@@ -21,7 +21,7 @@ pub const RULE: Rule = Rule {
     development: Action::Off,
     judges_scaled_to_zero: false,
     needs: Needs::Nothing,
-    check,
+    check: Check::Workload(check),
 };
 
 fn check(workload: &Workload, settings: &Settings) -> Vec<Finding> {

@@ -71,14 +71,14 @@ pub fn rolling(replicas: i32, max_unavailable: Value, max_surge: Value) -> Value
 
 /// What `rule` finds in `object` with the settings of `production`.
 pub fn found(rule: &Rule, object: &Value) -> Vec<Finding> {
-    (rule.check)(&Workload::read(object).unwrap(), &Settings::default())
+    rule.in_workload(&Workload::read(object).unwrap(), &Settings::default())
 }
 
 /// The same where this is around the object.
 pub fn found_in(rule: &Rule, object: &Value, surroundings: &Surroundings) -> Vec<Finding> {
     let context = Context { surroundings, ..Context::of_document(object) };
     let workload = Workload::read_view(View::of(object), context).unwrap();
-    (rule.check)(&workload, &Settings::default())
+    rule.in_workload(&workload, &Settings::default())
 }
 
 /// The messages of what `rule` finds.

@@ -1,6 +1,6 @@
 //! The rule `tight-progress-deadline`.
 
-use super::{Needs, Rule, unreachable_progress_deadline};
+use super::{Check, Needs, Rule, unreachable_progress_deadline};
 use crate::field::FieldPath;
 use crate::finding::{Action, Finding};
 use crate::kubernetes::kind::Kind;
@@ -20,7 +20,7 @@ pub const RULE: Rule = Rule {
     development: Action::Off,
     judges_scaled_to_zero: true,
     needs: Needs::Nothing,
-    check,
+    check: Check::Workload(check),
 };
 
 fn check(workload: &Workload, settings: &Settings) -> Vec<Finding> {
@@ -36,7 +36,7 @@ fn check(workload: &Workload, settings: &Settings) -> Vec<Finding> {
     if budget == 0 || budget + min_ready <= deadline {
         return Vec::new();
     }
-    if !(unreachable_progress_deadline::RULE.check)(workload, settings).is_empty() {
+    if !unreachable_progress_deadline::RULE.in_workload(workload, settings).is_empty() {
         return Vec::new();
     }
     let wait = if min_ready > 0 { format!(" + minReadySeconds {min_ready} s") } else { String::new() };

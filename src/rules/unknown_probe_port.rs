@@ -1,6 +1,6 @@
 //! The rule `unknown-probe-port`.
 
-use super::{Needs, Rule};
+use super::{Check, Needs, Rule};
 use crate::field::FieldPath;
 use crate::finding::{Action, Finding};
 use crate::kubernetes::int_or_string::IntOrString;
@@ -19,7 +19,7 @@ pub const RULE: Rule = Rule {
     development: Action::Warn,
     judges_scaled_to_zero: true,
     needs: Needs::Nothing,
-    check,
+    check: Check::Workload(check),
 };
 
 fn check(workload: &Workload, _: &Settings) -> Vec<Finding> {

@@ -1,6 +1,6 @@
 //! The rule `unpullable-image`.
 
-use super::{Needs, Rule};
+use super::{Check, Needs, Rule};
 use crate::finding::{Action, Finding};
 use crate::kubernetes::image::{ImageReference, NoReference};
 use crate::kubernetes::kind::Kind;
@@ -18,7 +18,7 @@ pub const RULE: Rule = Rule {
     development: Action::Warn,
     judges_scaled_to_zero: true,
     needs: Needs::Nothing,
-    check,
+    check: Check::Workload(check),
 };
 
 const FILL_IN: &str =

@@ -1,6 +1,6 @@
 //! The rule `version-label-mismatch`.
 
-use super::{Needs, Rule};
+use super::{Check, Needs, Rule};
 use crate::defaults::version_label::WELL_KNOWN_KEY;
 use crate::finding::{Action, Finding};
 use crate::kubernetes::image::{ImageReference, contradict};
@@ -19,7 +19,7 @@ pub const RULE: Rule = Rule {
     development: Action::Off,
     judges_scaled_to_zero: false,
     needs: Needs::Nothing,
-    check,
+    check: Check::Workload(check),
 };
 
 fn check(workload: &Workload, settings: &Settings) -> Vec<Finding> {

@@ -1,6 +1,6 @@
 //! The rule `zero-grace-period`.
 
-use super::{Needs, Rule};
+use super::{Check, Needs, Rule};
 use crate::field::FieldPath;
 use crate::finding::{Action, Finding};
 use crate::kubernetes::kind::Kind;
@@ -17,7 +17,7 @@ pub const RULE: Rule = Rule {
     development: Action::Warn,
     judges_scaled_to_zero: true,
     needs: Needs::Nothing,
-    check,
+    check: Check::Workload(check),
 };
 
 fn check(workload: &Workload, settings: &Settings) -> Vec<Finding> {

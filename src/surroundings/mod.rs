@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use crate::kubernetes::int_or_string::Amount;
 use crate::kubernetes::kind::Kind;
+use crate::kubernetes::label_selector::StringMap;
 
 /// What is known around one workload.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -40,6 +41,12 @@ pub trait Around: fmt::Debug + Send + Sync {
 
     /// The revisions of the workload of this kind and name.
     fn revisions(&self, kind: Kind, namespace: Option<&str>, name: &str) -> Revisions;
+
+    /// The workloads in this namespace whose pods `selector`, of a Service, selects. None,
+    /// as long as there may be others.
+    fn behind(&self, _selector: &StringMap, _namespace: Option<&str>) -> Vec<Backend> {
+        Vec::new()
+    }
 }
 
 /// The same around each.
@@ -110,6 +117,15 @@ pub enum Target {
     Number(i32),
     /// The one that a container calls so.
     Name(String),
+}
+
+/// A workload to whose pods a Service sends requests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Backend {
+    /// As in `Deployment web`.
+    pub workload: String,
+    /// Whether it has pods that take requests: available ones in a cluster, any in files.
+    pub has_pods: bool,
 }
 
 /// A HorizontalPodAutoscaler.

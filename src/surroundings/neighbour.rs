@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 
-use super::{Autoscaler, Budget, DisruptionBudget, Service, ServicePort, Surroundings, Target};
+use super::{Autoscaler, Backend, Budget, DisruptionBudget, Service, ServicePort, Surroundings, Target};
 use crate::kubernetes::from_json::{objects, or_default};
 use crate::kubernetes::int_or_string::{Amount, IntOrString};
 use crate::kubernetes::kind::Kind;
@@ -72,8 +72,10 @@ pub fn pod_labels(object: &Value) -> StringMap<'_> {
 /// What [`Neighbour::read`] reads of an object, so that the rest need not be kept.
 pub fn trimmed(object: &Value) -> Value {
     const METADATA: [&str; 2] = ["name", "namespace"];
-    const SPEC: [&str; 7] = [
+    const SPEC: [&str; 9] = [
         "selector",
+        "replicas",
+        "workloadRef",
         "ports",
         "scaleTargetRef",
         "minReplicas",
@@ -81,13 +83,48 @@ pub fn trimmed(object: &Value) -> Value {
         "maxUnavailable",
         "accessModes",
     ];
-    let part = |name: &str, fields: &[&str]| {
+    let part = |name: &str, fields: &[&str]| -> Map<String, Value> {
         let of = |field: &&str| Some(((*field).to_owned(), at(object, &[name, field])?.clone()));
-        (name.to_owned(), Value::Object(fields.iter().filter_map(of).collect()))
+        fields.iter().filter_map(of).collect()
     };
     let types = ["apiVersion", "kind"].into_iter();
     let types = types.filter_map(|name| Some((name.to_owned(), object.get(name)?.clone())));
-    Value::Object(types.chain([part("metadata", &METADATA), part("spec", &SPEC)]).collect())
+    let mut trimmed: Map<String, Value> = types.collect();
+    let mut spec = part("spec", &SPEC);
+    spec.retain(|field, value| field != "replicas" || *value == json!(0));
+    let labels = labels_beside_selector(object);
+    if !labels.is_empty() {
+        spec.insert("template".to_owned(), json!({"metadata": {"labels": labels}}));
+    }
+    // Whether there are any is all that is asked. So most changes of a status change nothing.
+    let counts = ["availableReplicas", "numberAvailable", "readyReplicas"];
+    let count = |field: &str| Some((field.to_owned(), at(object, &["status", field])?.as_i64()?.min(1)));
+    if let Some((field, count)) = counts.into_iter().find_map(count) {
+        trimmed.insert("status".to_owned(), json!({ field: count }));
+    }
+    trimmed.insert("metadata".to_owned(), part("metadata", &METADATA).into());
+    trimmed.insert("spec".to_owned(), spec.into());
+    Value::Object(trimmed)
+}
+
+/// The labels of the pods that the selector does not name. Pods have those that it names
+/// in any case: the API server sees to that.
+fn labels_beside_selector(object: &Value) -> Map<String, Value> {
+    let labels = at(object, &["spec", "template", "metadata", "labels"]).and_then(Value::as_object);
+    let selected = at(object, &["spec", "selector", "matchLabels"]);
+    let is_selected = |key: &str, value: &Value| selected.and_then(|it| it.get(key)) == Some(value);
+    let labels = labels.into_iter().flatten().filter(|(key, value)| !is_selected(key, value));
+    labels.map(|(key, value)| (key.clone(), value.clone())).collect()
+}
+
+/// The labels by which a Service selects pods; `None` if it selects none, as one of type
+/// ExternalName or one with endpoints of its own.
+pub fn service_selector(service: &Value) -> Option<StringMap<'_>> {
+    let spec = service.get("spec")?;
+    if spec.get("type").and_then(Value::as_str) == Some("ExternalName") {
+        return None;
+    }
+    texts(spec.get("selector")?).ok().filter(|selector| !selector.is_empty())
 }
 
 /// An object that may stand around a workload.
@@ -126,7 +163,41 @@ enum What<'a> {
     Autoscaler { target: TargetRef<'a>, min_replicas: i32 },
     DisruptionBudget { selector: LabelSelector<'a>, wants: Budget },
     Claim { is_shared: bool },
-    Workload { kind: &'a str, selector: LabelSelector<'a> },
+    Workload { kind: &'a str, selector: LabelSelector<'a>, object: &'a Value },
+}
+
+/// What is known of the pods of a workload.
+#[derive(Debug)]
+pub struct Pods<'a> {
+    labels: StringMap<'a>,
+    /// Kind and name of the workload whose template a Rollout uses, if it is not its own.
+    template_of: Option<(&'a str, &'a str)>,
+    /// Whether it may have any.
+    pub are_wanted: bool,
+    /// Whether one is available, as its status says.
+    pub are_available: bool,
+}
+
+impl<'a> Pods<'a> {
+    fn read(kind: &str, object: &'a Value, selector: &LabelSelector<'a>) -> Self {
+        let mut labels = pod_labels(object);
+        labels.extend(selector.match_labels.iter().map(|(key, value)| (*key, *value)));
+        let reference = at(object, &["spec", "workloadRef"]);
+        let text = |field| reference?.get(field)?.as_str();
+        let count = |field| at(object, &["status", field])?.as_i64();
+        let available = match kind {
+            "DaemonSet" => count("numberAvailable"),
+            // Once it only said which are ready.
+            "StatefulSet" => count("availableReplicas").or_else(|| count("readyReplicas")),
+            _ => count("availableReplicas"),
+        };
+        Pods {
+            labels,
+            template_of: text("kind").zip(text("name")),
+            are_wanted: at(object, &["spec", "replicas"]).is_none_or(|replicas| *replicas != json!(0)),
+            are_available: available.is_some_and(|count| count > 0),
+        }
+    }
 }
 
 /// The access modes with which several nodes can mount a volume.
@@ -143,11 +214,7 @@ impl<'a> Neighbour<'a> {
         let spec = written.spec;
         let what = match (group, kind) {
             ("", "Service") => {
-                // A Service without selector, such as one of type ExternalName, has no pods.
-                let selector = texts(object.get("spec")?.get("selector")?).ok()?;
-                if selector.is_empty() {
-                    return None;
-                }
+                let selector = service_selector(object)?;
                 let is_tcp = |port: &&Port| port.protocol.unwrap_or("TCP") == "TCP";
                 let ports = spec.ports.iter().filter(is_tcp).map(Port::read).collect();
                 What::Service { selector, ports }
@@ -169,10 +236,10 @@ impl<'a> Neighbour<'a> {
             ("", "PersistentVolumeClaim") => {
                 What::Claim { is_shared: spec.access_modes.iter().any(|mode| SHARED_MODES.contains(mode)) }
             }
-            _ if Kind::of(Some(api_version), Some(kind)).is_some() => What::Workload {
-                kind,
-                selector: LabelSelector::deserialize(object.get("spec")?.get("selector")?).ok()?,
-            },
+            _ if Kind::of(Some(api_version), Some(kind)).is_some() => {
+                let selector = LabelSelector::deserialize(object.get("spec")?.get("selector")?).ok()?;
+                What::Workload { kind, selector, object }
+            }
             _ => return None,
         };
         Some(Neighbour { name: written.metadata.name, namespace: written.metadata.namespace, what })
@@ -225,12 +292,40 @@ impl<'a> Neighbour<'a> {
             What::Autoscaler { target, .. } => target.kind == subject.kind && target.name == subject.name,
             What::DisruptionBudget { selector, .. } => selector.matches(subject.pod_labels),
             What::Claim { .. } => subject.claims.contains(&self.name),
-            What::Workload { kind, selector } => {
+            What::Workload { kind, selector, .. } => {
                 // Of one name it is a copy, or the workload itself.
                 (*kind, self.name) != (subject.kind, subject.name) && selector.matches(subject.pod_labels)
             }
         }
     }
+}
+
+/// The workloads among these neighbours whose pods `selector`, of a Service in this
+/// namespace, selects. The pods of a Rollout with the template of another workload count
+/// as that one's too.
+pub fn behind(
+    neighbours: &[&Neighbour],
+    selector: &StringMap,
+    namespace: Option<&str>,
+    has_pods: fn(&Pods) -> bool,
+) -> Vec<Backend> {
+    let workloads = neighbours.iter().filter_map(|neighbour| match &neighbour.what {
+        What::Workload { kind, selector, object } if neighbour.namespace == namespace => {
+            Some(((*kind, neighbour.name), Pods::read(kind, object, selector)))
+        }
+        _ => None,
+    });
+    let workloads: Vec<_> = workloads.collect();
+    let uses = |pods: &Pods, workload| pods.template_of == Some(workload);
+    let selected = |pods: &Pods| selector.iter().all(|(key, value)| pods.labels.get(key) == Some(value));
+    let found = workloads.iter().filter(|(_, pods)| selected(pods)).map(|(workload, pods)| {
+        let has_others = || workloads.iter().any(|(_, other)| uses(other, *workload) && has_pods(other));
+        let (kind, name) = workload;
+        Backend { workload: format!("{kind} {name}"), has_pods: has_pods(pods) || has_others() }
+    });
+    let mut found: Vec<Backend> = found.collect();
+    found.sort_by(|left, right| left.workload.cmp(&right.workload));
+    found
 }
 
 impl Surroundings {
@@ -366,6 +461,128 @@ mod tests {
 
     fn service(spec: Value) -> Value {
         json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"}, "spec": spec})
+    }
+
+    #[test]
+    fn a_service_without_pods_of_its_own_selects_none() {
+        let selects = |spec: Value| service_selector(&service(spec)).is_some();
+        assert!(selects(json!({"selector": {"app": "web"}})));
+        assert!(selects(json!({"selector": {"app": "web"}, "type": "NodePort"})));
+        for spec in [
+            json!({}),
+            json!({"selector": null}),
+            json!({"selector": {}}),
+            json!({"selector": {"app": 1}}),
+            // The API takes a selector there and leaves it out of account.
+            json!({"selector": {"app": "web"}, "type": "ExternalName", "externalName": "a.example"}),
+        ] {
+            assert!(!selects(spec.clone()), "{spec}");
+        }
+    }
+
+    fn workload(kind: &str, labels: Value, rest: &Value) -> Value {
+        let kind = Kind::ALL.into_iter().find(|it| it.name() == kind).unwrap();
+        let mut object = json!({
+            "apiVersion": kind.api_version(), "kind": kind.name(),
+            "metadata": {"name": "web", "namespace": "shop", "uid": "1"},
+            "spec": {"selector": {"matchLabels": {"app": "web"}}},
+        });
+        if !labels.is_null() {
+            object["spec"]["template"] = json!({"metadata": {"labels": labels}, "spec": {"containers": []}});
+        }
+        for (field, value) in rest.as_object().unwrap() {
+            object.pointer_mut(if field == "status" { "" } else { "/spec" }).unwrap()[field] = value.clone();
+        }
+        object
+    }
+
+    /// What is behind a Service that selects `app: web` and `track: green`: who, whether
+    /// pods are wanted, and whether one is available.
+    fn found_behind(objects: &[Value]) -> Vec<(String, bool, bool)> {
+        // A second time nothing is left to trim.
+        let trimmed: Vec<Value> = objects.iter().map(trimmed).map(|object| trimmed(&object)).collect();
+        let neighbours: Vec<Neighbour> = trimmed.iter().filter_map(Neighbour::read).collect();
+        let neighbours: Vec<&Neighbour> = neighbours.iter().collect();
+        let selector = StringMap::from([("app", "web"), ("track", "green")]);
+        let [wanted, available] = [|pods: &Pods| pods.are_wanted, |pods: &Pods| pods.are_available]
+            .map(|has_pods| behind(&neighbours, &selector, Some("shop"), has_pods));
+        let both = wanted.into_iter().zip(available);
+        both.map(|(wanted, available)| (wanted.workload, wanted.has_pods, available.has_pods)).collect()
+    }
+
+    #[test]
+    fn a_service_sends_requests_to_the_pods_with_all_of_its_labels() {
+        let is_behind =
+            |labels: Value| !found_behind(&[workload("Deployment", labels, &json!({}))]).is_empty();
+        assert!(is_behind(json!({"app": "web", "track": "green"})));
+        assert!(is_behind(json!({"app": "web", "track": "green", "more": "labels"})));
+        assert!(!is_behind(json!({"app": "web", "track": "blue"})));
+        assert!(!is_behind(json!({"app": "web"})));
+        assert!(!is_behind(json!(null)));
+        let mut elsewhere = workload("Deployment", json!({"app": "web", "track": "green"}), &json!({}));
+        elsewhere["metadata"]["namespace"] = json!("other");
+        assert!(found_behind(&[elsewhere]).is_empty());
+    }
+
+    #[test]
+    fn each_kind_says_in_its_own_words_how_many_pods_there_are() {
+        for (kind, rest, expected) in [
+            ("Deployment", json!({}), (true, false)),
+            ("Deployment", json!({"replicas": 0}), (false, false)),
+            ("Deployment", json!({"replicas": "${REPLICAS}"}), (true, false)),
+            ("Deployment", json!({"replicas": 2, "status": {"availableReplicas": 1}}), (true, true)),
+            // Without any, the API leaves the field out.
+            ("Deployment", json!({"status": {"readyReplicas": 2, "unavailableReplicas": 2}}), (true, false)),
+            ("StatefulSet", json!({"status": {"availableReplicas": 0, "readyReplicas": 2}}), (true, false)),
+            ("StatefulSet", json!({"status": {"readyReplicas": 2}}), (true, true)),
+            ("StatefulSet", json!({"replicas": 0, "status": {"availableReplicas": 1}}), (false, true)),
+            ("DaemonSet", json!({"status": {"numberReady": 2}}), (true, false)),
+            ("DaemonSet", json!({"status": {"numberAvailable": 1}}), (true, true)),
+            ("Rollout", json!({"status": {"availableReplicas": 1}}), (true, true)),
+            ("Rollout", json!({"replicas": 0, "status": {}}), (false, false)),
+        ] {
+            let object = workload(kind, json!({"app": "web", "track": "green"}), &rest);
+            let (wanted, available) = expected;
+            assert_eq!(found_behind(&[object]), [(format!("{kind} web"), wanted, available)], "{rest}");
+        }
+    }
+
+    #[test]
+    fn a_rollout_has_the_pods_of_the_deployment_whose_template_it_uses() {
+        let labels = || json!({"app": "web", "track": "green"});
+        // Its controller scales it down.
+        let deployment = workload("Deployment", labels(), &json!({"replicas": 0}));
+        let rollout = |reference: &str, available: i32| {
+            let reference = json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": reference});
+            let status = json!({"availableReplicas": available});
+            workload("Rollout", json!(null), &json!({"workloadRef": reference, "status": status}))
+        };
+        let of = |rollout| found_behind(&[deployment.clone(), rollout]);
+        let found = |wanted, available| vec![("Deployment web".to_owned(), wanted, available)];
+        assert_eq!(of(rollout("web", 2)), found(true, true));
+        assert_eq!(of(rollout("web", 0)), found(true, false));
+        assert_eq!(of(rollout("other", 2)), found(false, false));
+    }
+
+    #[test]
+    fn a_status_that_says_the_same_of_pods_is_kept_as_the_same() {
+        let kept = |rest: Value| trimmed(&workload("Deployment", json!({"app": "web"}), &rest));
+        let status =
+            |available: i32| json!({"readyReplicas": 9, "availableReplicas": available, "replicas": 9});
+        let one = kept(json!({"replicas": 1, "status": status(1)}));
+        assert_eq!(one, kept(json!({"replicas": 9, "status": status(8)})));
+        assert_eq!(one["status"], json!({"availableReplicas": 1}));
+        assert_ne!(one, kept(json!({"replicas": 9, "status": status(0)})));
+        assert_ne!(one, kept(json!({"replicas": 0, "status": status(1)})));
+    }
+
+    #[test]
+    fn labels_that_the_selector_names_are_kept_once() {
+        let object = workload("Deployment", json!({"app": "web", "track": "green"}), &json!({}));
+        let expected = json!({"metadata": {"labels": {"track": "green"}}});
+        assert_eq!(trimmed(&object)["spec"]["template"], expected);
+        let object = workload("Deployment", json!({"app": "web"}), &json!({}));
+        assert_eq!(trimmed(&object)["spec"].get("template"), None);
     }
 
     #[test]

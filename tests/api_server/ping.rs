@@ -41,14 +41,15 @@ fn says_what_each_webhook_answers() {
     assert!(error.contains("there is no MutatingWebhookConfiguration gapless.gapless-system"), "{error}");
 
     let gapless = Gapless::start(cluster, [""; 0]);
-    install(cluster, &gapless, "");
+    install(cluster, &gapless, "clusterContext: {enabled: true}");
     let (code, output, error) = ping(cluster, &[CONFIGURATIONS]);
     assert_eq!((code, error.as_str()), (Some(0), ""), "{output}");
-    assert_eq!(output.lines().count(), 6, "{output}");
+    assert_eq!(output.lines().count(), 9, "{output}");
     for (webhook, expected) in [
         ("production.mutate.gapless.dev", "completes the Deployment"),
         ("production.validate.gapless.dev", "denies the Deployment"),
         ("advisory.validate.gapless.dev", "allows the Deployment"),
+        ("production.services.validate.gapless.dev", "allows the Service"),
     ] {
         assert_eq!(outcome(&output, webhook), expected, "{output}");
     }
@@ -124,14 +125,15 @@ fn says_which_webhooks_the_api_server_reaches() {
     assert!(error.contains("no webhook of gapless is installed in this cluster"), "{error}");
 
     let gapless = Gapless::start(cluster, [""; 0]);
-    install(cluster, &gapless, "");
+    install(cluster, &gapless, "clusterContext: {enabled: true}");
     let (code, output, error) = ping_as(cluster, "admin", &[]);
     assert_eq!((code, error.as_str()), (Some(0), ""), "{output}");
-    assert_eq!(output.lines().count(), 6, "{output}");
+    assert_eq!(output.lines().count(), 9, "{output}");
     let no_namespace = "not asked: it selects no namespace of this cluster";
     for (webhook, expected) in [
         (MUTATE, "answers about a Deployment in namespace default"),
         (VALIDATE, "answers about a Deployment in namespace default"),
+        ("production.services.validate.gapless.dev", "not asked: it is not called for new Deployments"),
         ("advisory.mutate.gapless.dev", no_namespace),
         ("development.validate.gapless.dev", no_namespace),
     ] {

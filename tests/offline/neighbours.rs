@@ -99,3 +99,48 @@ fn check_judges_by_what_stands_around() {
     let scaled = [web, service, ("autoscaler.yaml", autoscaler.to_owned())];
     assert_eq!(rules(&scaled), ["recreate-strategy", "missing-readiness-probe"]);
 }
+
+fn selecting(track: &str) -> String {
+    format!(
+        "apiVersion: v1\nkind: Service\nmetadata: {{name: web}}\n\
+         spec: {{selector: {{app: web, track: {track}}}, ports: [{{port: 80}}]}}\n"
+    )
+}
+
+fn green(replicas: u16) -> String {
+    DEPLOYMENT
+        .replace("name: teller", "name: green")
+        .replace("replicas: 2", &format!("replicas: {replicas}"))
+        .replace("{app: teller}", "{app: web, track: green}")
+}
+
+/// File, kind, name and outcome of each `switch-to-unready` that `check` finds.
+fn switches(directory: &TempDir, arguments: &[&str]) -> Vec<[String; 4]> {
+    let mut command = ran::gapless("check", &[&["-f", "json"], arguments].concat());
+    let report: Value =
+        serde_json::from_slice(&command.current_dir(directory.path()).output().unwrap().stdout).unwrap();
+    let findings = report["findings"].as_array().unwrap().iter();
+    let switches = findings.filter(|finding| finding["rule"] == "switch-to-unready");
+    let text = |finding: &Value, key: &str| finding[key].as_str().unwrap().to_owned();
+    switches.map(|finding| ["file", "kind", "name", "outcome"].map(|key| text(finding, key))).collect()
+}
+
+#[test]
+fn a_service_that_is_there_twice_switches() {
+    let directory = written(&[
+        ("blue.yaml", selecting("blue")),
+        ("green.yaml", selecting("green")),
+        ("workload.yaml", green(0)),
+    ]);
+    let found = |file: &str| vec![[file, "Service", "web", "warn"].map(str::to_owned)];
+    // By the names of a directory, or in the order given.
+    assert_eq!(switches(&directory, &["."]), found("green.yaml"));
+    assert_eq!(switches(&directory, &["blue.yaml", "green.yaml", "workload.yaml"]), found("green.yaml"));
+    assert!(switches(&directory, &["green.yaml", "blue.yaml", "workload.yaml"]).is_empty());
+    // Where no workload is known it is silent, and where one has pods.
+    assert!(switches(&directory, &["blue.yaml", "green.yaml"]).is_empty());
+    assert!(switches(&directory, &["green.yaml", "workload.yaml"]).is_empty(), "it is new");
+    fs::write(directory.path().join("more.yaml"), green(1).replace("name: green", "name: more")).unwrap();
+    assert!(switches(&directory, &["."]).is_empty());
+    assert!(switches(&directory, &["--profile", "off", "."]).is_empty());
+}

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::iter;
 
 use gapless::admission::{self, Assessment, Outcome};
 use gapless::defaults::{DEFAULTS, DefaultRule};
@@ -10,7 +11,7 @@ use gapless::finding::Action;
 use gapless::kubernetes::kind::Kind;
 use gapless::ownership::record::ANNOTATION;
 use gapless::policy::Profile;
-use gapless::rules::{Needs, RULES, Rule};
+use gapless::rules::{Check, Needs, RULES, Rule};
 use gapless::waiver;
 use jiff::civil::Date;
 use serde_json::{Value, json};
@@ -18,6 +19,7 @@ use serde_json::{Value, json};
 use crate::support::around::around;
 use crate::support::fixtures::repository_file;
 use crate::support::page::Page;
+use crate::support::ran;
 use crate::support::simulated::ApiServer;
 
 const TODAY: Date = jiff::civil::date(2026, 11, 23);
@@ -62,6 +64,9 @@ fn assess_in(object: &Value, others: &[Value]) -> Assessment {
 
 /// The rules that find something in what a page shows, and what comes of it.
 fn outcomes(rule: &Rule, object: &Value, others: &[Value]) -> Vec<(&'static str, Outcome)> {
+    if let Check::Switch(_) = rule.check {
+        return outcomes_of_check(iter::once(object).chain(others));
+    }
     match (rule.needs, others) {
         // The first one is what is stored.
         (Needs::OldObject, [new]) => {
@@ -72,6 +77,18 @@ fn outcomes(rule: &Rule, object: &Value, others: &[Value]) -> Vec<(&'static str,
         }
         _ => assess_in(object, others).judged.iter().map(|it| (it.finding.rule, it.outcome)).collect(),
     }
+}
+
+/// What `gapless check` finds in a file with these documents.
+fn outcomes_of_check<'o>(documents: impl Iterator<Item = &'o Value>) -> Vec<(&'static str, Outcome)> {
+    let text: String = documents.map(|document| format!("---\n{document}\n")).collect();
+    let report = ran::with_stdin(ran::gapless("check", &["-f", "json", "-"]), &text).json();
+    let found = report["findings"].as_array().expect("findings").iter().map(|finding| {
+        let rule = RULES.iter().find(|rule| finding["rule"] == rule.id).expect("a rule");
+        let outcome = Outcome::ALL.into_iter().find(|it| finding["outcome"] == it.as_str());
+        (rule.id, outcome.expect("an outcome"))
+    });
+    found.collect()
 }
 
 /// The object with one annotation more.
@@ -203,13 +220,18 @@ fn what_passes_is_silent() {
 
 #[test]
 fn the_waiver_that_a_rules_page_shows_silences_it() {
-    for rule @ Rule { id, page, needs, .. } in RULES {
+    for rule @ Rule { id, page, needs, check, .. } in RULES {
         let page = Page::parse(id, page);
         let (key, reason) = shown_waiver(&page, "When to waive", id);
         let section = page.section("Fails");
         for (block, others) in section.blocks.iter().zip(&section.others) {
             let outcomes = match (needs, &others[..]) {
                 (Needs::OldObject, [new]) => outcomes(rule, block, &[annotated(new, &key, &reason)]),
+                (_, [new, rest @ ..]) if matches!(check, Check::Switch(_)) => {
+                    let mut others = vec![annotated(new, &key, &reason)];
+                    others.extend_from_slice(rest);
+                    outcomes(rule, block, &others)
+                }
                 _ => outcomes(rule, &annotated(block, &key, &reason), others),
             };
             assert!(!outcomes.is_empty(), "{id}");

@@ -85,6 +85,7 @@ One webhook entry. Takes a dict:
   profile   name of the profile
   phase     "mutate" or "validate": part of the entry's name and of the path
   overrides .Values.webhooks.mutating or .Values.webhooks.validating
+  services  true for the entry about Services, "validate" only
 
 namespaceSelector: a missing or misspelt label falls back to the default profile,
 never to nothing; hence NotIn for that one.
@@ -94,15 +95,18 @@ or for ReplicaSets, would get in the way of controllers.
 
 matchConditions: whoever removes the last finalizer of an object must not be
 stopped. The object of CREATE and UPDATE is never null.
+
+Services: their update is judged if their selector changes, which is seldom. No call
+that fails may ever hold one up.
 */}}
 {{- define "gapless.webhook" -}}
 {{- $root := .root -}}
 {{- $path := printf "/%s/%s" .phase .profile -}}
-name: {{ .profile }}.{{ .phase }}.gapless.dev
+name: {{ .profile }}.{{ if .services }}services.{{ end }}{{ .phase }}.gapless.dev
 admissionReviewVersions: [v1]
 sideEffects: None
 matchPolicy: Equivalent
-failurePolicy: {{ .overrides.failurePolicy | default $root.Values.webhooks.failurePolicy }}
+failurePolicy: {{ if .services }}Ignore{{ else }}{{ .overrides.failurePolicy | default $root.Values.webhooks.failurePolicy }}{{ end }}
 timeoutSeconds: {{ .overrides.timeoutSeconds | default $root.Values.webhooks.timeoutSeconds }}
 {{- if eq .phase "mutate" }}
 reinvocationPolicy: IfNeeded
@@ -137,10 +141,24 @@ namespaceSelector:
       values:
         {{- include "gapless.excludedNamespaces" $root | fromJsonArray | toYaml | nindent 8 }}
 rules:
+  {{- if .services }}
+  - apiGroups: [""]
+    apiVersions: [v1]
+    resources: [services]
+    operations: [UPDATE]
+    scope: Namespaced
+  {{- else }}
   {{- include "gapless.rules" $root | nindent 2 }}
+  {{- end }}
 matchConditions:
   - name: not-being-deleted
     expression: "!has(object.metadata.deletionTimestamp)"
+  {{- if .services }}
+  - name: selector-changes
+    expression: >-
+      has(object.spec.selector) &&
+      (!has(oldObject.spec.selector) || object.spec.selector != oldObject.spec.selector)
+  {{- end }}
 {{- end -}}
 
 {{/*

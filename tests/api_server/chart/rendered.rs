@@ -26,6 +26,9 @@ pub const INSIDE: [&str; 11] = [
     "ServiceAccount",
     "ValidatingWebhookConfiguration",
 ];
+/// The end of the name of each entry that is about Services.
+pub const SERVICES: &str = ".services.validate.gapless.dev";
+
 pub const OUTSIDE: [&str; 2] = ["MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"];
 
 /// The objects of a release.
@@ -142,7 +145,8 @@ impl Rendered {
                 .unwrap()
                 .iter()
                 .map(|entry| entry["name"].as_str().unwrap());
-            names.map(|name| name.strip_suffix(end).unwrap()).collect()
+            let workloads = names.filter(|name| !name.ends_with(SERVICES));
+            workloads.map(|name| name.strip_suffix(end).unwrap()).collect()
         };
         let profiles = of("ValidatingWebhookConfiguration", ".validate.gapless.dev");
         assert_eq!(of("MutatingWebhookConfiguration", ".mutate.gapless.dev"), profiles);

@@ -9,7 +9,7 @@ use gapless::policy::Profile;
 use jiff::civil::Date;
 use serde_json::{Value, json};
 
-use super::rendered::{INSIDE, OUTSIDE, Rendered};
+use super::rendered::{INSIDE, OUTSIDE, Rendered, SERVICES};
 use super::with_chart;
 use crate::support::fixtures::repository_file;
 use crate::support::{self, Gapless};
@@ -363,6 +363,44 @@ const RENDERED: &[Case] = &[
             let groups: Vec<_> = rules.iter().map(|rule| rule["apiGroups"][0].as_str().unwrap()).collect();
             assert_eq!(groups, ["", "apps", "argoproj.io", "autoscaling", "policy"]);
         },
+        ..CASE
+    },
+    // A change of the selector of a Service: asked about as each profile's workloads are, and
+    // never in the way.
+    Case {
+        values: "
+            clusterContext: {enabled: true}
+            webhooks: {failurePolicy: Fail, validating: {failurePolicy: Fail, timeoutSeconds: 5}}
+            config: {defaultProfile: payments, profiles: {payments: {extends: production}}}
+        ",
+        holds: |chart| {
+            let profiles = ["advisory", "development", "payments", "production"];
+            assert_eq!(chart.profiles(), profiles);
+            let about_services: Vec<_> =
+                chart.entries().filter(|entry| entry["name"].as_str().unwrap().ends_with(SERVICES)).collect();
+            assert_eq!(about_services.len(), profiles.len());
+            for (entry, profile) in about_services.into_iter().zip(profiles) {
+                let mut expected = chart.entry(&format!("{profile}.validate.gapless.dev")).clone();
+                expected["name"] = json!(format!("{profile}{SERVICES}"));
+                expected["failurePolicy"] = json!("Ignore");
+                expected["rules"] = json!([{
+                    "apiGroups": [""], "apiVersions": ["v1"], "resources": ["services"],
+                    "operations": ["UPDATE"], "scope": "Namespaced",
+                }]);
+                let selector = json!({
+                    "name": "selector-changes",
+                    "expression": "has(object.spec.selector) && \
+                        (!has(oldObject.spec.selector) || object.spec.selector != oldObject.spec.selector)",
+                });
+                expected["matchConditions"].as_array_mut().unwrap().push(selector);
+                assert_eq!(*entry, expected);
+            }
+        },
+        ..CASE
+    },
+    Case {
+        values: "clusterContext: {enabled: false}",
+        holds: |chart| assert_eq!(chart.entries().count(), 2 * chart.profiles().len()),
         ..CASE
     },
     // Certificates that cert-manager keeps, with a CA for gapless alone.
