@@ -41,7 +41,7 @@ fn says_what_each_webhook_answers() {
     assert!(error.contains("there is no MutatingWebhookConfiguration gapless.gapless-system"), "{error}");
 
     let gapless = Gapless::start(cluster, [""; 0]);
-    install(cluster, &gapless, "clusterContext: {enabled: true}");
+    install(cluster, &gapless, "");
     let (code, output, error) = ping(cluster, &[CONFIGURATIONS]);
     assert_eq!((code, error.as_str()), (Some(0), ""), "{output}");
     assert_eq!(output.lines().count(), 9, "{output}");
@@ -80,13 +80,13 @@ fn says_what_each_webhook_answers() {
     let (code, output, _) = ping(cluster, &[CONFIGURATIONS]);
     assert_eq!(code, Some(0), "{output}");
     let silent = "is there, and answers nobody without a client certificate";
-    assert_eq!(output.matches(silent).count(), 6, "{output}");
+    assert_eq!(output.matches(silent).count(), 9, "{output}");
 
     // Nobody listens any more.
     strict.terminate();
     let (code, output, _) = ping(cluster, &[CONFIGURATIONS, "--wait", "1500ms"]);
     assert_eq!(code, Some(1));
-    assert_eq!(output.matches("Connection refused").count(), 6, "{output}");
+    assert_eq!(output.matches("Connection refused").count(), 9, "{output}");
 }
 
 /// What is said about a webhook, without how long it took.
@@ -125,7 +125,7 @@ fn says_which_webhooks_the_api_server_reaches() {
     assert!(error.contains("no webhook of gapless is installed in this cluster"), "{error}");
 
     let gapless = Gapless::start(cluster, [""; 0]);
-    install(cluster, &gapless, "clusterContext: {enabled: true}");
+    install(cluster, &gapless, "");
     let (code, output, error) = ping_as(cluster, "admin", &[]);
     assert_eq!((code, error.as_str()), (Some(0), ""), "{output}");
     assert_eq!(output.lines().count(), 9, "{output}");
