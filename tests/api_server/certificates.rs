@@ -429,7 +429,7 @@ fn helm_keeps_the_bundles(cluster: &Cluster, service: &Service, replicas: &[Gapl
         helm(cluster, "upgrade", service, &["--set", profile, server_side]);
         eventually("all bundles", || {
             let bundles = bundles(cluster);
-            assert_eq!(bundles.len(), 8);
+            assert_eq!(bundles.len(), 12, "mutating, validating, and Services, of each of four profiles");
             if bundles.iter().all(|it| it.contains(&newest)) { Ok(()) } else { Err(format!("{bundles:?}")) }
         });
     }

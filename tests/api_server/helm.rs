@@ -201,14 +201,21 @@ fn in_release(cluster: &Cluster, kind: &str, name: &str) -> Value {
 fn takes_effect(cluster: &Cluster, team: &Namespace, revision: &Revision) {
     for (kind, phase) in [("mutating", "mutate"), ("validating", "validate")] {
         let entries = entries(cluster, kind);
-        let expected: Vec<_> =
+        let mut expected: Vec<_> =
             revision.profiles.iter().map(|profile| format!("{profile}.{phase}.gapless.dev")).collect();
+        if phase == "validate" {
+            let of_services = |profile: &&str| format!("{profile}.services.{phase}.gapless.dev");
+            expected.extend(revision.profiles.iter().map(of_services));
+            expected.sort_unstable();
+        }
         let mut names: Vec<_> = entries.iter().map(|entry| entry["name"].as_str().unwrap()).collect();
         names.sort_unstable();
         assert_eq!(names, expected);
         for entry in &entries {
             assert_eq!(entry["timeoutSeconds"], revision.timeout_seconds, "{entry:#}");
-            assert_eq!(entry["failurePolicy"], "Fail", "{entry:#}");
+            let is_of_services = entry["name"].as_str().unwrap().contains(".services.");
+            let failure_policy = if is_of_services { "Ignore" } else { "Fail" };
+            assert_eq!(entry["failurePolicy"], failure_policy, "{entry:#}");
         }
     }
     mount_the_configuration(cluster);
