@@ -299,6 +299,16 @@ impl<'a> Workload<'a> {
         InjectedField::MaxSurge(self.kind().rolling_block())
     }
 
+    /// Whether a rollout of it waits until somebody lets it go on.
+    pub fn is_paused(&self) -> bool {
+        self.spec().paused.unwrap_or(false)
+    }
+
+    /// Whether the pods of a StatefulSet come and go together, and not one after the other.
+    pub fn is_parallel(&self) -> bool {
+        self.spec().pod_management_policy == Some("Parallel")
+    }
+
     /// `minReadySeconds`, 0 if absent.
     pub fn min_ready_seconds(&self) -> i32 {
         self.spec().min_ready_seconds.unwrap_or(api_default::MIN_READY_SECONDS)

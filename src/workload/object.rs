@@ -53,6 +53,10 @@ pub struct OwnerReference {
 #[serde(rename_all = "camelCase", default, remote = "Self")]
 pub struct Spec<'a> {
     pub replicas: Option<i32>,
+    pub paused: Option<bool>,
+    /// Of a StatefulSet.
+    #[serde(borrow)]
+    pub pod_management_policy: Option<&'a str>,
     #[serde(borrow, deserialize_with = "or_default")]
     pub selector: LabelSelector<'a>,
     #[serde(borrow, deserialize_with = "or_default")]

@@ -1,0 +1,21 @@
+//! The answers of `gapless preview`, in all their forms.
+
+pub mod input;
+pub mod json;
+pub mod text;
+
+use crate::kubernetes::kind::Kind;
+use crate::rollout::Forecast;
+
+/// What is foretold of one workload.
+#[derive(Clone, Debug)]
+pub struct Rollout {
+    /// Its kind.
+    pub kind: Kind,
+    /// `metadata.namespace`
+    pub namespace: Option<String>,
+    /// `metadata.name`
+    pub name: String,
+    /// What its rollout is going to do.
+    pub forecast: Forecast,
+}

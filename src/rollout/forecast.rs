@@ -1,0 +1,386 @@
+//! From a workload to what its rollout is going to do.
+
+use super::course::{self, Course, Step};
+use super::deployment::{self, Deployment};
+use super::kubelet::{Assumed, Life, Pace};
+use super::world::{Millis, World};
+use super::{Controller, stall};
+use crate::kubernetes::int_or_string::Amount;
+use crate::kubernetes::kind::Kind;
+use crate::workload::{Strategy, Workload};
+
+/// Rollouts of more pods are not simulated: it takes time in proportion to their square.
+const MOST_PODS: i32 = 5_000;
+
+/// The rollouts that are run: pods that start quickly or slowly, and end so. The last one
+/// is the slowest.
+const PACES: [(Pace, Pace); 4] = [
+    (Pace::Quick, Pace::Quick),
+    (Pace::Quick, Pace::Slow),
+    (Pace::Slow, Pace::Quick),
+    (Pace::Slow, Pace::Slow),
+];
+
+/// A rollout that somebody is about to start.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan<'p, 'w> {
+    /// The workload, as it is going to be.
+    pub workload: &'p Workload<'w>,
+    /// The workload as it is; if `None`, as that, with another template.
+    pub from: Option<&'p Workload<'w>>,
+    /// What no manifest tells.
+    pub assumed: Assumed,
+    /// How many pods a quota allows.
+    pub quota: Option<usize>,
+}
+
+/// What a rollout is going to do.
+#[derive(Clone, Debug)]
+pub struct Forecast {
+    /// How many pods there are to be; of a DaemonSet 1, as all other figures on one node.
+    pub replicas: i32,
+    /// How many may be unavailable, where the strategy says so.
+    pub max_unavailable: Option<i64>,
+    /// How many there may be beside them, where it says so.
+    pub max_surge: Option<i64>,
+    /// The fewest available pods at any moment.
+    pub floor: i64,
+    /// The most pods at once, those that terminate included.
+    pub peak: i64,
+    /// The most without them.
+    pub peak_of_active: i64,
+    /// How often, one after another, new pods have to become available.
+    pub waves: usize,
+    /// Where and why it never ends.
+    pub stalls: Option<String>,
+    /// What somebody has to do for it to go on.
+    pub waits_for: Option<String>,
+    /// How long until the last new pod is available, at least and at most; `None` if it
+    /// stalls.
+    pub duration: Option<(Millis, Millis)>,
+    /// What was assumed of the application.
+    pub assumed: Assumed,
+    /// What else was.
+    pub provided: Vec<String>,
+    /// The slowest case.
+    pub steps: Vec<Step>,
+}
+
+/// Why nothing can be said of a rollout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unforeseeable {
+    /// Its controller does not accept it.
+    #[error("its strategy, or an amount in it, is none that its controller accepts")]
+    Strategy,
+    /// Its pods are described elsewhere.
+    #[error("another object describes its pods (spec.workloadRef)")]
+    TemplateElsewhere,
+    /// It would take too long.
+    #[error("it has more than {MOST_PODS} pods")]
+    TooManyPods,
+}
+
+/// What the rollout of `plan` is going to do.
+///
+/// # Errors
+/// If nothing can be said of it.
+pub fn foretell(plan: &Plan) -> Result<Forecast, Unforeseeable> {
+    let workload = plan.workload;
+    let old = plan.from.unwrap_or(workload);
+    if workload.refers_to_template() || old.refers_to_template() {
+        return Err(Unforeseeable::TemplateElsewhere);
+    }
+    if workload.replicas().max(old.replicas()) > MOST_PODS {
+        return Err(Unforeseeable::TooManyPods);
+    }
+    let old_life = Life::of(old, &plan.assumed);
+    let mut life = Life::of(workload, &plan.assumed);
+    if let Some(deadlock) = stall::surge_deadlock(workload) {
+        life.ready = Err(deadlock);
+    }
+    let template = usize::from(!has_same_template(plan));
+    let mut courses = Vec::new();
+    for (begins, ends) in PACES {
+        let timing = life.timing(begins, ends);
+        let former = if template == 0 { timing } else { old_life.timing(begins, ends) };
+        let mut world = World::new(vec![former, timing], plan.quota);
+        let mut controller = start(workload, old, template, &mut world)?;
+        courses.push(course::run(controller.as_mut(), &mut world, template));
+    }
+    summarize(plan, &life, courses)
+}
+
+fn has_same_template(plan: &Plan) -> bool {
+    let template = |workload: &Workload| workload.raw().pointer("/spec/template").cloned();
+    plan.from.is_some_and(|from| template(from) == template(plan.workload))
+}
+
+/// The controller of the workload, with all pods as they were, when it has just been told of
+/// the change.
+fn start(
+    workload: &Workload,
+    old: &Workload,
+    template: usize,
+    world: &mut World,
+) -> Result<Box<dyn Controller>, Unforeseeable> {
+    match workload.kind() {
+        Kind::Deployment => {
+            let says = |workload: &Workload, template| -> Result<deployment::Spec, Unforeseeable> {
+                Ok(deployment::Spec {
+                    replicas: workload.replicas(),
+                    amounts: match workload.strategy() {
+                        Strategy::Recreate => None,
+                        Strategy::RollingUpdate => Some(amounts(workload)?),
+                        _ => return Err(Unforeseeable::Strategy),
+                    },
+                    is_paused: workload.is_paused(),
+                    template,
+                })
+            };
+            let mut deployment = Deployment::settled(says(old, 0)?, world);
+            deployment.change(says(workload, template)?);
+            Ok(Box::new(deployment))
+        }
+        Kind::StatefulSet | Kind::DaemonSet | Kind::Rollout => Err(Unforeseeable::Strategy),
+    }
+}
+
+fn amounts(workload: &Workload) -> Result<(Amount, Amount), Unforeseeable> {
+    let parse = |amount| Amount::parse(amount).ok_or(Unforeseeable::Strategy);
+    Ok((parse(workload.max_unavailable())?, parse(workload.max_surge())?))
+}
+
+fn summarize(plan: &Plan, life: &Life, courses: Vec<Course>) -> Result<Forecast, Unforeseeable> {
+    let workload = plan.workload;
+    let (floors, peaks) = (courses.iter().map(|it| it.floor), courses.iter().map(|it| it.peak));
+    let (floor, peak) = (floors.min().unwrap_or(0), peaks.max().unwrap_or(0));
+    let peak_of_active = courses.iter().map(|it| it.peak_of_active).max().unwrap_or(0);
+    let ends = || courses.iter().map(|it| it.last_available);
+    let duration = (ends().min().unwrap_or(0), ends().max().unwrap_or(0));
+    let limits = workload.fenceposts();
+    let provided = [stall::maybe_surge_deadlock(workload), stall::maybe_deadline(workload, life)];
+    let Some(slowest) = courses.into_iter().last() else { return Err(Unforeseeable::Strategy) };
+    let stalls = stall::reason(workload, life, &slowest);
+    Ok(Forecast {
+        replicas: workload.replicas(),
+        max_unavailable: limits.map(|limits| limits.unavailable),
+        max_surge: limits.filter(|_| workload.kind().has_surge()).map(|limits| limits.surge),
+        floor,
+        peak,
+        peak_of_active,
+        waves: slowest.waves,
+        duration: stalls.is_none().then_some(duration),
+        stalls,
+        waits_for: slowest.waits_for,
+        assumed: plan.assumed,
+        provided: provided.into_iter().flatten().collect(),
+        steps: slowest.steps,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    /// A workload of ten pods whose container is asked for its readiness every 5 s and
+    /// sleeps 10 s before it ends.
+    fn object(kind: &str, spec: Value) -> Value {
+        let api_version = if kind == "Rollout" { "argoproj.io/v1alpha1" } else { "apps/v1" };
+        let mut object = json!({
+            "apiVersion": api_version,
+            "kind": kind,
+            "metadata": {"name": "web"},
+            "spec": {
+                "replicas": 10,
+                "template": {
+                    "metadata": {"labels": {"app": "web"}},
+                    "spec": {
+                        "terminationGracePeriodSeconds": 40,
+                        "containers": [{
+                            "name": "app",
+                            "ports": [{"containerPort": 80}],
+                            "readinessProbe": {"tcpSocket": {"port": 80}, "periodSeconds": 5},
+                            "lifecycle": {"preStop": {"sleep": {"seconds": 10}}},
+                        }],
+                    },
+                },
+            },
+        });
+        for (key, value) in spec.as_object().unwrap() {
+            object["spec"][key] = value.clone();
+        }
+        object
+    }
+
+    fn foretold(object: &Value) -> Forecast {
+        foretold_from(object, None)
+    }
+
+    fn foretold_from(object: &Value, from: Option<&Value>) -> Forecast {
+        let workload = Workload::read(object).unwrap();
+        let from = from.map(|from| Workload::read(from).unwrap());
+        let assumed = Assumed::default();
+        foretell(&Plan { workload: &workload, from: from.as_ref(), assumed, quota: None }).unwrap()
+    }
+
+    fn rolling(replicas: i32, max_unavailable: Value, max_surge: Value) -> Value {
+        let rolling_update = json!({"maxUnavailable": max_unavailable, "maxSurge": max_surge});
+        object("Deployment", json!({"replicas": replicas, "strategy": {"rollingUpdate": rolling_update}}))
+    }
+
+    #[test]
+    fn ten_pods_in_four_waves() {
+        let forecast = foretold(&rolling(10, json!(0), json!("25%")));
+        assert_eq!((forecast.max_unavailable, forecast.max_surge), (Some(0), Some(3)));
+        assert_eq!((forecast.floor, forecast.peak, forecast.peak_of_active), (10, 20, 13));
+        assert_eq!((forecast.waves, forecast.duration), (4, Some((22_400, 30_400))));
+        assert_eq!((forecast.stalls, forecast.waits_for), (None, None));
+        let step = |at, old, new, available, terminating| Step { at, old, new, available, terminating };
+        // The last old pod is gone 12 s after the last new one is available.
+        let expected = [
+            step(0, 10, 0, 10, 0),
+            step(0, 10, 3, 10, 0),
+            step(7_600, 7, 6, 10, 3),
+            step(15_200, 4, 9, 10, 6),
+            step(19_600, 4, 9, 10, 3),
+            step(22_800, 1, 10, 10, 6),
+            step(27_200, 1, 10, 10, 3),
+            step(30_400, 0, 10, 10, 4),
+            step(34_800, 0, 10, 10, 1),
+            step(42_400, 0, 10, 10, 0),
+        ];
+        assert_eq!(forecast.steps, expected);
+    }
+
+    /// Measured on a node: two pods with the same probe took 12.03 to 12.63 s, one at once
+    /// 6.08 to 6.61 s.
+    #[test]
+    fn the_range_holds_what_was_measured() {
+        for (unavailable, surge, waves, measured) in [(0, 1, 2, [12_030, 12_630]), (1, 1, 1, [6_080, 6_610])]
+        {
+            let forecast = foretold(&rolling(2, json!(unavailable), json!(surge)));
+            let (least, most) = forecast.duration.unwrap();
+            assert_eq!(forecast.waves, waves);
+            assert!(measured.iter().all(|it| (least..=most).contains(it)), "{forecast:?}");
+        }
+    }
+
+    /// As the reference of the controllers has it: the lowest number, the most pods that
+    /// stay, and the waves.
+    #[test]
+    fn floor_peak_and_waves() {
+        #[rustfmt::skip]
+        let table = [
+            (1, json!(0), json!(1), 1, 2, 2, 1),
+            (1, json!(1), json!(0), 0, 1, 2, 1),
+            (2, json!(0), json!("25%"), 2, 3, 4, 2),
+            (2, json!("1%"), json!("0%"), 1, 2, 4, 2),
+            (3, json!("34%"), json!("34%"), 2, 5, 6, 1),
+            (4, json!("25%"), json!("25%"), 3, 5, 8, 2),
+            (4, json!("100%"), json!(0), 0, 4, 8, 1),
+            (5, json!("20%"), json!("20%"), 4, 6, 10, 3),
+            (10, json!("25%"), json!("25%"), 8, 13, 20, 2),
+            (0, json!(0), json!(1), 0, 0, 0, 0),
+        ];
+        for (replicas, unavailable, surge, floor, active, peak, waves) in table {
+            let forecast = foretold(&rolling(replicas, unavailable, surge));
+            let found = (forecast.floor, forecast.peak_of_active, forecast.peak, forecast.waves);
+            assert_eq!(found, (floor, active, peak, waves), "{replicas}");
+        }
+    }
+
+    #[test]
+    fn recreate_is_an_outage_of_end_and_start() {
+        let forecast = foretold(&object("Deployment", json!({"strategy": {"type": "Recreate"}})));
+        assert_eq!((forecast.floor, forecast.waves), (0, 1));
+        assert_eq!((forecast.max_unavailable, forecast.max_surge), (None, None));
+        // 10 s of sleep, 1 s until the process ends, 0.1 to 0.2 s until that is known.
+        assert_eq!(forecast.duration, Some((11_100 + 5_600, 11_200 + 7_600)));
+    }
+
+    #[test]
+    fn a_paused_one_waits_where_it_is() {
+        let forecast = foretold(&object("Deployment", json!({"paused": true})));
+        assert_eq!(
+            (forecast.stalls.as_deref(), forecast.duration, forecast.steps.len()),
+            (None, Some((0, 0)), 1)
+        );
+        assert!(forecast.waits_for.unwrap().contains("spec.paused"));
+    }
+
+    #[test]
+    fn from_another_version() {
+        let mut old = rolling(4, json!(0), json!(1));
+        let new = rolling(6, json!(0), json!(2));
+        let scaled = foretold_from(&new, Some(&old));
+        assert_eq!((scaled.floor, scaled.peak, scaled.waves), (4, 6, 1), "only more pods");
+        old["spec"]["template"]["spec"]["containers"][0]["image"] = json!("web:1");
+        let rolled = foretold_from(&new, Some(&old));
+        assert_eq!((rolled.floor, rolled.peak_of_active, rolled.waves), (4, 8, 3));
+        // The hook of the old pods counts for their end.
+        old["spec"]["template"]["spec"]["containers"][0]["lifecycle"] = json!(null);
+        let last = |forecast: &Forecast| forecast.steps.last().unwrap().at;
+        assert_eq!(last(&rolled) - last(&foretold_from(&new, Some(&old))), 10_000);
+    }
+
+    #[test]
+    fn new_pods_that_find_no_room_beside_the_old_ones() {
+        let mut object = rolling(2, json!(0), json!(1));
+        object["spec"]["template"]["spec"]["containers"][0]["ports"][0]["hostPort"] = json!(80);
+        let forecast = foretold(&object);
+        let stalls = forecast.stalls.unwrap();
+        assert!(stalls.contains("(surge-deadlock); it stands at 2 old and 1 new pods, 2"), "{stalls}");
+        assert_eq!((forecast.duration, forecast.waves, forecast.floor), (None, 0, 2));
+        object["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"] = json!(1);
+        assert_eq!(foretold(&object).stalls, None, "an old one may go first");
+
+        let mut claim = rolling(2, json!(0), json!(1));
+        claim["spec"]["template"]["spec"]["volumes"] =
+            json!([{"name": "data", "persistentVolumeClaim": {"claimName": "data"}}]);
+        let forecast = foretold(&claim);
+        assert_eq!((forecast.stalls, forecast.provided.len()), (None, 1), "nobody knows");
+    }
+
+    #[test]
+    fn a_probe_that_cannot_pass_stops_it_at_its_first_step() {
+        let mut object = rolling(4, json!(1), json!(1));
+        object["spec"]["template"]["spec"]["containers"][0]["readinessProbe"]["tcpSocket"]["port"] =
+            json!("web");
+        let stalls = foretold(&object).stalls.unwrap();
+        let stands = "(unknown-probe-port); it stands at 3 old and 2 new pods, 3 of them available";
+        assert!(stalls.ends_with(stands), "{stalls}");
+    }
+
+    #[test]
+    fn a_deadline_is_for_each_step() {
+        let with = |delay: i32, deadline: i32| {
+            let mut object = rolling(4, json!(0), json!(1));
+            object["spec"]["progressDeadlineSeconds"] = json!(deadline);
+            let container = &mut object["spec"]["template"]["spec"]["containers"][0];
+            container["readinessProbe"]["initialDelaySeconds"] = json!(delay);
+            foretold(&object)
+        };
+        let fine = with(30, 60);
+        assert_eq!((fine.stalls, fine.provided.len()), (None, 0), "four steps of 30 s and more");
+        let late = with(60, 60);
+        assert!(late.stalls.unwrap().ends_with("(unreachable-progress-deadline)"));
+        assert_eq!((late.duration, late.waves), (None, 4), "the controller goes on");
+        assert_eq!(with(28, 32).provided.len(), 1, "27.6 to 32.6 s");
+        assert!(with(0, 3).stalls.is_some(), "5 s at least");
+    }
+
+    #[test]
+    fn what_nobody_can_foretell() {
+        let unforeseeable = |object: &Value| {
+            let workload = Workload::read(object).unwrap();
+            let plan = Plan { workload: &workload, from: None, assumed: Assumed::default(), quota: None };
+            foretell(&plan).unwrap_err()
+        };
+        let with = |kind, spec| unforeseeable(&object(kind, spec));
+        assert_eq!(with("Deployment", json!({"strategy": {"type": "Blue"}})), Unforeseeable::Strategy);
+        let reference = json!({"workloadRef": {}, "strategy": {"canary": {}}});
+        assert_eq!(with("Rollout", reference), Unforeseeable::TemplateElsewhere);
+        assert_eq!(with("Deployment", json!({"replicas": 5_001})), Unforeseeable::TooManyPods);
+    }
+}

@@ -1,0 +1,148 @@
+//! `gapless preview`, run as users run it.
+
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+
+use crate::support::fixtures;
+use crate::support::ran::{self, Ran};
+
+fn scenario(name: &str) -> String {
+    let path: PathBuf = fixtures::path("scenarios").join(name);
+    path.display().to_string()
+}
+
+fn preview(arguments: &[&str]) -> Ran {
+    ran::gapless("preview", arguments).output().unwrap().into()
+}
+
+fn preview_stdin(arguments: &[&str], stdin: &str) -> Ran {
+    ran::with_stdin(ran::gapless("preview", arguments), stdin)
+}
+
+/// The answers as JSON, of input that can be read.
+fn rollouts(arguments: &[&str], stdin: &str) -> Vec<Value> {
+    let ran = preview_stdin(&[&["-f", "json"], arguments].concat(), stdin);
+    assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
+    ran.json()["rollouts"].as_array().unwrap().clone()
+}
+
+/// A Deployment of ten pods, with nothing but what it needs.
+fn deployment(name: &str) -> String {
+    let object = json!({
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": name},
+        "spec": {
+            "replicas": 10,
+            "selector": {"matchLabels": {"app": name}},
+            "template": {
+                "metadata": {"labels": {"app": name}},
+                "spec": {"containers": [{"name": "app", "image": "app:1", "ports": [{"containerPort": 80}]}]},
+            },
+        },
+    });
+    object.to_string() + "\n---\n"
+}
+
+#[test]
+fn the_answer_has_every_field() {
+    let found = rollouts(&["-"], &deployment("web"));
+    let mut first = found[0].clone();
+    let steps = first["steps"].take();
+    let expected = json!({
+        "kind": "Deployment", "namespace": null, "name": "web",
+        "replicas": 10, "maxUnavailable": 0, "maxSurge": 3,
+        "floor": 10, "peak": 20, "waves": 4, "stalls": null,
+        "seconds": {"least": 22.4, "most": 30.4},
+        "assumed": {"startsIn": 3.0, "stopsIn": 1.0, "pull": 0.0},
+        "steps": null,
+    });
+    assert_eq!((found.len(), first), (1, expected));
+    let before = json!({"at": 0.0, "old": 10, "new": 0, "available": 10, "terminating": 0});
+    let after = json!({"at": 42.4, "old": 0, "new": 10, "available": 10, "terminating": 0});
+    assert_eq!((&steps[0], steps.as_array().unwrap().last()), (&before, Some(&after)));
+}
+
+#[test]
+fn the_workload_counts_as_its_profile_completes_it() {
+    let figures = |arguments: &[&str]| {
+        let found = &rollouts(&[arguments, &["-"]].concat(), &deployment("web"))[0];
+        (found["floor"].as_i64().unwrap(), found["waves"].as_i64().unwrap(), found["seconds"]["most"].clone())
+    };
+    assert_eq!(figures(&[]), (10, 4, json!(30.4)));
+    // 25 % and 25 %, and the probe alone.
+    assert_eq!(figures(&["--profile", "development"]), (8, 2, json!(15.2)));
+    assert_eq!(figures(&["--profile", "off"]), (8, 2, json!(1.2)));
+}
+
+#[test]
+fn what_no_manifest_tells_can_be_said() {
+    let found = &rollouts(&["--starts-in", "12s", "--stops-in", "1m", "-"], &deployment("web"))[0];
+    assert_eq!(found["assumed"], json!({"startsIn": 12.0, "stopsIn": 60.0, "pull": 0.0}));
+    assert_eq!(found["seconds"]["least"], json!(4.0 * 12.6));
+    let wrong = preview(&["--starts-in", "soon", "x.yaml"]);
+    assert!(wrong.code == 2 && wrong.stderr.contains("write a number with a unit"), "{wrong:?}");
+}
+
+#[test]
+fn each_workload_has_its_answer_in_its_place() {
+    let service = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"}, "spec": {}});
+    let input = format!("{}{service}\n---\n{}", deployment("web"), deployment("api"));
+    let names: Vec<Value> = rollouts(&["-"], &input).iter().map(|it| it["name"].clone()).collect();
+    assert_eq!(names, ["web", "api"]);
+}
+
+#[test]
+fn from_another_version() {
+    let directory = tempfile::tempdir().unwrap();
+    let old = directory.path().join("old.yaml");
+    let path = old.display().to_string();
+    std::fs::write(&old, deployment("web").replace("\"replicas\":10", "\"replicas\":2")).unwrap();
+    let found = &rollouts(&["--from", &path, "-"], &deployment("web"))[0];
+    assert_eq!((&found["floor"], &found["waves"]), (&json!(2), &json!(1)), "it is scaled");
+    let other = deployment("web").replace("app:1", "app:2");
+    assert_eq!(rollouts(&["--from", &path, "-"], &other)[0]["steps"][0]["old"], json!(2));
+
+    let ran = preview_stdin(&["--from", &path, "-"], &deployment("api"));
+    assert_eq!((ran.code, ran.stdout.as_str()), (2, ""));
+    assert!(ran.stderr.contains("of Deployment api: it is not in the file of --from"), "{ran:?}");
+}
+
+#[test]
+fn what_cannot_be_read_is_named_and_hides_nothing() {
+    let broken = deployment("web").replace("\"replicas\":10", "\"replicas\":\"ten\"");
+    let input = format!("{broken}a: [\n---\n{}", deployment("api"));
+    let ran = preview_stdin(&["-f", "json", "-"], &input);
+    assert_eq!(ran.code, 2);
+    assert_eq!(ran.json()["rollouts"][0]["name"], "api");
+    for part in ["spec.replicas: found \"ten\"", "<stdin>:1:79", "<stdin>:3:4"] {
+        assert!(ran.stderr.contains(part), "{part}: {}", ran.stderr);
+    }
+    let nothing = preview_stdin(&["-"], "");
+    assert!(nothing.code == 2 && nothing.stderr.contains("nothing on standard input"), "{nothing:?}");
+    let missing = preview(&["missing.yaml"]);
+    assert!(missing.code == 2 && missing.stderr.contains("missing.yaml"), "{missing:?}");
+}
+
+#[test]
+fn what_is_no_whole_workload_is_skipped_and_named() {
+    let part = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\nspec: {replicas: 3}\n";
+    let ran = preview_stdin(&["-"], part);
+    assert_eq!((ran.code, ran.stdout.as_str()), (0, ""));
+    assert!(ran.stderr.contains("<stdin>:3:12: nothing is foretold: it is only a part of an object"), "{ran:?}");
+    let none = preview_stdin(&["-"], "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n");
+    assert!(none.code == 0 && none.stderr.starts_with("there is no workload in it"), "{none:?}");
+}
+
+#[test]
+fn the_line_that_answers() {
+    let ran = preview_stdin(&["-"], &deployment("web"));
+    let expected = "Deployment web: rolls 10 pods in 4 waves, 22–30 s, never below 10 of 10, \
+                    up to 13 pods (20 with those that are still leaving)";
+    assert_eq!(ran.stdout.lines().next(), Some(expected), "{ran:?}");
+    let ran = preview(&[&scenario("rolling.yaml")]);
+    let expected = "Deployment chatbot: rolls 2 pods in 2 waves, 11–15 s, never below 2 of 2, \
+                    up to 3 pods (4 with those that are still leaving)";
+    assert_eq!(ran.stdout.lines().next(), Some(expected), "{ran:?}");
+}
