@@ -1,12 +1,15 @@
 //! From a workload to what its rollout is going to do.
 
 use super::course::{self, Course, Step};
+use super::daemon_set::DaemonSet;
 use super::deployment::{self, Deployment};
 use super::kubelet::{Assumed, Life, Pace};
+use super::stateful_set::StatefulSet;
 use super::world::{Millis, World};
 use super::{Controller, stall};
 use crate::kubernetes::int_or_string::Amount;
 use crate::kubernetes::kind::Kind;
+use crate::workload::availability::Fenceposts;
 use crate::workload::{Strategy, Workload};
 
 /// Rollouts of more pods are not simulated: it takes time in proportion to their square.
@@ -125,23 +128,58 @@ fn start(
 ) -> Result<Box<dyn Controller>, Unforeseeable> {
     match workload.kind() {
         Kind::Deployment => {
-            let says = |workload: &Workload, template| -> Result<deployment::Spec, Unforeseeable> {
-                Ok(deployment::Spec {
-                    replicas: workload.replicas(),
-                    amounts: match workload.strategy() {
-                        Strategy::Recreate => None,
-                        Strategy::RollingUpdate => Some(amounts(workload)?),
-                        _ => return Err(Unforeseeable::Strategy),
-                    },
-                    is_paused: workload.is_paused(),
-                    template,
-                })
-            };
-            let mut deployment = Deployment::settled(says(old, 0)?, world);
-            deployment.change(says(workload, template)?);
+            let mut deployment = Deployment::settled(deployment(old, 0)?, world);
+            deployment.change(self::deployment(workload, template)?);
             Ok(Box::new(deployment))
         }
-        Kind::StatefulSet | Kind::DaemonSet | Kind::Rollout => Err(Unforeseeable::Strategy),
+        Kind::StatefulSet => {
+            StatefulSet::settle_in(old.replicas().into(), world);
+            Ok(Box::new(stateful_set(workload, template)?))
+        }
+        Kind::DaemonSet => {
+            DaemonSet::settle_in(1, world);
+            Ok(Box::new(daemon_set(workload, template)?))
+        }
+        Kind::Rollout => Err(Unforeseeable::Strategy),
+    }
+}
+
+fn deployment(workload: &Workload, template: usize) -> Result<deployment::Spec, Unforeseeable> {
+    let amounts = match workload.strategy() {
+        Strategy::Recreate => None,
+        Strategy::RollingUpdate => Some(amounts(workload)?),
+        _ => return Err(Unforeseeable::Strategy),
+    };
+    let (replicas, is_paused) = (workload.replicas(), workload.is_paused());
+    Ok(deployment::Spec { replicas, amounts, is_paused, template })
+}
+
+fn stateful_set(workload: &Workload, template: usize) -> Result<StatefulSet, Unforeseeable> {
+    let is_on_delete = is_on_delete(workload)?;
+    let (unavailable, _) = amounts(workload)?;
+    Ok(StatefulSet {
+        replicas: workload.replicas().into(),
+        unavailable: unavailable.of(workload.replicas(), f64::floor).max(1),
+        partition: workload.partition().into(),
+        is_ordered: !workload.is_parallel(),
+        is_on_delete,
+        template,
+    })
+}
+
+/// On one node.
+fn daemon_set(workload: &Workload, template: usize) -> Result<DaemonSet, Unforeseeable> {
+    let is_on_delete = is_on_delete(workload)?;
+    let (_, surge) = amounts(workload)?;
+    let Fenceposts { surge, unavailable, .. } = Fenceposts::on_one_node(surge);
+    Ok(DaemonSet { nodes: 1, surge, unavailable, is_on_delete, template })
+}
+
+fn is_on_delete(workload: &Workload) -> Result<bool, Unforeseeable> {
+    match workload.strategy() {
+        Strategy::OnDelete => Ok(true),
+        Strategy::RollingUpdate => Ok(false),
+        _ => Err(Unforeseeable::Strategy),
     }
 }
 
@@ -158,17 +196,22 @@ fn summarize(plan: &Plan, life: &Life, courses: Vec<Course>) -> Result<Forecast,
     let ends = || courses.iter().map(|it| it.last_available);
     let duration = (ends().min().unwrap_or(0), ends().max().unwrap_or(0));
     let limits = workload.fenceposts();
+    let max_unavailable = match workload.kind() {
+        // Its controller does not hold it against the partition.
+        Kind::StatefulSet if workload.rolls() => Some(stateful_set(workload, 0)?.unavailable),
+        _ => limits.map(|limits| limits.unavailable),
+    };
     let provided = [stall::maybe_surge_deadlock(workload), stall::maybe_deadline(workload, life)];
     let Some(slowest) = courses.into_iter().last() else { return Err(Unforeseeable::Strategy) };
     let stalls = stall::reason(workload, life, &slowest);
     Ok(Forecast {
         replicas: workload.replicas(),
-        max_unavailable: limits.map(|limits| limits.unavailable),
+        max_unavailable,
         max_surge: limits.filter(|_| workload.kind().has_surge()).map(|limits| limits.surge),
         floor,
         peak,
         peak_of_active,
-        waves: slowest.waves,
+        waves: waves(workload, &slowest),
         duration: stalls.is_none().then_some(duration),
         stalls,
         waits_for: slowest.waits_for,
@@ -176,6 +219,16 @@ fn summarize(plan: &Plan, life: &Life, courses: Vec<Course>) -> Result<Forecast,
         provided: provided.into_iter().flatten().collect(),
         steps: slowest.steps,
     })
+}
+
+/// Where pods of a batch come one after the other, it is the batches that count.
+fn waves(workload: &Workload, course: &Course) -> usize {
+    let is_ordered = workload.kind() == Kind::StatefulSet && !workload.is_parallel();
+    let batch = workload.fenceposts().and_then(|limits| usize::try_from(limits.unavailable).ok());
+    match batch.filter(|_| is_ordered) {
+        Some(batch) => course.waves.div_ceil(batch.max(1)),
+        None => course.waves,
+    }
 }
 
 #[cfg(test)]
@@ -368,6 +421,82 @@ mod tests {
         assert_eq!((late.duration, late.waves), (None, 4), "the controller goes on");
         assert_eq!(with(28, 32).provided.len(), 1, "27.6 to 32.6 s");
         assert!(with(0, 3).stalls.is_some(), "5 s at least");
+    }
+
+    fn stateful(policy: &str, rolling_update: Value) -> Value {
+        let strategy = json!({"rollingUpdate": rolling_update});
+        object(
+            "StatefulSet",
+            json!({"podManagementPolicy": policy, "updateStrategy": strategy, "replicas": 4}),
+        )
+    }
+
+    #[test]
+    fn stateful_sets() {
+        // Hook 10 s, end 1 s, object gone after another 0.5 to 1 s; then 5.6 to 7.6 s.
+        let (end, start) = ((11_500, 12_000), (5_600_u64, 7_600_u64));
+        let takes = |batches: u64, pods: u64| {
+            Some((batches * end.0 + pods * start.0, batches * end.1 + pods * start.1))
+        };
+        #[rustfmt::skip]
+        let table = [
+            ("OrderedReady", json!({}), 1, 3, 4, takes(4, 4)),
+            ("OrderedReady", json!({"maxUnavailable": 2}), 2, 2, 2, takes(2, 4)),
+            ("OrderedReady", json!({"maxUnavailable": "100%"}), 4, 0, 1, takes(1, 4)),
+            ("Parallel", json!({}), 1, 3, 4, takes(4, 4)),
+            ("Parallel", json!({"maxUnavailable": 2}), 2, 2, 2, takes(2, 2)),
+            ("Parallel", json!({"maxUnavailable": 3}), 3, 1, 2, takes(2, 2)),
+            ("OrderedReady", json!({"partition": 1, "maxUnavailable": 2}), 2, 2, 2, takes(2, 3)),
+        ];
+        for (policy, rolling_update, unavailable, floor, waves, duration) in table {
+            let forecast = foretold(&stateful(policy, rolling_update.clone()));
+            let found = (forecast.max_unavailable, forecast.floor, forecast.waves, forecast.duration);
+            assert_eq!(found, (Some(unavailable), floor, waves, duration), "{policy} {rolling_update}");
+            assert_eq!((forecast.max_surge, forecast.peak, forecast.stalls), (None, 4, None));
+        }
+    }
+
+    #[test]
+    fn what_a_stateful_set_waits_for() {
+        let held = foretold(&stateful("Parallel", json!({"partition": 4})));
+        assert_eq!((held.waves, held.duration, held.steps.len()), (0, Some((0, 0)), 1));
+        assert_eq!(held.max_unavailable, Some(1));
+        assert!(held.stalls.is_none() && held.waits_for.unwrap().contains("partition 4"));
+        let on_delete = foretold(&object("StatefulSet", json!({"updateStrategy": {"type": "OnDelete"}})));
+        assert_eq!(
+            (on_delete.max_unavailable, on_delete.max_surge, on_delete.duration),
+            (None, None, Some((0, 0)))
+        );
+        assert!(on_delete.stalls.is_none() && on_delete.waits_for.unwrap().contains("OnDelete"));
+    }
+
+    #[test]
+    fn ordered_ready_behind_a_broken_pod() {
+        for (policy, is_ordered) in [("OrderedReady", true), ("Parallel", false)] {
+            let mut object = stateful(policy, json!({}));
+            object["spec"]["template"]["spec"]["containers"][0]["readinessProbe"]["tcpSocket"]["port"] =
+                json!("web");
+            let stalls = foretold(&object).stalls.unwrap();
+            assert!(
+                stalls.contains("(unknown-probe-port); it stands at 3 old and 1 new pods, 3"),
+                "{stalls}"
+            );
+            assert_eq!(stalls.contains("somebody deletes"), is_ordered, "{stalls}");
+        }
+    }
+
+    #[test]
+    fn daemon_sets_on_one_node() {
+        let daemons = |rolling_update| {
+            foretold(&object("DaemonSet", json!({"updateStrategy": {"rollingUpdate": rolling_update}})))
+        };
+        let gap = daemons(json!({"maxUnavailable": "30%"}));
+        assert_eq!((gap.replicas, gap.max_unavailable, gap.max_surge), (1, Some(1), Some(0)));
+        assert_eq!((gap.floor, gap.peak, gap.waves), (0, 2, 1));
+        assert_eq!(gap.duration, Some((11_100 + 5_600, 11_200 + 7_600)));
+        let surge = daemons(json!({"maxUnavailable": 0, "maxSurge": 1}));
+        assert_eq!((surge.max_unavailable, surge.max_surge), (Some(0), Some(1)));
+        assert_eq!((surge.floor, surge.peak, surge.waves, surge.duration), (1, 2, 1, Some((5_600, 7_600))));
     }
 
     #[test]

@@ -8,11 +8,13 @@
 //! Time is a number, and nothing happens by chance.
 
 mod course;
+mod daemon_set;
 mod deployment;
 mod forecast;
 mod kubelet;
 mod replica_set;
 mod stall;
+mod stateful_set;
 mod world;
 
 pub use course::Step;

@@ -55,7 +55,14 @@ pub fn reason(workload: &Workload, life: &Life, course: &Course) -> Option<Strin
         let (old, new, available) = (step.old, step.new, step.available);
         format!("; it stands at {old} old and {new} new pods, {available} of them available")
     });
-    Some(why + &stands)
+    let is_ordered = workload.kind() == Kind::StatefulSet && !workload.is_parallel();
+    let then = match is_ordered && life.ready.is_err() {
+        true => {
+            "; OrderedReady waits for that pod, so that a corrected template, or an undo, reaches it only when somebody deletes it"
+        }
+        false => "",
+    };
+    Some(why + &stands + then)
 }
 
 /// The deadline limits each step, not the rollout, and the longest step is that of a pod

@@ -130,7 +130,10 @@ fn what_is_no_whole_workload_is_skipped_and_named() {
     let part = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\nspec: {replicas: 3}\n";
     let ran = preview_stdin(&["-"], part);
     assert_eq!((ran.code, ran.stdout.as_str()), (0, ""));
-    assert!(ran.stderr.contains("<stdin>:3:12: nothing is foretold: it is only a part of an object"), "{ran:?}");
+    assert!(
+        ran.stderr.contains("<stdin>:3:12: nothing is foretold: it is only a part of an object"),
+        "{ran:?}"
+    );
     let none = preview_stdin(&["-"], "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n");
     assert!(none.code == 0 && none.stderr.starts_with("there is no workload in it"), "{none:?}");
 }
