@@ -1,12 +1,14 @@
 //! From a workload to what its rollout is going to do.
 
+use super::blue_green::BlueGreen;
+use super::canary::Canary;
 use super::course::{self, Course, Step};
 use super::daemon_set::DaemonSet;
 use super::deployment::{self, Deployment};
 use super::kubelet::{Assumed, Life, Pace};
 use super::stateful_set::StatefulSet;
 use super::world::{Millis, World};
-use super::{Controller, stall};
+use super::{Controller, argo, stall};
 use crate::kubernetes::int_or_string::Amount;
 use crate::kubernetes::kind::Kind;
 use crate::workload::availability::Fenceposts;
@@ -140,7 +142,27 @@ fn start(
             DaemonSet::settle_in(1, world);
             Ok(Box::new(daemon_set(workload, template)?))
         }
-        Kind::Rollout => Err(Unforeseeable::Strategy),
+        Kind::Rollout => rollout(workload, old, template, world),
+    }
+}
+
+fn rollout(
+    workload: &Workload,
+    old: &Workload,
+    template: usize,
+    world: &mut World,
+) -> Result<Box<dyn Controller>, Unforeseeable> {
+    let before = i64::from(old.replicas());
+    match workload.strategy() {
+        Strategy::RollingUpdate | Strategy::Routed => {
+            Canary::settle_in(before, world);
+            Ok(Box::new(argo::canary(workload, before, template)?))
+        }
+        Strategy::BlueGreen => {
+            BlueGreen::settle_in(before, world);
+            Ok(Box::new(argo::blue_green(workload, template)?))
+        }
+        _ => Err(Unforeseeable::Strategy),
     }
 }
 
@@ -199,9 +221,13 @@ fn summarize(plan: &Plan, life: &Life, courses: Vec<Course>) -> Result<Forecast,
     let max_unavailable = match workload.kind() {
         // Its controller does not hold it against the partition.
         Kind::StatefulSet if workload.rolls() => Some(stateful_set(workload, 0)?.unavailable),
+        // Its controller counts with none.
+        _ if workload.strategy() == Strategy::BlueGreen => Some(0),
         _ => limits.map(|limits| limits.unavailable),
     };
-    let provided = [stall::maybe_surge_deadlock(workload), stall::maybe_deadline(workload, life)];
+    let analyses =
+        argo::has_analyses(workload).then(|| "its analyses and experiments succeed at once".to_owned());
+    let provided = [stall::maybe_surge_deadlock(workload), stall::maybe_deadline(workload, life), analyses];
     let Some(slowest) = courses.into_iter().last() else { return Err(Unforeseeable::Strategy) };
     let stalls = stall::reason(workload, life, &slowest);
     Ok(Forecast {
@@ -497,6 +523,66 @@ mod tests {
         let surge = daemons(json!({"maxUnavailable": 0, "maxSurge": 1}));
         assert_eq!((surge.max_unavailable, surge.max_surge), (Some(0), Some(1)));
         assert_eq!((surge.floor, surge.peak, surge.waves, surge.duration), (1, 2, 1, Some((5_600, 7_600))));
+    }
+
+    fn rollout(strategy: Value) -> Forecast {
+        foretold(&object("Rollout", json!({"strategy": strategy, "replicas": 4})))
+    }
+
+    #[test]
+    fn a_canary_goes_by_its_steps() {
+        let amounts = |steps: Value| json!({"canary": {"maxUnavailable": 0, "maxSurge": 1, "steps": steps}});
+        let plain = rollout(amounts(json!([])));
+        assert_eq!((plain.floor, plain.peak_of_active, plain.waves), (4, 5, 4));
+        assert_eq!((plain.max_unavailable, plain.max_surge), (Some(0), Some(1)));
+        for (span, seconds) in [(json!("10m"), 600), (json!(90), 90), (json!("90"), 90), (json!("1m30s"), 90)]
+        {
+            let paused = rollout(amounts(json!([{"setWeight": 20}, {"pause": {"duration": span}}])));
+            assert_eq!(
+                paused.duration,
+                Some((4 * 5_600 + seconds * 1_000, 4 * 7_600 + seconds * 1_000)),
+                "{span}"
+            );
+            assert_eq!((paused.waves, paused.floor, paused.waits_for), (4, 4, None));
+        }
+        let waiting = rollout(amounts(json!([{"setWeight": 50}, {"pause": {}}, {"analysis": {}}])));
+        assert_eq!((waiting.duration, waiting.waves), (Some((11_200, 15_200)), 2));
+        assert!(waiting.stalls.is_none() && waiting.waits_for.unwrap().starts_with("step 2"));
+        assert_eq!(waiting.provided, ["its analyses and experiments succeed at once"]);
+        assert_eq!(waiting.steps.last().map(|step| (step.old, step.new)), Some((2, 2)));
+    }
+
+    #[test]
+    fn a_canary_behind_a_router_keeps_its_stable_pods() {
+        let routing = json!({"trafficRouting": {}, "steps": [{"setWeight": 25}]});
+        let forecast = rollout(json!({"canary": routing}));
+        assert_eq!((forecast.max_unavailable, forecast.max_surge), (None, None));
+        assert_eq!((forecast.floor, forecast.peak, forecast.waves), (4, 8, 2));
+        // 30 s after the last new pod is available, the former ones end in 12 s.
+        assert_eq!(forecast.steps.last().map(|step| step.at), Some(2 * 7_600 + 30_000 + 12_000));
+    }
+
+    #[test]
+    fn blue_green_has_twice_as_many() {
+        let forecast = rollout(json!({"blueGreen": {"scaleDownDelaySeconds": 60}}));
+        assert_eq!((forecast.max_unavailable, forecast.max_surge), (Some(0), None));
+        assert_eq!((forecast.floor, forecast.peak, forecast.waves), (4, 8, 1));
+        assert_eq!(forecast.duration, Some((5_600, 7_600)));
+        assert_eq!(forecast.steps.last().map(|step| step.at), Some(7_600 + 60_000 + 12_000));
+        let held = rollout(json!({"blueGreen": {"autoPromotionEnabled": false}}));
+        assert_eq!((held.stalls, held.duration), (None, Some((5_600, 7_600))));
+        assert!(held.waits_for.unwrap().contains("autoPromotionEnabled"));
+        let timed = rollout(json!({"blueGreen": {"autoPromotionEnabled": false, "autoPromotionSeconds": 5}}));
+        assert_eq!(timed.waits_for, None);
+    }
+
+    #[test]
+    fn new_pods_beside_all_old_ones_need_room_too() {
+        for strategy in [json!({"blueGreen": {}}), json!({"canary": {"trafficRouting": {}}})] {
+            let mut object = object("Rollout", json!({"strategy": strategy, "replicas": 4}));
+            object["spec"]["template"]["spec"]["containers"][0]["ports"][0]["hostPort"] = json!(80);
+            assert!(foretold(&object).stalls.unwrap().contains("surge-deadlock"), "{strategy}");
+        }
     }
 
     #[test]

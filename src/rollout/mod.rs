@@ -7,6 +7,9 @@
 //!
 //! Time is a number, and nothing happens by chance.
 
+mod argo;
+mod blue_green;
+mod canary;
 mod course;
 mod daemon_set;
 mod deployment;

@@ -4,15 +4,15 @@ use super::Millis;
 use super::course::Course;
 use super::kubelet::{Life, Obstacle};
 use crate::kubernetes::kind::Kind;
-use crate::workload::Workload;
 use crate::workload::object::Probe;
 use crate::workload::scheduling::SurgeBlocker;
+use crate::workload::{Strategy, Workload};
 
 /// What keeps new pods from running beside old ones, of which none may go first.
 pub fn surge_deadlock(workload: &Workload) -> Option<Obstacle> {
     let blocker = blockers(workload).find(is_certain)?;
     let text = format!(
-        "a new pod does not run on the node of an old one ({blocker}), and maxUnavailable 0 lets no old one go first; \
+        "a new pod does not run on the node of an old one ({blocker}), and no old one goes first; \
          only a free node would help"
     );
     Some(Obstacle { text, rule: "surge-deadlock" })
@@ -30,7 +30,10 @@ fn is_certain(blocker: &SurgeBlocker) -> bool {
 
 /// On its own node the new pod of a DaemonSet mounts what the old one mounts.
 fn blockers(workload: &Workload) -> impl Iterator<Item = SurgeBlocker> {
-    let needs_surge = workload.fenceposts().is_some_and(|limits| limits.unavailable == 0 && limits.surge > 0);
+    let needs_surge = match workload.strategy() {
+        Strategy::BlueGreen | Strategy::Routed => true,
+        _ => workload.fenceposts().is_some_and(|limits| limits.unavailable == 0 && limits.surge > 0),
+    };
     let is_daemon = workload.kind() == Kind::DaemonSet;
     workload.surge_blockers().filter(move |blocker| {
         let is_volume = matches!(blocker, SurgeBlocker::Volume { .. });

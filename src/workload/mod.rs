@@ -263,8 +263,16 @@ impl<'a> Workload<'a> {
 
     /// The block with the amounts, as it is written.
     pub fn rolling_update(&self) -> &RollingUpdate<'a> {
-        const NOTHING: &RollingUpdate =
-            &RollingUpdate { max_unavailable: None, max_surge: None, partition: None, traffic_routing: None };
+        const NOTHING: &RollingUpdate = &RollingUpdate {
+            max_unavailable: None,
+            max_surge: None,
+            partition: None,
+            traffic_routing: None,
+            steps: Vec::new(),
+            scale_down_delay_seconds: None,
+            dynamic_stable_scale: None,
+            analysis: None,
+        };
         match self.kind() {
             Kind::Deployment => &self.spec().strategy.rolling_update,
             Kind::StatefulSet | Kind::DaemonSet => &self.spec().update_strategy.rolling_update,
