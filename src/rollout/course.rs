@@ -1,7 +1,7 @@
 //! One run of a rollout, from the change until nothing changes any more.
 
 use super::Controller;
-use super::world::{Millis, World, count};
+use super::world::{Millis, Tally, World};
 
 /// How many things may happen in one run. A rollout of the largest number of pods, one by
 /// one, needs fewer.
@@ -27,15 +27,15 @@ pub struct Step {
 
 impl Step {
     fn of(world: &World, template: usize) -> Self {
-        let all = count(world.active());
-        let new = count(world.active().filter(|pod| pod.template == template));
-        Step {
-            at: world.now,
-            old: all - new,
-            new,
-            available: count(world.active().filter(|pod| world.is_available(pod))),
-            terminating: count(world.pods().iter().filter(|pod| pod.is_terminating())),
-        }
+        let sum = |number: fn(Tally) -> i64, is_meant: &dyn Fn(usize) -> bool| {
+            let meant = world.tallies().filter(|((_, of), _)| is_meant(*of));
+            meant.map(|(_, tally)| number(tally)).sum::<i64>()
+        };
+        let old = sum(|tally| tally.active, &|of| of != template);
+        let new = sum(|tally| tally.active, &|of| of == template);
+        let available = sum(|tally| tally.available, &|_| true);
+        let all = i64::try_from(world.pods().len()).unwrap_or(i64::MAX);
+        Step { at: world.now, old, new, available, terminating: all - old - new }
     }
 
     fn counts(self) -> (i64, i64, i64, i64) {
@@ -98,7 +98,7 @@ pub fn run(controller: &mut dyn Controller, world: &mut World, template: usize) 
 }
 
 fn available_of_template(world: &World, template: usize) -> i64 {
-    count(world.active().filter(|pod| pod.template == template && world.is_available(pod)))
+    world.tallies().filter(|((_, of), _)| *of == template).map(|(_, tally)| tally.available).sum()
 }
 
 impl Course {

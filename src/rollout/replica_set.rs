@@ -7,20 +7,21 @@ use super::world::{Pod, PodId, World};
 
 /// Makes and deletes pods of the ReplicaSet `set`; whether it did anything.
 pub fn sync(world: &mut World, set: usize, spec: i64, template: usize) -> bool {
-    let own: Vec<&Pod> = world.active().filter(|pod| pod.set == set).collect();
-    let (spec, count) = (usize::try_from(spec).unwrap_or(0), own.len());
-    if count <= spec {
+    let missing = spec - world.active_of(set);
+    if missing >= 0 {
         // It stops at the first error.
-        let made = (count..spec).take_while(|_| world.create(set, 0, template)).count();
+        let made = (0..missing).take_while(|_| world.create(set, 0, template)).count();
         return made > 0;
     }
-    let extra = first_to_go(world, own).into_iter().take(count - spec).collect::<Vec<_>>();
-    world.delete(&extra)
+    let extra = usize::try_from(-missing).unwrap_or(usize::MAX);
+    let ids: Vec<PodId> = first_to_go(world, set).into_iter().take(extra).collect();
+    world.delete(&ids)
 }
 
 /// Pods that are not ready go first, then those that have been ready for a shorter time
 /// (pkg/controller/controller_utils.go, `ActivePodsWithRanks`).
-fn first_to_go(world: &World, mut pods: Vec<&Pod>) -> Vec<PodId> {
+fn first_to_go(world: &World, set: usize) -> Vec<PodId> {
+    let mut pods: Vec<&Pod> = world.active().filter(|pod| pod.set == set).collect();
     pods.sort_by_key(|pod| (world.is_ready(pod), world.is_available(pod), Reverse(pod.id)));
     pods.iter().map(|pod| pod.id).collect()
 }

@@ -2,6 +2,7 @@
 //! stateful_set_control.go, `updateStatefulSet`).
 
 use std::cmp::Reverse;
+use std::collections::BTreeMap;
 
 use super::Controller;
 use super::world::{Pod, PodId, World};
@@ -30,8 +31,9 @@ impl StatefulSet {
         (0..replicas).for_each(|ordinal| world.settle_in(0, ordinal));
     }
 
-    fn find(world: &World, ordinal: i64) -> Option<&Pod> {
-        world.pods().iter().find(|pod| pod.slot == ordinal)
+    /// The pods by their ordinals, those that terminate too.
+    fn named(world: &World) -> BTreeMap<i64, &Pod> {
+        world.pods().iter().map(|pod| (pod.slot, pod)).collect()
     }
 
     /// Which template a pod that is made now has.
@@ -42,21 +44,22 @@ impl StatefulSet {
     /// Makes the pods that are not there, from the lowest upwards. Whether the sync ends with
     /// that, and if so whether anything changed.
     fn make(&self, world: &mut World) -> Option<bool> {
-        let mut changed = false;
+        let named = Self::named(world);
+        let mut missing = Vec::new();
         for ordinal in 0..self.replicas {
-            match Self::find(world, ordinal) {
-                None => {
-                    let is_made = world.create(0, ordinal, self.template_of(ordinal));
-                    changed |= is_made;
-                    if self.is_ordered || !is_made {
-                        return Some(changed);
-                    }
+            match named.get(&ordinal) {
+                None => missing.push(ordinal),
+                Some(pod) if self.is_ordered && missing.is_empty() && !world.is_available(pod) => {
+                    return Some(false);
                 }
-                Some(pod) if self.is_ordered && !world.is_available(pod) => return Some(false),
                 Some(_) => {}
             }
         }
-        changed.then_some(true)
+        let at_once = if self.is_ordered { 1 } else { missing.len() };
+        let meant = missing.iter().take(at_once);
+        let made =
+            meant.take_while(|ordinal| world.create(0, **ordinal, self.template_of(**ordinal))).count();
+        (!missing.is_empty()).then_some(made > 0)
     }
 
     /// Deletes pods that are too many, from the top; the same.
@@ -81,8 +84,8 @@ impl StatefulSet {
         let ids: Vec<PodId> = if self.is_ordered {
             old.iter().take(budget).map(|pod| pod.id).collect()
         } else {
-            let is_there =
-                |ordinal: &i64| Self::find(world, *ordinal).is_some_and(|pod| world.is_available(pod));
+            let named = Self::named(world);
+            let is_there = |ordinal: &i64| named.get(ordinal).is_some_and(|pod| world.is_available(pod));
             let bad = (0..self.replicas).filter(|ordinal| !is_there(ordinal)).count();
             // Unavailable ones of another template go whatever the budget.
             let (good, bad_old): (Vec<&Pod>, Vec<&Pod>) =
@@ -94,8 +97,9 @@ impl StatefulSet {
     }
 
     fn is_whole(&self, world: &World) -> bool {
+        let named = Self::named(world);
         let is_settled = |ordinal: i64| {
-            Self::find(world, ordinal).is_some_and(|pod| {
+            named.get(&ordinal).is_some_and(|pod| {
                 let is_up_to_date = ordinal < self.partition || pod.template == self.template;
                 (is_up_to_date || self.is_on_delete) && world.is_available(pod)
             })
@@ -113,8 +117,8 @@ impl Controller for StatefulSet {
     }
 
     fn is_complete(&self, world: &World) -> bool {
-        let is_new =
-            |ordinal: i64| Self::find(world, ordinal).is_some_and(|pod| pod.template == self.template);
+        let named = Self::named(world);
+        let is_new = |ordinal: i64| named.get(&ordinal).is_some_and(|pod| pod.template == self.template);
         self.is_whole(world) && (0..self.replicas).all(is_new)
     }
 

@@ -3,6 +3,8 @@
 //! Nothing happens here by chance: a pod gets ready, becomes available, ends and is gone
 //! at the times that its [`Timing`] says.
 
+use std::collections::BTreeMap;
+
 use super::kubelet::Timing;
 
 /// Milliseconds since the change.
@@ -40,6 +42,15 @@ impl Pod {
     }
 }
 
+/// How many pods of one set and one template have not been deleted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// All of them.
+    pub active: i64,
+    /// Those that are available.
+    pub available: i64,
+}
+
 /// All pods of one workload.
 #[derive(Clone, Debug)]
 pub struct World {
@@ -48,6 +59,8 @@ pub struct World {
     /// The oldest first.
     pods: Vec<Pod>,
     made: u64,
+    /// By set and template. Controllers ask for numbers far more often than they change.
+    tallies: BTreeMap<(usize, usize), Tally>,
     /// How pods of each template behave.
     timings: Vec<Timing>,
     /// How many pods there may be.
@@ -59,7 +72,15 @@ pub struct World {
 impl World {
     /// A world without pods.
     pub fn new(timings: Vec<Timing>, quota: Option<usize>) -> Self {
-        World { now: 0, pods: Vec::new(), made: 0, timings, quota, was_refused: false }
+        World {
+            now: 0,
+            pods: Vec::new(),
+            made: 0,
+            tallies: BTreeMap::new(),
+            timings,
+            quota,
+            was_refused: false,
+        }
     }
 
     /// Adds a pod of template 0 that has been available for long.
@@ -93,6 +114,9 @@ impl World {
         let id = PodId(self.made);
         self.made += 1;
         self.pods.push(Pod { id, set, slot, template, ready, available, end: None });
+        let tally = self.tallies.entry((set, template)).or_default();
+        tally.active += 1;
+        tally.available += i64::from(available.is_some_and(|at| at <= self.now));
     }
 
     /// Deletes these pods; whether there are any that had not been deleted yet.
@@ -107,7 +131,9 @@ impl World {
             pod.end = Some((now.saturating_add(terminal), now.saturating_add(gone)));
             changed = true;
         }
-        self.remove_gone();
+        if changed {
+            self.settle();
+        }
         changed
     }
 
@@ -140,9 +166,19 @@ impl World {
         pod.end.is_some_and(|(terminal, _)| terminal <= self.now)
     }
 
-    /// How many pods of this set are available.
+    /// The numbers of all sets and templates.
+    pub fn tallies(&self) -> impl Iterator<Item = ((usize, usize), Tally)> {
+        self.tallies.iter().map(|(key, tally)| (*key, *tally))
+    }
+
+    /// How many pods of this set have not been deleted.
+    pub fn active_of(&self, set: usize) -> i64 {
+        self.tallies().filter(|((of, _), _)| *of == set).map(|(_, tally)| tally.active).sum()
+    }
+
+    /// How many of them are available.
     pub fn available_of(&self, set: usize) -> i64 {
-        count(self.active().filter(|pod| pod.set == set && self.is_available(pod)))
+        self.tallies().filter(|((of, _), _)| *of == set).map(|(_, tally)| tally.available).sum()
     }
 
     /// When the next thing happens to a pod by itself.
@@ -157,18 +193,20 @@ impl World {
     /// Lets it become `at`.
     pub fn advance(&mut self, at: Millis) {
         self.now = at;
-        self.remove_gone();
+        self.settle();
     }
 
-    fn remove_gone(&mut self) {
+    /// Forgets pods that are gone, and counts the others.
+    fn settle(&mut self) {
         let now = self.now;
         self.pods.retain(|pod| pod.end.is_none_or(|(_, gone)| gone > now));
+        self.tallies.clear();
+        for pod in self.pods.iter().filter(|pod| !pod.is_terminating()) {
+            let tally = self.tallies.entry((pod.set, pod.template)).or_default();
+            tally.active += 1;
+            tally.available += i64::from(pod.available.is_some_and(|at| at <= now));
+        }
     }
-}
-
-/// How many there are, as controllers count.
-pub fn count<T>(items: impl Iterator<Item = T>) -> i64 {
-    i64::try_from(items.count()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]
@@ -210,6 +248,20 @@ mod tests {
         let ids: Vec<PodId> = world.pods().iter().map(|pod| pod.id).collect();
         world.delete(&[ids[0], ids[2]]);
         assert_eq!(world.pods().iter().map(|pod| pod.slot).collect::<Vec<_>>(), [1, 3]);
+    }
+
+    #[test]
+    fn the_numbers_are_those_of_the_pods() {
+        let mut world = World::new(vec![TIMING; 2], None);
+        (0..3).for_each(|slot| world.settle_in(0, slot));
+        (0..2).for_each(|slot| assert!(world.create(1, slot, 1)));
+        let numbers = |world: &World| [0, 1].map(|set| (world.active_of(set), world.available_of(set)));
+        assert_eq!(numbers(&world), [(3, 3), (2, 0)]);
+        let first = world.pods()[0].id;
+        world.delete(&[first]);
+        assert_eq!(numbers(&world), [(2, 2), (2, 0)]);
+        world.advance(7);
+        assert_eq!(numbers(&world), [(2, 2), (2, 2)]);
     }
 
     #[test]
