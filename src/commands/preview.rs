@@ -11,7 +11,7 @@ use crate::clock;
 use crate::config;
 use crate::exit;
 use crate::preview::input::{self, Completed, Input};
-use crate::preview::{self, Rollout};
+use crate::preview::{self, Given, Rollout};
 use crate::printable::printable;
 use crate::report::{InputError, text};
 use crate::rollout::{self, Assumed, Millis, Plan};
@@ -44,7 +44,7 @@ pub fn run(arguments: &PreviewArguments) -> anyhow::Result<ExitCode> {
         }
     }
     let answers = match arguments.format {
-        PreviewFormat::Text => preview::text::write(&rollouts),
+        PreviewFormat::Text => preview::text::write(&rollouts, given(arguments)),
         PreviewFormat::Json => preview::json::write(&rollouts)?,
     };
     output::print_plain(&answers)?;
@@ -92,4 +92,8 @@ fn assumed(arguments: &PreviewArguments) -> Assumed {
         stops_in: arguments.stops_in.map_or(default.stops_in, millis),
         ..default
     }
+}
+
+fn given(arguments: &PreviewArguments) -> Given {
+    Given { starts_in: arguments.starts_in.is_some(), stops_in: arguments.stops_in.is_some() }
 }

@@ -19,3 +19,12 @@ pub struct Rollout {
     /// What its rollout is going to do.
     pub forecast: Forecast,
 }
+
+/// Which of what no manifest tells somebody has told.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Given {
+    /// How long a container takes until it listens.
+    pub starts_in: bool,
+    /// How long a process takes until it ends.
+    pub stops_in: bool,
+}

@@ -5,6 +5,7 @@ use super::canary::Canary;
 use super::course::{self, Course, Step};
 use super::daemon_set::DaemonSet;
 use super::deployment::{self, Deployment};
+use super::grounds::Grounds;
 use super::kubelet::{Assumed, Life, Pace};
 use super::stateful_set::StatefulSet;
 use super::world::{Millis, World};
@@ -65,8 +66,8 @@ pub struct Forecast {
     pub duration: Option<(Millis, Millis)>,
     /// What was assumed of the application.
     pub assumed: Assumed,
-    /// What else was.
-    pub provided: Vec<String>,
+    /// What it stands on besides.
+    pub grounds: Grounds,
     /// The slowest case.
     pub steps: Vec<Step>,
 }
@@ -225,9 +226,6 @@ fn summarize(plan: &Plan, life: &Life, courses: Vec<Course>) -> Result<Forecast,
         _ if workload.strategy() == Strategy::BlueGreen => Some(0),
         _ => limits.map(|limits| limits.unavailable),
     };
-    let analyses =
-        argo::has_analyses(workload).then(|| "its analyses and experiments succeed at once".to_owned());
-    let provided = [stall::maybe_surge_deadlock(workload), stall::maybe_deadline(workload, life), analyses];
     let Some(slowest) = courses.into_iter().last() else { return Err(Unforeseeable::Strategy) };
     let stalls = stall::reason(workload, life, &slowest);
     Ok(Forecast {
@@ -242,7 +240,7 @@ fn summarize(plan: &Plan, life: &Life, courses: Vec<Course>) -> Result<Forecast,
         stalls,
         waits_for: slowest.waits_for,
         assumed: plan.assumed,
-        provided: provided.into_iter().flatten().collect(),
+        grounds: Grounds::of(workload, plan.from.unwrap_or(workload), life),
         steps: slowest.steps,
     })
 }
@@ -301,6 +299,10 @@ mod tests {
         let from = from.map(|from| Workload::read(from).unwrap());
         let assumed = Assumed::default();
         foretell(&Plan { workload: &workload, from: from.as_ref(), assumed, quota: None }).unwrap()
+    }
+
+    fn says(grounds: &Grounds, part: &str) -> bool {
+        grounds.assumed.iter().any(|it| it.contains(part))
     }
 
     fn rolling(replicas: i32, max_unavailable: Value, max_surge: Value) -> Value {
@@ -417,8 +419,8 @@ mod tests {
         let mut claim = rolling(2, json!(0), json!(1));
         claim["spec"]["template"]["spec"]["volumes"] =
             json!([{"name": "data", "persistentVolumeClaim": {"claimName": "data"}}]);
-        let forecast = foretold(&claim);
-        assert_eq!((forecast.stalls, forecast.provided.len()), (None, 1), "nobody knows");
+        let Forecast { stalls, grounds, .. } = foretold(&claim);
+        assert_eq!((stalls, says(&grounds, "(surge-deadlock)")), (None, true), "nobody knows");
     }
 
     #[test]
@@ -441,11 +443,12 @@ mod tests {
             foretold(&object)
         };
         let fine = with(30, 60);
-        assert_eq!((fine.stalls, fine.provided.len()), (None, 0), "four steps of 30 s and more");
+        assert!(!says(&fine.grounds, "reported as failed"));
+        assert_eq!(fine.stalls, None, "four steps of 30 s and more");
         let late = with(60, 60);
         assert!(late.stalls.unwrap().ends_with("(unreachable-progress-deadline)"));
         assert_eq!((late.duration, late.waves), (None, 4), "the controller goes on");
-        assert_eq!(with(28, 32).provided.len(), 1, "27.6 to 32.6 s");
+        assert!(says(&with(28, 32).grounds, "reported as failed"), "27.6 to 32.6 s");
         assert!(with(0, 3).stalls.is_some(), "5 s at least");
     }
 
@@ -548,7 +551,7 @@ mod tests {
         let waiting = rollout(amounts(json!([{"setWeight": 50}, {"pause": {}}, {"analysis": {}}])));
         assert_eq!((waiting.duration, waiting.waves), (Some((11_200, 15_200)), 2));
         assert!(waiting.stalls.is_none() && waiting.waits_for.unwrap().starts_with("step 2"));
-        assert_eq!(waiting.provided, ["its analyses and experiments succeed at once"]);
+        assert!(says(&waiting.grounds, "its analyses and experiments"));
         assert_eq!(waiting.steps.last().map(|step| (step.old, step.new)), Some((2, 2)));
     }
 

@@ -32,7 +32,7 @@ const WHOLE_SECOND: Millis = 1_000;
 
 /// Between SIGTERM and SIGKILL (kubernetes, pkg/kubelet/kuberuntime,
 /// `minimumGracePeriodInSeconds`).
-const LEAST_GRACE: Millis = 2_000;
+pub const LEAST_GRACE: Millis = 2_000;
 
 /// From the end of a pod's containers until its phase is terminal, and until its object is
 /// gone. Measured likewise.

@@ -14,6 +14,7 @@ mod course;
 mod daemon_set;
 mod deployment;
 mod forecast;
+mod grounds;
 mod kubelet;
 mod replica_set;
 mod stall;
@@ -22,6 +23,7 @@ mod world;
 
 pub use course::Step;
 pub use forecast::{Forecast, Plan, Unforeseeable, foretell};
+pub use grounds::Grounds;
 pub use kubelet::Assumed;
 pub use world::Millis;
 

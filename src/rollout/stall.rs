@@ -104,7 +104,8 @@ fn progress_deadline(workload: &Workload) -> Option<Millis> {
     has_one.then(|| seconds(workload.progress_deadline_seconds().into()))
 }
 
-fn longest_delay(workload: &Workload) -> Millis {
+/// The longest delay of a probe that keeps a pod from being ready.
+pub fn longest_delay(workload: &Workload) -> Millis {
     let probes = |it: &Probe| seconds(it.initial_delay_seconds());
     let containers = workload.long_running();
     containers

@@ -149,3 +149,77 @@ fn the_line_that_answers() {
                     up to 3 pods (4 with those that are still leaving)";
     assert_eq!(ran.stdout.lines().next(), Some(expected), "{ran:?}");
 }
+
+#[test]
+fn a_picture_and_what_it_stands_on() {
+    let ran = preview(&["--starts-in", "3s", &scenario("rolling.yaml")]);
+    let expected = "
+    before  ██    2 old, 0 new: 2 available
+       0 s  ██░   2 old, 1 new: 2 available
+     7.6 s  █▓░·  1 old, 2 new: 2 available, 1 leaving
+    15.2 s  ▓▓··  0 old, 2 new: 2 available, 2 leaving
+    19.6 s  ▓▓·   0 old, 2 new: 2 available, 1 leaving
+    27.2 s  ▓▓    0 old, 2 new: 2 available
+  █ old, ▓ new, ░ not available, · leaving
+
+  certain:
+  - never fewer than 2 of 2 available, and never more than 3 pods besides those that are leaving
+  - an old pod ends within 42 s of its deletion (its grace period of 40 s, and 2 s), 10 s of them asleep in its preStop hook
+  - progressDeadlineSeconds, 600, is for each step and not for the whole
+  given:
+  - a container listens 3 s after its start
+  assumed:
+  - a process ends 1 s after SIGTERM (else: --stops-in)
+  - the image is on the node (a pull takes 0 s), and the nodes have room for each pod
+  - nobody scales it meanwhile, and no pod fails by itself
+";
+    let (_, rest) = ran.stdout.split_once('\n').unwrap();
+    assert_eq!(rest, expected, "{}", ran.stdout);
+}
+
+#[test]
+fn what_stalls_and_what_waits() {
+    let first_lines = |input: String| {
+        let ran = preview_stdin(&["-"], &input);
+        assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
+        ran.stdout.lines().take(2).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let probe = r#""image":"app:1","readinessProbe":{"httpGet":{"port":"web"}}"#;
+    let stalls = first_lines(deployment("web").replace(r#""image":"app:1""#, probe));
+    let expected = "Deployment web: stalls: no new pod is ever ready: the readinessProbe of container app asks port \
+                    \"web\", which it does not declare (unknown-probe-port); it stands at 10 old and 3 new pods, \
+                    10 of them available; never below 10 of 10, up to 13 pods";
+    assert_eq!(stalls[0], expected);
+
+    let paused = first_lines(deployment("web").replace(r#""replicas":10"#, r#""replicas":10,"paused":true"#));
+    let expected = "Deployment web: waits before its first step, never below 10 of 10, up to 10 pods";
+    assert_eq!(paused[0], expected);
+    assert!(paused[1].starts_with("  then it waits: it is paused"), "{paused:?}");
+
+    let stateful = r#""replicas":10,"updateStrategy":{"rollingUpdate":{"partition":8}}"#;
+    let held = deployment("web").replace(r#""replicas":10"#, stateful).replace("Deployment", "StatefulSet");
+    let held = first_lines(held);
+    let expected = "StatefulSet web: rolls 2 of 10 pods in 2 waves, 34–39 s, and waits, never below 9 of 10, up to 10 pods";
+    assert_eq!(held[0], expected);
+    assert!(held[1].contains("partition 8"), "{held:?}");
+}
+
+/// A rule that a stall names can be looked up.
+#[test]
+fn rules_that_stalls_name_are_there() {
+    let folder = fixtures::repository_file("src/rollout");
+    let mut named = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let text = std::fs::read_to_string(entry.unwrap().path()).unwrap();
+        let text = text.split("#[cfg(test)]").next().unwrap().to_owned();
+        let by_field = text.split("rule: \"").skip(1).filter_map(|rest| rest.split('"').next());
+        let in_words = text.split(" (").skip(1).filter_map(|rest| rest.split(')').next());
+        let is_id =
+            |it: &&str| it.contains('-') && it.bytes().all(|it| it.is_ascii_lowercase() || it == b'-');
+        named.extend(by_field.chain(in_words).filter(is_id).map(str::to_owned));
+    }
+    assert!(named.len() >= 4, "{named:?}");
+    for id in named {
+        assert!(gapless::rules::RULES.iter().any(|rule| rule.id == id), "{id}");
+    }
+}
