@@ -307,7 +307,7 @@ pub struct PreviewArguments {
     #[arg(value_name = "FILE|-", required = true)]
     pub files: Vec<PathBuf>,
 
-    /// Form of the answers: text for people, json for programs
+    /// Form of the answers: text for people, json for programs, svg for a page
     #[arg(short, long, value_name = "FORMAT", default_value = "text", hide_possible_values = true)]
     pub format: PreviewFormat,
 
@@ -342,6 +342,8 @@ pub enum PreviewFormat {
     Text,
     /// For programs.
     Json,
+    /// For a page.
+    Svg,
 }
 
 /// The arguments of `gapless audit`.

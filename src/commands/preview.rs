@@ -45,6 +45,7 @@ pub fn run(arguments: &PreviewArguments) -> anyhow::Result<ExitCode> {
     }
     let answers = match arguments.format {
         PreviewFormat::Text => preview::text::write(&rollouts, given(arguments)),
+        PreviewFormat::Svg => preview::svg::write(&rollouts),
         PreviewFormat::Json => preview::json::write(&rollouts)?,
     };
     output::print_plain(&answers)?;

@@ -2,6 +2,7 @@
 
 pub mod input;
 pub mod json;
+pub mod svg;
 pub mod text;
 
 use crate::kubernetes::kind::Kind;

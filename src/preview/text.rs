@@ -6,9 +6,10 @@ use super::{Given, Rollout};
 use crate::printable::printable;
 use crate::rollout::{Forecast, Millis, Step};
 
-/// So many columns the picture has, and so many lines.
+/// So many columns the picture has.
 const WIDTH: i64 = 40;
-const LINES: usize = 16;
+/// And so many lines.
+pub const LINES: usize = 16;
 
 /// All answers, each with a picture and with what it stands on.
 pub fn write(rollouts: &[Rollout], given: Given) -> String {
@@ -98,7 +99,7 @@ fn speed(forecast: &Forecast, given: Given) -> (Vec<String>, Vec<String>) {
 fn picture(forecast: &Forecast, text: &mut String) {
     let most = forecast.steps.iter().map(|step| step.old + step.new + step.terminating).max().unwrap_or(0);
     let unit = (most + WIDTH - 1).div_euclid(WIDTH).max(1);
-    let chosen = chosen(&forecast.steps);
+    let chosen = chosen(&forecast.steps, LINES);
     let bars: Vec<String> = chosen.iter().map(|step| bar(step, unit)).collect();
     let width = bars.iter().map(|bar| bar.chars().count()).max().unwrap_or(0);
     for (place, (step, bar)) in chosen.iter().zip(bars).enumerate() {
@@ -113,13 +114,18 @@ fn picture(forecast: &Forecast, text: &mut String) {
     line(text, &format!("  █ old, ▓ new, ░ not available, · leaving{scale}"));
 }
 
-/// The first and the last moment, and no more of those in between than there are lines for.
-fn chosen(steps: &[Step]) -> Vec<Step> {
+/// No more than so many moments, of them the first and the last.
+pub fn chosen(steps: &[Step], most: usize) -> Vec<Step> {
     let last = steps.len().saturating_sub(1);
-    if last < LINES {
+    if last < most {
         return steps.to_vec();
     }
-    (0..LINES).filter_map(|line| steps.get(line * last / (LINES - 1))).copied().collect()
+    (0..most).filter_map(|line| steps.get(line * last / (most - 1))).copied().collect()
+}
+
+/// One moment in words.
+pub fn moment(step: &Step) -> String {
+    format!("at {} {}", seconds(step.at), counts(step))
 }
 
 fn bar(step: &Step, unit: i64) -> String {
@@ -144,7 +150,7 @@ fn number<N: ToString>(number: N, what: &str) -> String {
 }
 
 /// Such as `7.6 s`.
-fn seconds(millis: Millis) -> String {
+pub fn seconds(millis: Millis) -> String {
     format!("{} s", millis as f64 / 1_000.0)
 }
 
@@ -205,9 +211,9 @@ mod tests {
     fn long_rollouts_are_shortened() {
         let step = |at| Step { at, old: 0, new: 0, available: 0, terminating: 0 };
         let steps: Vec<Step> = (0..100).map(step).collect();
-        let chosen = chosen(&steps);
+        let chosen = chosen(&steps, LINES);
         assert_eq!((chosen.len(), chosen[0].at, chosen[15].at), (16, 0, 99));
-        assert_eq!(super::chosen(&steps[..16]).len(), 16);
-        assert_eq!(super::chosen(&[]).len(), 0);
+        assert_eq!(super::chosen(&steps[..16], LINES).len(), 16);
+        assert_eq!(super::chosen(&[], LINES).len(), 0);
     }
 }

@@ -223,3 +223,42 @@ fn rules_that_stalls_name_are_there() {
         assert!(gapless::rules::RULES.iter().any(|rule| rule.id == id), "{id}");
     }
 }
+
+/// README shows what the program says.
+#[test]
+fn readme_shows_it_as_it_is() {
+    let readme = std::fs::read_to_string(fixtures::repository_file("README.md")).unwrap();
+    let said = preview(&[&scenario("rolling.yaml")]).stdout;
+    let (picture, _) = said.split_once("\n\n  certain:").unwrap();
+    assert!(readme.contains(&format!("$ gapless preview rolling.yaml\n{picture}\n```")), "{picture}");
+}
+
+#[test]
+fn a_picture_for_a_page() {
+    let named = deployment("web").replace(r#"{"name":"web"}"#, r#"{"name":"<web>"}"#);
+    let input = format!("{named}{}", deployment("api"));
+    let ran = preview_stdin(&["-f", "svg", "-"], &input);
+    assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
+    let svg = ran.stdout;
+    for part in [
+        "<svg xmlns=\"http://www.w3.org/2000/svg\"",
+        "prefers-color-scheme:dark",
+        "aria-labelledby=\"t1 d1\"",
+        "<title id=\"t0\">Deployment &lt;web&gt;</title>",
+        "<desc id=\"d1\">rolls 10 pods in 4 waves, 22–30 s",
+        "at 7.6 s 7 old, 6 new: 10 available, 3 leaving",
+    ] {
+        assert!(svg.contains(part), "{part}: {svg}");
+    }
+    assert!(!svg.contains("<web>") && !svg.contains("NaN") && !svg.contains("inf"), "{svg}");
+    // What opens closes, in its place.
+    let mut open = Vec::new();
+    for tag in svg.split('<').skip(1).map(|rest| rest.split('>').next().unwrap()) {
+        match tag.strip_prefix('/') {
+            Some(name) => assert_eq!(open.pop().as_deref(), Some(name)),
+            None if tag.ends_with('/') => {}
+            None => open.push(tag.split(' ').next().unwrap().to_owned()),
+        }
+    }
+    assert!(open.is_empty(), "{open:?}");
+}
