@@ -30,15 +30,16 @@ pub fn run(arguments: &PreviewArguments) -> anyhow::Result<ExitCode> {
     let policy = config::load(arguments.config.as_deref())?;
     let profile = choose_profile(&policy, arguments.profile.as_deref())?;
     let today = clock::today();
-    let Input { workloads, skipped, mut errors } = input::read(&arguments.files, profile, today);
+    let mut input = input::read(&arguments.files, profile, today);
+    let mut errors = std::mem::take(&mut input.errors);
     let mut from = arguments.from.as_ref().map(|file| input::read(slice::from_ref(file), profile, today));
     if let Some(from) = &mut from {
         errors.append(&mut from.errors);
     }
 
     let mut rollouts = Vec::new();
-    for workload in &workloads {
-        match foretell(workload, from.as_ref(), assumed(arguments)) {
+    for workload in &input.workloads {
+        match foretell(workload, &input, from.as_ref(), assumed(arguments)) {
             Ok(rollout) => rollouts.push(rollout),
             Err(message) => errors.push(InputError { place: workload.place.clone(), message, hint: None }),
         }
@@ -51,10 +52,10 @@ pub fn run(arguments: &PreviewArguments) -> anyhow::Result<ExitCode> {
     output::print_plain(&answers)?;
 
     let mut said = String::new();
-    for (place, because) in &skipped {
+    for (place, because) in &input.skipped {
         said += &format!("{}: nothing is foretold: {}\n", printable(&place.to_string()), printable(because));
     }
-    if workloads.is_empty() && skipped.is_empty() && errors.is_empty() {
+    if input.workloads.is_empty() && input.skipped.is_empty() && errors.is_empty() {
         said += "there is no workload in it: a Deployment, StatefulSet, DaemonSet or Rollout\n";
     }
     for error in &mut errors {
@@ -67,7 +68,12 @@ pub fn run(arguments: &PreviewArguments) -> anyhow::Result<ExitCode> {
 }
 
 /// What the rollout of one workload is going to do, or why nothing can be said of it.
-fn foretell(workload: &Completed, from: Option<&Input>, assumed: Assumed) -> Result<Rollout, String> {
+fn foretell(
+    workload: &Completed,
+    input: &Input,
+    from: Option<&Input>,
+    assumed: Assumed,
+) -> Result<Rollout, String> {
     let (kind, name) = (workload.kind, &workload.name);
     let because =
         |error: &dyn std::fmt::Display| format!("nothing can be foretold of {kind} {name}: {error}");
@@ -80,7 +86,8 @@ fn foretell(workload: &Completed, from: Option<&Input>, assumed: Assumed) -> Res
     };
     let old = old.map(Completed::workload).transpose().map_err(|error| because(&error))?;
     let new = workload.workload().map_err(|error| because(&error))?;
-    let plan = Plan { workload: &new, from: old.as_ref(), assumed, quota: None };
+    let quota = input.quota(workload);
+    let plan = Plan { workload: &new, from: old.as_ref(), assumed, quota: quota.as_ref() };
     let forecast = rollout::foretell(&plan).map_err(|error| because(&error))?;
     Ok(Rollout { kind, namespace: workload.namespace.clone(), name: name.clone(), forecast })
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use jiff::civil::Date;
 use serde_json::Value;
 
+use super::quota::{Pods, ResourceQuota};
 use crate::admission::{self, Skip};
 use crate::field::FieldPath;
 use crate::injection::InjectError;
@@ -19,6 +20,7 @@ use crate::offline::whole::{self, Unusable, Wrong};
 use crate::ownership::intent::Origin;
 use crate::policy::Profile;
 use crate::report::InputError;
+use crate::rollout::Quota;
 use crate::surroundings::Surroundings;
 use crate::workload::{Context, Workload, WrongType};
 
@@ -27,6 +29,8 @@ use crate::workload::{Context, Workload, WrongType};
 pub struct Input {
     /// The workloads, in their order.
     pub workloads: Vec<Completed>,
+    /// The ResourceQuotas beside them.
+    pub quotas: Vec<ResourceQuota>,
     /// Workloads of which nothing is said, and why.
     pub skipped: Vec<(Place, String)>,
     /// What could not be read.
@@ -59,6 +63,12 @@ impl Completed {
         Workload::read_view(View::of(&self.object), context)
     }
 
+    /// Its pods, those of a DaemonSet on one node.
+    fn pods(&self) -> Pods<'_> {
+        let replicas = self.workload().map_or(0, |workload| workload.replicas());
+        Pods { object: &self.object, replicas }
+    }
+
     /// Whether `other` is another version of it. A namespace that one of both leaves open is
     /// the other's.
     pub fn is_version_of(&self, other: &Completed) -> bool {
@@ -67,6 +77,16 @@ impl Completed {
             _ => true,
         };
         (self.kind, &self.name) == (other.kind, &other.name) && may_be_same
+    }
+}
+
+impl Input {
+    /// The quota that leaves the least room for pods of `own`, one of the workloads.
+    pub fn quota(&self, own: &Completed) -> Option<Quota> {
+        let is_beside = |it: &&Completed| !std::ptr::eq(*it, own) && it.namespace == own.namespace;
+        let others: Vec<Pods> = self.workloads.iter().filter(is_beside).map(Completed::pods).collect();
+        let quotas = self.quotas.iter().filter(|quota| quota.is_in(own.namespace.as_deref()));
+        quotas.filter_map(|quota| quota.room(own.pods(), &others)).min_by_key(|quota| quota.pods)
     }
 }
 
@@ -118,7 +138,10 @@ impl Reading<'_> {
             self.input.skipped.push((place, because));
             return;
         }
-        let Some(kind) = object.workload_kind() else { return };
+        let Some(kind) = object.workload_kind() else {
+            self.input.quotas.extend(ResourceQuota::read(&object.node.to_value()));
+            return;
+        };
         match self.complete(document, object, kind, place.clone()) {
             Ok(Ok(completed)) => self.input.workloads.push(completed),
             Ok(Err(because)) => self.input.skipped.push((place, because)),

@@ -2,6 +2,7 @@
 
 pub mod input;
 pub mod json;
+pub mod quota;
 pub mod svg;
 pub mod text;
 

@@ -36,8 +36,17 @@ pub struct Plan<'p, 'w> {
     pub from: Option<&'p Workload<'w>>,
     /// What no manifest tells.
     pub assumed: Assumed,
-    /// How many pods a quota allows.
-    pub quota: Option<usize>,
+    /// What leaves room for so many pods only.
+    pub quota: Option<&'p Quota>,
+}
+
+/// A ResourceQuota, as far as it concerns one workload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Quota {
+    /// Its name, and what it counts.
+    pub name: String,
+    /// How many pods of the workload there may be.
+    pub pods: usize,
 }
 
 /// What a rollout is going to do.
@@ -109,7 +118,7 @@ pub fn foretell(plan: &Plan) -> Result<Forecast, Unforeseeable> {
     for (begins, ends) in PACES {
         let timing = life.timing(begins, ends);
         let former = if template == 0 { timing } else { old_life.timing(begins, ends) };
-        let mut world = World::new(vec![former, timing], plan.quota);
+        let mut world = World::new(vec![former, timing], plan.quota.map(|quota| quota.pods));
         let mut controller = start(workload, old, template, &mut world)?;
         courses.push(course::run(controller.as_mut(), &mut world, template));
     }
@@ -227,7 +236,7 @@ fn summarize(plan: &Plan, life: &Life, courses: Vec<Course>) -> Result<Forecast,
         _ => limits.map(|limits| limits.unavailable),
     };
     let Some(slowest) = courses.into_iter().last() else { return Err(Unforeseeable::Strategy) };
-    let stalls = stall::reason(workload, life, &slowest);
+    let stalls = stall::reason(plan, life, &slowest);
     Ok(Forecast {
         replicas: workload.replicas(),
         max_unavailable,
@@ -240,7 +249,7 @@ fn summarize(plan: &Plan, life: &Life, courses: Vec<Course>) -> Result<Forecast,
         stalls,
         waits_for: slowest.waits_for,
         assumed: plan.assumed,
-        grounds: Grounds::of(workload, plan.from.unwrap_or(workload), life),
+        grounds: Grounds::of(plan, life),
         steps: slowest.steps,
     })
 }

@@ -1,7 +1,7 @@
 //! What a forecast stands on: what is certain from the manifest alone, and what is assumed.
 
 use super::kubelet::{LEAST_GRACE, Life};
-use super::{argo, stall};
+use super::{Plan, Quota, argo, stall};
 use crate::kubernetes::kind::Kind;
 use crate::workload::object::{Container, LifecycleHandler};
 use crate::workload::{Strategy, Workload};
@@ -16,8 +16,10 @@ pub struct Grounds {
 }
 
 impl Grounds {
-    /// Those of a rollout from `old` to `workload`, whose new pods live so.
-    pub fn of(workload: &Workload, old: &Workload, life: &Life) -> Self {
+    /// Those of a rollout whose new pods live so.
+    pub fn of(plan: &Plan, life: &Life) -> Self {
+        let workload = plan.workload;
+        let old = plan.from.unwrap_or(workload);
         let certain = [
             figures(workload),
             names(workload),
@@ -26,6 +28,9 @@ impl Grounds {
             min_ready(workload),
             without_probe(workload),
             deadline(workload),
+            plan.quota.map(|Quota { name, pods }| {
+                format!("ResourceQuota {name} leaves room for {pods} pods of it")
+            }),
         ];
         let assumed = [
             Some(
@@ -37,6 +42,7 @@ impl Grounds {
                 .then(|| "its readiness gates are met at once".to_owned()),
             hooks(old),
             autoscaler(workload),
+            plan.quota.map(|_| QUOTA.to_owned()),
             stall::maybe_surge_deadlock(workload),
             stall::maybe_deadline(workload, life),
             argo::has_analyses(workload).then(|| "its analyses and experiments succeed at once".to_owned()),
@@ -48,6 +54,10 @@ impl Grounds {
         }
     }
 }
+
+/// A refused pod is tried again after ever longer waits (client-go, util/workqueue,
+/// `DefaultTypedControllerRateLimiter`).
+const QUOTA: &str = "a pod that the quota refused is made as soon as there is room; the controller may wait up to as long again";
 
 fn figures(workload: &Workload) -> Option<String> {
     (workload.kind() == Kind::DaemonSet).then(|| "all figures are those of one node".to_owned())
@@ -138,7 +148,10 @@ mod tests {
         }}}});
         change(&mut object["spec"]);
         let workload = Workload::read(&object).unwrap();
-        Grounds::of(&workload, &workload, &Life::of(&workload, &Assumed::default()))
+        let assumed = Assumed::default();
+        let quota = object.pointer("/spec/quota").map(|_| Quota { name: "q (pods)".to_owned(), pods: 3 });
+        let plan = Plan { workload: &workload, from: None, assumed, quota: quota.as_ref() };
+        Grounds::of(&plan, &Life::of(&workload, &assumed))
     }
 
     fn pod(spec: &mut Value) -> &mut Value {
@@ -163,7 +176,9 @@ mod tests {
     #[test]
     fn what_is_said_where_it_matters() {
         type Change = fn(&mut Value);
-        let table: [(&str, Change, &str); 10] = [
+        let table: [(&str, Change, &str); 12] = [
+            ("Deployment", |spec| spec["quota"] = json!(true), "q (pods) leaves room for 3 pods"),
+            ("Deployment", |spec| spec["quota"] = json!(true), "that the quota refused"),
             ("DaemonSet", |_| {}, "of one node"),
             ("StatefulSet", |_| {}, "only when the one that had its name is gone"),
             (

@@ -22,7 +22,7 @@ mod stateful_set;
 mod world;
 
 pub use course::Step;
-pub use forecast::{Forecast, Plan, Unforeseeable, foretell};
+pub use forecast::{Forecast, Plan, Quota, Unforeseeable, foretell};
 pub use grounds::Grounds;
 pub use kubelet::Assumed;
 pub use world::Millis;

@@ -1,8 +1,8 @@
 //! Why a rollout never ends, and what may keep it from ending.
 
-use super::Millis;
 use super::course::Course;
 use super::kubelet::{Life, Obstacle};
+use super::{Millis, Plan, Quota};
 use crate::kubernetes::kind::Kind;
 use crate::workload::object::Probe;
 use crate::workload::scheduling::SurgeBlocker;
@@ -42,7 +42,8 @@ fn blockers(workload: &Workload) -> impl Iterator<Item = SurgeBlocker> {
 }
 
 /// Why the rollout never ends; `None` if it does, or if it waits for somebody.
-pub fn reason(workload: &Workload, life: &Life, course: &Course) -> Option<String> {
+pub fn reason(plan: &Plan, life: &Life, course: &Course) -> Option<String> {
+    let workload = plan.workload;
     if course.is_complete {
         return deadline(workload, life, course);
     }
@@ -51,8 +52,12 @@ pub fn reason(workload: &Workload, life: &Life, course: &Course) -> Option<Strin
     }
     let why = match &life.ready {
         Err(Obstacle { text, rule }) => format!("no new pod is ever ready: {text} ({rule})"),
-        Ok(_) if course.was_refused => "a ResourceQuota allows no further pod".to_owned(),
-        Ok(_) => "nothing moves any more".to_owned(),
+        Ok(_) => match plan.quota.filter(|_| course.was_refused) {
+            Some(Quota { name, pods }) => {
+                format!("ResourceQuota {name} leaves room for {pods} pods, and none ends")
+            }
+            None => "nothing moves any more".to_owned(),
+        },
     };
     let stands = course.steps.last().map_or_else(String::new, |step| {
         let (old, new, available) = (step.old, step.new, step.available);

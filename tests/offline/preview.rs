@@ -224,6 +224,42 @@ fn rules_that_stalls_name_are_there() {
     }
 }
 
+#[test]
+fn a_quota_in_the_input() {
+    let quota = |pods: u32, namespace: &str| {
+        let metadata = json!({"name": "small", "namespace": namespace});
+        let quota = json!({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": metadata,
+            "spec": {"hard": {"pods": pods}}});
+        quota.to_string() + "\n---\n"
+    };
+    let web = || {
+        deployment("web")
+            .replace(r#""metadata":{"name":"web"}"#, r#""metadata":{"name":"web","namespace":"shop"}"#)
+    };
+    let figures = |input: String| {
+        let found = &rollouts(&["-"], &input)[0];
+        (found["peak"].as_i64().unwrap(), found["seconds"]["most"].as_f64(), found["stalls"].clone())
+    };
+    let free = figures(web() + &quota(10, "elsewhere"));
+    assert_eq!(free, (20, Some(30.4), json!(null)), "of another namespace");
+    // Old pods that still sleep take the room: each wave waits for them.
+    let (peak, most, stalls) = figures(web() + &quota(13, "shop"));
+    assert!((peak, &stalls) == (16, &json!(null)) && most > Some(60.0), "{peak} {most:?} {stalls}");
+    let (peak, most, stalls) = figures(quota(10, "shop") + &web());
+    assert_eq!((peak, most), (10, None));
+    let expected = "ResourceQuota small (pods) leaves room for 10 pods, and none ends; \
+                    it stands at 10 old and 0 new pods, 10 of them available";
+    assert_eq!(stalls, expected);
+}
+
+#[test]
+fn an_autoscaler_in_the_input() {
+    let autoscaler = json!({"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": {"name": "web"},
+        "spec": {"minReplicas": 4, "maxReplicas": 20, "scaleTargetRef": {"kind": "Deployment", "name": "web"}}});
+    let found = &rollouts(&["-"], &format!("{}{autoscaler}", deployment("web")))[0];
+    assert_eq!((&found["replicas"], &found["floor"], &found["waves"]), (&json!(4), &json!(4), &json!(4)));
+}
+
 /// README shows what the program says.
 #[test]
 fn readme_shows_it_as_it_is() {
