@@ -123,24 +123,21 @@ impl Deployment {
 
     fn rolling(&mut self, world: &World) -> bool {
         let (wanted, most) = (self.wanted(), self.most());
-        let mut changed = false;
-        let new = match self.newest() {
-            Some(new) => new,
-            None => {
-                changed = true;
-                // It is made with its size, and the sync goes on.
-                self.create(wanted.min((most - self.total()).max(0)))
-            }
+        let Some(new) = self.newest() else {
+            // It is made with its size. The real sync goes on from here, and so does the
+            // next one: there is no room to make more.
+            self.create(wanted.min((most - self.total()).max(0)));
+            return true;
         };
         let spec = self.spec(new);
         if spec > wanted {
-            return self.set_size(new, wanted) || changed;
+            return self.set_size(new, wanted);
         }
         let room = most - self.total();
         if spec < wanted && room > 0 {
-            return self.set_size(new, spec + room.min(wanted - spec)) || changed;
+            return self.set_size(new, spec + room.min(wanted - spec));
         }
-        self.reconcile_old(new, world) || changed
+        self.reconcile_old(new, world)
     }
 
     fn reconcile_old(&mut self, new: usize, world: &World) -> bool {
@@ -380,14 +377,18 @@ mod tests {
         }
     }
 
-    /// In the same sync as the new ReplicaSet is made, old pods go.
+    /// Old pods go before any new one is there, but after it was asked for.
     #[test]
-    fn the_first_sync_makes_and_deletes() {
+    fn the_sizes_that_are_written_first() {
         let amounts = (Percent(25), Percent(25));
         let mut bench = Bench::new(spec(4, amounts, 0));
         bench.deployment.change(spec(4, amounts, 1));
-        bench.deployment.sync(&mut bench.world);
-        assert_eq!(bench.sizes(), [3, 1]);
+        let mut sizes = Vec::new();
+        while bench.deployment.sync(&mut bench.world) {
+            sizes.push(bench.sizes());
+        }
+        // The reaction to having fewer is one more new pod.
+        assert_eq!(sizes, [vec![4, 1], vec![3, 1], vec![3, 2]]);
     }
 
     /// A third template in mid-rollout, and back: both as the real controllers did it.

@@ -380,6 +380,68 @@ mod tests {
         }
     }
 
+    /// Pods that start quickly meet more of those that end slowly.
+    #[test]
+    fn the_peak_is_the_greatest_over_the_range() {
+        let forecast = foretold(&rolling(4, json!(0), json!(1)));
+        let of_slowest = forecast.steps.iter().map(|step| step.old + step.new + step.terminating).max();
+        assert_eq!((forecast.peak, of_slowest), (8, Some(7)));
+    }
+
+    /// What follows from the controllers' rules for any numbers, of a canary without steps
+    /// likewise.
+    #[test]
+    fn any_amounts() {
+        for replicas in 1..=9_i64 {
+            for (unavailable, surge) in
+                (0..=replicas).flat_map(|one| (0..=replicas + 1).map(move |other| (one, other)))
+            {
+                if (unavailable, surge) == (0, 0) {
+                    continue;
+                }
+                let amounts = json!({"maxUnavailable": unavailable, "maxSurge": surge});
+                let strategies = [("Deployment", "rollingUpdate"), ("Rollout", "canary")];
+                let [deployment, canary] = strategies.map(|(kind, block)| {
+                    foretold(&object(kind, json!({"replicas": replicas, "strategy": {block: amounts}})))
+                });
+                let case = format!("{replicas} {unavailable} {surge}");
+                let waves = (replicas + unavailable + surge - 1) / (unavailable + surge);
+                assert_eq!(
+                    (deployment.floor, deployment.waves as i64),
+                    (replicas - unavailable, waves),
+                    "{case}"
+                );
+                assert_eq!(deployment.peak_of_active, replicas + surge.min(replicas), "{case}");
+                assert_eq!(deployment.duration, Some((5_600 * waves as u64, 7_600 * waves as u64)), "{case}");
+                assert!(deployment.peak <= 2 * replicas, "{case}");
+                assert_eq!(deployment.steps, canary.steps, "{case}");
+            }
+        }
+    }
+
+    /// As long as the rules for batches say.
+    #[test]
+    fn any_stateful_set() {
+        for (replicas, unavailable, partition) in (1..=6_u64)
+            .flat_map(|all| (1..=all + 1).flat_map(move |one| (0..=all).map(move |other| (all, one, other))))
+        {
+            let rolling_update = json!({"maxUnavailable": unavailable, "partition": partition});
+            let rolled = replicas - partition;
+            let batches = rolled.div_ceil(unavailable);
+            for (policy, starts) in [("OrderedReady", rolled), ("Parallel", batches)] {
+                let mut object = stateful(policy, rolling_update.clone());
+                object["spec"]["replicas"] = json!(replicas);
+                let forecast = foretold(&object);
+                let case = format!("{policy} {replicas} {unavailable} {partition}");
+                assert_eq!(forecast.waves as u64, batches, "{case}");
+                let most = batches * 12_000 + starts * 7_600;
+                assert_eq!(forecast.duration.map(|(_, most)| most), Some(most), "{case}");
+                assert_eq!(forecast.floor as u64, replicas - unavailable.min(rolled), "{case}");
+                assert_eq!(forecast.waits_for.is_some(), partition > 0, "{case}");
+            }
+        }
+    }
+
     #[test]
     fn recreate_is_an_outage_of_end_and_start() {
         let forecast = foretold(&object("Deployment", json!({"strategy": {"type": "Recreate"}})));

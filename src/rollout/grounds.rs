@@ -37,6 +37,7 @@ impl Grounds {
                 "the image is on the node (a pull takes 0 s), and the nodes have room for each pod"
                     .to_owned(),
             ),
+            newer_cluster(workload),
             init_containers(workload),
             (!workload.pod().readiness_gates.is_empty())
                 .then(|| "its readiness gates are met at once".to_owned()),
@@ -114,6 +115,15 @@ fn deadline(workload: &Workload) -> Option<String> {
     has_one.then(|| format!("progressDeadlineSeconds, {seconds}, is for each step and not for the whole"))
 }
 
+/// Before, `maxUnavailable` of a StatefulSet had to be switched on.
+fn newer_cluster(workload: &Workload) -> Option<String> {
+    let several = workload.kind() == Kind::StatefulSet
+        && workload.fenceposts().is_some_and(|limits| limits.unavailable > 1);
+    several.then(|| {
+        "the cluster is Kubernetes 1.37 or newer: an older one replaces one pod at a time".to_owned()
+    })
+}
+
 fn init_containers(workload: &Workload) -> Option<String> {
     let mut plain = workload.pod().init_containers.iter().filter(|it| !it.is_native_sidecar());
     plain.next().map(|_| "its init containers take no time".to_owned())
@@ -176,7 +186,15 @@ mod tests {
     #[test]
     fn what_is_said_where_it_matters() {
         type Change = fn(&mut Value);
-        let table: [(&str, Change, &str); 12] = [
+        let table: [(&str, Change, &str); 13] = [
+            (
+                "StatefulSet",
+                |spec| {
+                    spec["replicas"] = json!(4);
+                    spec["updateStrategy"] = json!({"rollingUpdate": {"maxUnavailable": 2}});
+                },
+                "1.37 or newer",
+            ),
             ("Deployment", |spec| spec["quota"] = json!(true), "q (pods) leaves room for 3 pods"),
             ("Deployment", |spec| spec["quota"] = json!(true), "that the quota refused"),
             ("DaemonSet", |_| {}, "of one node"),
