@@ -124,6 +124,25 @@ pub enum Command {
     #[command(verbatim_doc_comment)]
     Fix(FixArguments),
 
+    /// Foretell what a rollout is going to do
+    ///
+    /// For each Deployment, StatefulSet, DaemonSet and Rollout of Argo in the input:
+    /// how long its rollout takes, how few pods are available meanwhile, how many
+    /// there are at once, and where it stalls. The workload counts as its profile
+    /// completes it; only its template changes, or with --from whatever differs.
+    ///
+    /// What no manifest tells is asked for: how long a container takes until it
+    /// listens, and its process until it ends. Durations are a range, for the
+    /// kubelet is not exact either.
+    ///
+    ///   gapless preview --starts-in 8s deploy/web.yaml
+    ///   helm template CHART | gapless preview -
+    ///
+    /// Exit code: 0 if all of the input could be read, also if a rollout stalls, 2 if
+    /// not; of what can be read is foretold all the same.
+    #[command(verbatim_doc_comment)]
+    Preview(PreviewArguments),
+
     /// Judge the workloads of a live cluster as the webhook would
     ///
     /// Each Deployment, StatefulSet, DaemonSet and Rollout is judged as if it were created now, by the profile of
@@ -280,6 +299,52 @@ pub enum CheckFormat {
     Sarif,
     /// For GitHub Actions.
     Github,
+}
+
+/// The arguments of `gapless preview`.
+#[derive(Debug, Args)]
+pub struct PreviewArguments {
+    /// YAML or JSON files; "-" for standard input
+    #[arg(value_name = "FILE|-", required = true)]
+    pub files: Vec<PathBuf>,
+
+    /// Form of the answers: text for people, json for programs, svg for a page
+    #[arg(short, long, value_name = "FORMAT", default_value = "text", hide_possible_values = true)]
+    pub format: PreviewFormat,
+
+    /// Roll from the workload of the same name in this file, whose replicas, strategy
+    /// and template may be others; without it, only the template changes
+    #[arg(long, value_name = "FILE")]
+    pub from: Option<PathBuf>,
+
+    /// How long a container takes until it listens; without it, 3s are assumed
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
+    pub starts_in: Option<Duration>,
+
+    /// How long a process takes to end after SIGTERM; without it, 1s is assumed
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
+    pub stops_in: Option<Duration>,
+
+    /// Profile that completes the workloads; without it, the default profile of the
+    /// configuration
+    #[arg(long, value_name = "PROFILE")]
+    pub profile: Option<String>,
+
+    /// Configuration, a YAML file of kind GaplessConfiguration; without it, the
+    /// default profile is production
+    #[arg(long, value_name = "FILE", env = "GAPLESS_CONFIG")]
+    pub config: Option<PathBuf>,
+}
+
+/// The forms of the answers of `gapless preview`.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum PreviewFormat {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+    /// For a page.
+    Svg,
 }
 
 /// The arguments of `gapless audit`.

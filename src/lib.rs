@@ -15,6 +15,11 @@
 //! → one response. [`admission::review`] reads from top to bottom; it and all
 //! below it know no file, clock, network or async.
 //!
+//! # A rollout foretold
+//!
+//! [`rollout`] moves pods as the controllers and the kubelet do, and [`preview`] says what
+//! came of it.
+//!
 //! # The house
 //!
 //! Each part knows those to the right of its arrow, all of them further down, and no
@@ -23,9 +28,9 @@
 //!
 //! ```text
 //! commands     → fix, cli, server, config, cluster, certificates, watched, observe,
-//!                client, audit, report, offline, yaml, admission, injection, policy,
-//!                rules, defaults, finding, exit, clock, printable, kubernetes,
-//!                nearest, field
+//!                client, preview, audit, report, offline, yaml, admission, injection,
+//!                policy, rules, defaults, rollout, finding, exit, clock, printable,
+//!                kubernetes, nearest, field
 //! fix          → offline, yaml, admission, injection, policy, finding, kubernetes,
 //!                field
 //! cli          → certificates, observe, audit, report, offline, kubernetes, names
@@ -38,6 +43,8 @@
 //! watched      → observe
 //! observe      → admission, policy, rules, defaults, printable
 //! client       → waiver, ownership, printable, kubernetes
+//! preview      → report, offline, admission, injection, policy, rollout, workload,
+//!                surroundings, ownership, printable, kubernetes, field
 //! audit        → report, admission, injection, policy, defaults, surroundings,
 //!                finding, printable, kubernetes
 //! report       → offline, admission, policy, rules, defaults, finding, printable,
@@ -52,6 +59,7 @@
 //! policy       → rules, settings, finding, kubernetes
 //! rules        → defaults, workload, surroundings, settings, ownership, finding,
 //!                printable, kubernetes, field
+//! rollout      → workload, kubernetes
 //! patch        → field
 //! defaults     → workload, settings, ownership, finding, kubernetes, field
 //! workload     → surroundings, ownership, kubernetes, names, field
@@ -86,8 +94,10 @@ pub mod offline;
 pub mod ownership;
 pub mod patch;
 pub mod policy;
+pub mod preview;
 pub mod printable;
 pub mod report;
+pub mod rollout;
 pub mod rules;
 pub mod server;
 pub mod settings;

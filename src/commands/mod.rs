@@ -6,6 +6,7 @@ mod check;
 mod fix;
 mod output;
 mod ping;
+mod preview;
 mod rules;
 mod sample;
 mod schema;
@@ -24,6 +25,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Fix(arguments) => fix::run(&arguments),
+        Command::Preview(arguments) => preview::run(&arguments),
         Command::Audit(arguments) => audit::run(&arguments),
         Command::Certs(arguments) => certs::run(&arguments),
         Command::Ping(arguments) => ping::run(&arguments),

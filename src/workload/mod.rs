@@ -263,8 +263,16 @@ impl<'a> Workload<'a> {
 
     /// The block with the amounts, as it is written.
     pub fn rolling_update(&self) -> &RollingUpdate<'a> {
-        const NOTHING: &RollingUpdate =
-            &RollingUpdate { max_unavailable: None, max_surge: None, partition: None, traffic_routing: None };
+        const NOTHING: &RollingUpdate = &RollingUpdate {
+            max_unavailable: None,
+            max_surge: None,
+            partition: None,
+            traffic_routing: None,
+            steps: Vec::new(),
+            scale_down_delay_seconds: None,
+            dynamic_stable_scale: None,
+            analysis: None,
+        };
         match self.kind() {
             Kind::Deployment => &self.spec().strategy.rolling_update,
             Kind::StatefulSet | Kind::DaemonSet => &self.spec().update_strategy.rolling_update,
@@ -297,6 +305,16 @@ impl<'a> Workload<'a> {
     /// `maxSurge`, as gapless may write it.
     pub fn max_surge_field(&self) -> InjectedField {
         InjectedField::MaxSurge(self.kind().rolling_block())
+    }
+
+    /// Whether a rollout of it waits until somebody lets it go on.
+    pub fn is_paused(&self) -> bool {
+        self.spec().paused.unwrap_or(false)
+    }
+
+    /// Whether the pods of a StatefulSet come and go together, and not one after the other.
+    pub fn is_parallel(&self) -> bool {
+        self.spec().pod_management_policy == Some("Parallel")
     }
 
     /// `minReadySeconds`, 0 if absent.

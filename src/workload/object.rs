@@ -53,6 +53,10 @@ pub struct OwnerReference {
 #[serde(rename_all = "camelCase", default, remote = "Self")]
 pub struct Spec<'a> {
     pub replicas: Option<i32>,
+    pub paused: Option<bool>,
+    /// Of a StatefulSet.
+    #[serde(borrow)]
+    pub pod_management_policy: Option<&'a str>,
     #[serde(borrow, deserialize_with = "or_default")]
     pub selector: LabelSelector<'a>,
     #[serde(borrow, deserialize_with = "or_default")]
@@ -83,6 +87,11 @@ pub struct Strategy<'a> {
 #[serde(rename_all = "camelCase", default, remote = "Self")]
 pub struct BlueGreen {
     pub scale_down_delay_seconds: Option<i32>,
+    pub auto_promotion_enabled: Option<bool>,
+    pub auto_promotion_seconds: Option<i32>,
+    pub preview_replica_count: Option<i32>,
+    pub pre_promotion_analysis: Option<AnyObject>,
+    pub post_promotion_analysis: Option<AnyObject>,
 }
 
 #[derive(Debug, Default, serde::Deserialize)]
@@ -96,6 +105,42 @@ pub struct RollingUpdate<'a> {
     pub partition: Option<i32>,
     /// Of a canary.
     pub traffic_routing: Option<AnyObject>,
+    /// The same.
+    #[serde(borrow, deserialize_with = "or_default")]
+    pub steps: Vec<CanaryStep<'a>>,
+    /// The same.
+    pub scale_down_delay_seconds: Option<i32>,
+    /// The same.
+    pub dynamic_stable_scale: Option<bool>,
+    /// The same.
+    pub analysis: Option<AnyObject>,
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(rename_all = "camelCase", default, remote = "Self")]
+pub struct CanaryStep<'a> {
+    pub set_weight: Option<i32>,
+    #[serde(borrow)]
+    pub pause: Option<RolloutPause<'a>>,
+    pub set_canary_scale: Option<SetCanaryScale>,
+    pub analysis: Option<AnyObject>,
+    pub experiment: Option<AnyObject>,
+    pub plugin: Option<AnyObject>,
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default, remote = "Self")]
+pub struct RolloutPause<'a> {
+    #[serde(borrow)]
+    pub duration: Option<IntOrString<'a>>,
+}
+
+#[derive(Clone, Copy, Debug, Default, serde::Deserialize)]
+#[serde(rename_all = "camelCase", default, remote = "Self")]
+pub struct SetCanaryScale {
+    pub weight: Option<i32>,
+    pub replicas: Option<i32>,
+    pub match_traffic_weight: Option<bool>,
 }
 
 #[derive(Debug, Default, serde::Deserialize)]
@@ -367,6 +412,9 @@ objects!(
     Strategy<'a>,
     RollingUpdate<'a>,
     BlueGreen,
+    CanaryStep<'a>,
+    RolloutPause<'a>,
+    SetCanaryScale,
     PodTemplate<'a>,
     PodSpec<'a>,
     Container<'a>,
@@ -415,7 +463,10 @@ mod tests {
             "metadata": {"labels": {}, "annotations": {}, "ownerReferences": [{}]},
             "spec": {
                 "selector": selector,
-                "strategy": {"rollingUpdate": {}, "canary": {"trafficRouting": {}}, "blueGreen": {}},
+                "strategy": {"rollingUpdate": {}, "blueGreen": {"prePromotionAnalysis": {}, "postPromotionAnalysis": {}},
+                    "canary": {"trafficRouting": {}, "analysis": {}, "steps": [
+                        {"pause": {}, "setCanaryScale": {}, "analysis": {}, "experiment": {}, "plugin": {}},
+                    ]}},
                 "updateStrategy": {"rollingUpdate": {}},
                 "workloadRef": {},
                 "template": {

@@ -88,6 +88,11 @@ impl<'a> Probe<'a> {
         set_or(self.failure_threshold, api_default::FAILURE_THRESHOLD)
     }
 
+    /// `successThreshold`, 1 if unset.
+    pub fn success_threshold(&self) -> i64 {
+        set_or(self.success_threshold, api_default::SUCCESS_THRESHOLD)
+    }
+
     /// Seconds of failures in a row after which the probe gives up.
     pub fn patience_seconds(&self) -> i64 {
         self.period_seconds() * self.failure_threshold()
@@ -159,6 +164,7 @@ mod tests {
             let values = (probe.initial_delay_seconds(), probe.period_seconds(), probe.timeout_seconds());
             assert_eq!(values, (0, 10, 1), "{unset}");
             assert_eq!((probe.failure_threshold(), probe.patience_seconds()), (3, 30), "{unset}");
+            assert_eq!(probe.success_threshold(), 1, "{unset}");
         }
         let largest = json!({"periodSeconds": i32::MAX, "failureThreshold": i32::MAX});
         let probe: Probe = serde::Deserialize::deserialize(&largest).unwrap();
