@@ -78,6 +78,8 @@ fn stories(recording: &'static Recording) -> Vec<Story> {
     let deleted = |[a, b, c]: &'static [Scrape; 3]| [(0, a), (20, b), (30, c)];
     let Recording { fresh, busy, errors, slow, fail_open, fail_closed, .. } = recording;
     let panicked = edited(&fresh.gapless, "gapless_panics_total 0", "gapless_panics_total 1");
+    let synced = |value| format!("gapless_context_synced{{kind=\"Service\"}} {value}");
+    let unfilled = edited(&fresh.gapless, &synced(1), &synced(0));
 
     vec![
         calm(),
@@ -176,6 +178,17 @@ fn stories(recording: &'static Recording) -> Vec<Story> {
             ..calm()
         },
         Story {
+            name: "the objects of one kind cannot be listed",
+            pods: pod(&[(0, &fresh.gapless), (20, &unfilled)]),
+            fires: &[("GaplessContextNotFilled", "warning")],
+            ..calm()
+        },
+        Story {
+            name: "the objects of one kind are listed after ten minutes",
+            pods: pod(&[(0, &fresh.gapless), (20, &unfilled), (30, &fresh.gapless)]),
+            ..calm()
+        },
+        Story {
             name: "a new configuration has a mistake",
             pods: pod(&[(0, &busy.gapless), (20, &recording.config_refused)]),
             fires: &[("GaplessConfigurationRefused", "warning")],
@@ -224,7 +237,8 @@ fn edited(scrape: &Scrape, line: &str, instead: &str) -> Scrape {
 }
 
 /// Alerts about how something is, not about what happens: they do not end by themselves.
-const LASTING: [&str; 4] = [
+const LASTING: [&str; 5] = [
+    "GaplessContextNotFilled",
     "GaplessReplicasMissing",
     "GaplessPodsNotScraped",
     "GaplessCertificateExpiresSoon",

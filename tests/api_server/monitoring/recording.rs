@@ -61,14 +61,24 @@ impl Recording {
     }
 }
 
+/// The kinds around workloads, without that of Argo Rollouts.
+const WATCHED_IN_ANY_CLUSTER: usize = 9;
+
 fn record(cluster: &Cluster) -> Recording {
     let config = cluster.file("config.yaml");
     configure(&config, "production");
     let path = config.display().to_string();
     let mut gapless = Gapless::start(
         cluster,
-        ["--config", &path, "--config-poll-interval", "50ms", "--shutdown-delay", "0s"],
+        ["--config", &path, "--config-poll-interval", "50ms", "--shutdown-delay", "0s", "--cluster-context"],
     );
+    eventually("all kinds", || {
+        let (_, metrics) = gapless.ops_get("/metrics");
+        let kinds = metrics.lines().filter(|line| line.starts_with("gapless_context_synced{"));
+        let is_filled =
+            kinds.clone().count() == WATCHED_IN_ANY_CLUSTER && kinds.clone().all(|line| line.ends_with(" 1"));
+        if is_filled { Ok(()) } else { Err(metrics) }
+    });
     let fresh = Both::scrape(cluster, &gapless);
     install(cluster, &gapless, VALUES);
     let namespace = cluster.namespace();
