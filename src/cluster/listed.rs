@@ -6,7 +6,7 @@ use kube::core::{ApiResource, DynamicResourceScope, ObjectMeta, Resource};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-use super::revision;
+use super::{revision, stuck};
 use crate::kubernetes::object::at;
 use crate::surroundings::neighbour;
 
@@ -29,9 +29,20 @@ impl<'de> Deserialize<'de> for Listed {
             resource_version: text("resourceVersion"),
             ..ObjectMeta::default()
         };
-        let object = revision::trimmed(&object).unwrap_or_else(|| neighbour::trimmed(&object));
-        Ok(Listed { metadata, object })
+        Ok(Listed { metadata, object: trimmed(&object) })
     }
+}
+
+/// What is kept of an object.
+pub fn trimmed(object: &Value) -> Value {
+    if let Some(revision) = revision::trimmed(object) {
+        return revision;
+    }
+    let mut neighbour = neighbour::trimmed(object);
+    if let (Some(missed), Some(fields)) = (stuck::missed_deadline(object), neighbour.as_object_mut()) {
+        fields.insert(stuck::FIELD.to_owned(), missed);
+    }
+    neighbour
 }
 
 impl Resource for Listed {

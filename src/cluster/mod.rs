@@ -9,9 +9,11 @@ mod packed;
 mod reflector;
 mod revision;
 mod rows;
+mod stuck;
 mod watched;
 
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::time::Duration;
 
 use kube::Client;
 use serde_json::Value;
@@ -25,8 +27,11 @@ use crate::surroundings::{Around, Backend, Revisions, Surroundings};
 use rows::Rows;
 use watched::{Part, WATCHED, Watched};
 
+/// How often stuck rollouts are counted: nobody asks more often.
+const COUNT_INTERVAL: Duration = Duration::from_secs(10);
+
 /// All that is known, by kind.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct View(Vec<Arc<Known>>);
 
 /// What is known of one kind.
@@ -60,7 +65,21 @@ impl View {
         for known in &view.0 {
             drop(runtime.spawn(reflector::run(known.clone(), client.clone(), metrics.clone())));
         }
+        drop(runtime.spawn(view.clone().count_stuck_rollouts(metrics.clone())));
         view
+    }
+
+    /// Says again and again how many rollouts may be stuck in what gapless injected.
+    async fn count_stuck_rollouts(self, metrics: Arc<Metrics>) {
+        let of = |kind: &str| self.0.iter().find(|known| known.watched.kind == kind);
+        let (Some(deployments), Some(replica_sets)) = (of("Deployment"), of("ReplicaSet")) else { return };
+        let mut interval = tokio::time::interval(COUNT_INTERVAL);
+        loop {
+            interval.tick().await;
+            for (default, count) in stuck::count(&deployments.read(), &replica_sets.read()) {
+                metrics.set_stuck_rollouts(default, count);
+            }
+        }
     }
 }
 

@@ -2,6 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
+use super::stuck;
+
 use crate::kubernetes::kind::Kind;
 use crate::kubernetes::object::at;
 use crate::ownership::record::{ANNOTATION, Record};
@@ -27,8 +29,8 @@ pub fn trimmed(object: &Value) -> Option<Value> {
     let annotation = at(object, &["metadata", "annotations", ANNOTATION]);
     let annotation = annotation.filter(|_| !kind.undo_brings_annotations());
     let template = fingerprint(template, &record);
-    let revision =
-        json!({"kind": kind.name(), "name": text("name"), "template": template, "record": annotation});
+    let revision = json!({"kind": kind.name(), "name": text("name"), "template": template, "record": annotation,
+        "unready": stuck::unready_revision(object)});
     let metadata = ["name", "namespace"].into_iter();
     let metadata =
         metadata.filter_map(|name| Some((name.to_owned(), at(object, &["metadata", name])?.clone())));
@@ -41,7 +43,8 @@ pub fn read(trimmed: &Value) -> Option<((&str, &str), Revision)> {
     let text = |name| revision.get(name).and_then(Value::as_str);
     let owner = (text("kind")?, text("name")?);
     let template = revision.get("template").and_then(Value::as_u64)?;
-    Some((owner, Revision { template, record: text("record").map(str::to_owned) }))
+    let unready = revision.get("unready").and_then(Value::as_u64);
+    Some((owner, Revision { template, record: text("record").map(str::to_owned), unready }))
 }
 
 /// Without the labels and annotations that the controller of Rollouts gives the pods of a
@@ -88,7 +91,7 @@ mod tests {
         let number = fingerprint(template(), &Record::default());
         assert_eq!(
             read(&trimmed),
-            Some((("Deployment", "web"), Revision { template: number, record: None }))
+            Some((("Deployment", "web"), Revision { template: number, record: None, unready: None }))
         );
     }
 
@@ -114,7 +117,7 @@ mod tests {
         let trimmed = trimmed(&object).unwrap();
         let (owner, revision) = read(&trimmed).unwrap();
         assert_eq!(owner, ("StatefulSet", "web"));
-        assert_eq!(revision, Revision { template: number, record: Some(record) });
+        assert_eq!(revision, Revision { template: number, record: Some(record), unready: None });
     }
 
     #[test]

@@ -100,6 +100,15 @@ impl Rows {
         self.texts_between(first, first | CLUE).filter_map(move |text| neighbour(text, namespace))
     }
 
+    /// The neighbours with this field, which has to be the first in alphabetical order; without
+    /// their namespace and kind.
+    pub fn with_first_field(&self, field: &str) -> impl Iterator<Item = Value> {
+        let start = format!("{{\"{field}\":");
+        let texts = self.rows.values().map(|row| self.texts.get(row.text));
+        let has_field = move |text: &&[u8]| text.starts_with(start.as_bytes());
+        texts.filter(has_field).filter_map(|text| serde_json::from_slice(text).ok())
+    }
+
     /// The revisions of a workload, which is given by kind and name.
     pub fn revisions(&self, namespace: Option<&str>, workload: Clue) -> impl Iterator<Item = Revision> {
         self.texts(namespace, Some(workload)).filter_map(unpacked)
@@ -119,8 +128,10 @@ impl Rows {
     fn packed(&self, object: &Value) -> Option<(u64, Vec<u8>)> {
         let namespace = at(object, &["metadata", "namespace"]).and_then(Value::as_str);
         if let Some((workload, revision)) = revision::read(object) {
+            let numbers = [revision.template, revision.unready.unwrap_or(NO_REVISION)];
+            let [template, unready] = numbers.map(u64::to_ne_bytes);
             let record = revision.record.unwrap_or_default();
-            let text = [&revision.template.to_ne_bytes(), record.as_bytes()].concat();
+            let text = [&template, &unready, record.as_bytes()].concat();
             return Some((self.clue(namespace, Some(workload)), text));
         }
         let clue = self.clue(namespace, Neighbour::read(object)?.clue());
@@ -170,10 +181,18 @@ fn neighbour(text: &[u8], namespace: Option<&str>) -> Option<Value> {
     Some(object)
 }
 
+/// The first revision of a Deployment is 1.
+const NO_REVISION: u64 = 0;
+
 fn unpacked(revision: &[u8]) -> Option<Revision> {
-    let (template, record) = revision.split_first_chunk()?;
+    let (template, rest) = revision.split_first_chunk()?;
+    let (unready, record) = rest.split_first_chunk()?;
     let record = std::str::from_utf8(record).ok().filter(|record| !record.is_empty());
-    Some(Revision { template: u64::from_ne_bytes(*template), record: record.map(str::to_owned) })
+    Some(Revision {
+        template: u64::from_ne_bytes(*template),
+        record: record.map(str::to_owned),
+        unready: Some(u64::from_ne_bytes(*unready)).filter(|number| *number != NO_REVISION),
+    })
 }
 
 #[cfg(test)]

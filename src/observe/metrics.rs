@@ -45,6 +45,7 @@ pub struct Metrics {
     panics: Counter,
     context_synced: Family<KindLabels, Gauge>,
     context_objects: Family<KindLabels, Gauge>,
+    context_stuck_rollouts: Family<DefaultLabels, Gauge>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -115,6 +116,7 @@ impl Metrics {
             panics: Counter::default(),
             context_synced: Family::default(),
             context_objects: Family::default(),
+            context_stuck_rollouts: Family::default(),
         };
         metrics.register();
         metrics.create_series(policy);
@@ -193,6 +195,12 @@ impl Metrics {
         }
     }
 
+    /// Says how many rollouts may be stuck in what this default injected.
+    pub fn set_stuck_rollouts(&self, default: &'static str, rollouts: usize) {
+        let labels = DefaultLabels { default };
+        self.context_stuck_rollouts.get_or_create(&labels).set(i64::try_from(rollouts).unwrap_or(i64::MAX));
+    }
+
     /// All metrics as OpenMetrics text.
     ///
     /// # Errors
@@ -260,6 +268,11 @@ impl Metrics {
             "gapless_context_objects",
             "How many objects of a kind are known, with --cluster-context",
             self.context_objects.clone(),
+        );
+        registry.register(
+            "gapless_context_stuck_rollouts",
+            "How many Deployments have missed their deadline for what a default may have injected, with --cluster-context",
+            self.context_stuck_rollouts.clone(),
         );
         registry.register("gapless_panics", "Panics, each of them a bug in gapless", self.panics.clone());
         registry.register(

@@ -80,6 +80,8 @@ pub struct Revision {
     /// The annotation with the record of what gapless had injected, where an undo brings the
     /// template back without it.
     pub record: Option<String>,
+    /// Its number, where pods of it are wanted and none is ready.
+    pub unready: Option<u64>,
 }
 
 /// Nothing is known.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::support::client::Output;
-use crate::support::deployment::deployment;
+use crate::support::deployment::{deployment, deployment_with};
 use crate::support::fixtures::configuration;
 use crate::support::gapless::install;
 use crate::support::namespace::Namespace;
@@ -74,6 +74,10 @@ fn what_is_around_a_workload_counts() {
         if metrics().contains("kind=\"Rollout\"") { Err(metrics()) } else { Ok(()) }
     });
 
+    // There are no nodes: its pods never run, and its deadline passes meanwhile.
+    let elsewhere = cluster.namespace();
+    elsewhere.apply(&deployment_with("stuck", &json!({"progressDeadlineSeconds": 15})).to_string()).ok();
+
     let namespace = cluster.namespace();
     let mut web = deployment("web");
     web["spec"]["replicas"] = json!(1);
@@ -111,6 +115,17 @@ fn what_is_around_a_workload_counts() {
     stateful_set["kind"] = json!("StatefulSet");
     stateful_set["spec"]["serviceName"] = json!("web");
     a_rollback_by_apply_passes(&cluster.namespace(), &stateful_set, "controllerrevisions");
+
+    let stuck = |default: &str, count: usize| {
+        eventually("the stuck rollout", || {
+            let series = format!("gapless_context_stuck_rollouts{{default=\"{default}\"}} {count}\n");
+            if metrics().contains(&series) { Ok(()) } else { Err(metrics()) }
+        });
+    };
+    stuck("readiness-probe", 1);
+    stuck("rolling-update", 1);
+    elsewhere.kubectl(["delete", "deployment", "stuck"]).ok();
+    stuck("readiness-probe", 0);
 }
 
 /// gapless reaches the API server by a link that the test cuts; the API server reaches gapless.

@@ -530,7 +530,7 @@ fn whoever_brings_an_earlier_template_back_is_not_denied_for_what_is_in_it() {
         let server = ApiServer { surroundings: Arc::new(OnlyRevisions(revisions)), ..production() };
         server.update(&stored, object)
     };
-    let known = || Revisions::Known(vec![Revision { template, record: None }]);
+    let known = || Revisions::Known(vec![Revision { template, record: None, unready: None }]);
 
     // As Helm goes back: what was injected stays.
     let back = with_image(stored.clone(), "chatbot:latest");
@@ -590,7 +590,7 @@ fn after_an_undo_of_a_template_alone_the_record_of_its_revision_speaks() {
     };
     let annotation = first["metadata"]["annotations"][INJECTED].as_str().unwrap();
     let template = fingerprint(first["spec"]["template"].clone(), &Record::parse(annotation).unwrap());
-    let revision = Revision { template, record: Some(annotation.to_owned()) };
+    let revision = Revision { template, record: Some(annotation.to_owned()), unready: None };
     let known = undo(Revisions::Known(vec![revision]));
     assert_eq!(record(&known), record(&first));
     assert_eq!(known["spec"]["template"], first["spec"]["template"]);

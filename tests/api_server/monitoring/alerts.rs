@@ -80,6 +80,8 @@ fn stories(recording: &'static Recording) -> Vec<Story> {
     let panicked = edited(&fresh.gapless, "gapless_panics_total 0", "gapless_panics_total 1");
     let synced = |value| format!("gapless_context_synced{{kind=\"Service\"}} {value}");
     let unfilled = edited(&fresh.gapless, &synced(1), &synced(0));
+    let of_probes = |count| format!("gapless_context_stuck_rollouts{{default=\"readiness-probe\"}} {count}");
+    let stuck = edited(&fresh.gapless, &of_probes(0), &of_probes(2));
 
     vec![
         calm(),
@@ -189,6 +191,12 @@ fn stories(recording: &'static Recording) -> Vec<Story> {
             ..calm()
         },
         Story {
+            name: "a rollout does not complete",
+            pods: pod(&[(0, &fresh.gapless), (20, &stuck)]),
+            fires: &[("GaplessRolloutsStuck", "warning")],
+            ..calm()
+        },
+        Story {
             name: "a new configuration has a mistake",
             pods: pod(&[(0, &busy.gapless), (20, &recording.config_refused)]),
             fires: &[("GaplessConfigurationRefused", "warning")],
@@ -237,8 +245,9 @@ fn edited(scrape: &Scrape, line: &str, instead: &str) -> Scrape {
 }
 
 /// Alerts about how something is, not about what happens: they do not end by themselves.
-const LASTING: [&str; 5] = [
+const LASTING: [&str; 6] = [
     "GaplessContextNotFilled",
+    "GaplessRolloutsStuck",
     "GaplessReplicasMissing",
     "GaplessPodsNotScraped",
     "GaplessCertificateExpiresSoon",
