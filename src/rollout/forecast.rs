@@ -380,12 +380,16 @@ mod tests {
         }
     }
 
-    /// Pods that start quickly meet more of those that end slowly.
+    /// Pods that start quickly meet more of those that end slowly: the first old pod is
+    /// there from 5.6 s to 22.6 s, and the fourth new one is available at 22.4 s.
     #[test]
     fn the_peak_is_the_greatest_over_the_range() {
-        let forecast = foretold(&rolling(4, json!(0), json!(1)));
+        let mut object = rolling(5, json!(0), json!(1));
+        object["spec"]["template"]["spec"]["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"] =
+            json!(15);
+        let forecast = foretold(&object);
         let of_slowest = forecast.steps.iter().map(|step| step.old + step.new + step.terminating).max();
-        assert_eq!((forecast.peak, of_slowest), (8, Some(7)));
+        assert_eq!((forecast.peak, of_slowest), (10, Some(9)));
     }
 
     /// What follows from the controllers' rules for any numbers, of a canary without steps
@@ -476,6 +480,10 @@ mod tests {
         assert_eq!(last(&rolled) - last(&foretold_from(&new, Some(&old))), 10_000);
     }
 
+    fn object_with_surge(kind: &str) -> Value {
+        object(kind, json!({"updateStrategy": {"rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}}}))
+    }
+
     #[test]
     fn new_pods_that_find_no_room_beside_the_old_ones() {
         let mut object = rolling(2, json!(0), json!(1));
@@ -492,6 +500,14 @@ mod tests {
             json!([{"name": "data", "persistentVolumeClaim": {"claimName": "data"}}]);
         let Forecast { stalls, grounds, .. } = foretold(&claim);
         assert_eq!((stalls, says(&grounds, "(surge-deadlock)")), (None, true), "nobody knows");
+
+        // On its own node a new pod mounts what the old one does.
+        let mut daemons = object_with_surge("DaemonSet");
+        daemons["spec"]["template"]["spec"]["volumes"] = claim["spec"]["template"]["spec"]["volumes"].clone();
+        let Forecast { stalls, grounds, .. } = foretold(&daemons);
+        assert_eq!((stalls, says(&grounds, "(surge-deadlock)")), (None, false));
+        daemons["spec"]["template"]["spec"]["hostNetwork"] = json!(true);
+        assert!(foretold(&daemons).stalls.is_some());
     }
 
     #[test]
