@@ -507,7 +507,22 @@ mod tests {
         let Forecast { stalls, grounds, .. } = foretold(&daemons);
         assert_eq!((stalls, says(&grounds, "(surge-deadlock)")), (None, false));
         daemons["spec"]["template"]["spec"]["hostNetwork"] = json!(true);
-        assert!(foretold(&daemons).stalls.is_some());
+        assert!(
+            foretold(&daemons).stalls.unwrap().contains("allows one pod per node, and the old one does not")
+        );
+
+        // In each its own words.
+        let stalls = |pod: Value| {
+            let mut object = rolling(2, json!(0), json!(1));
+            for (key, value) in pod.as_object().unwrap() {
+                object["spec"]["template"]["spec"][key] = value.clone();
+            }
+            foretold(&object).stalls.unwrap()
+        };
+        let disk = stalls(json!({"volumes": [{"name": "data", "fc": {}}]}));
+        assert!(disk.contains("one node mounts the volume data"), "{disk}");
+        let devices = stalls(json!({"resourceClaims": [{"name": "gpu"}]}));
+        assert!(devices.contains("is one pod's own"), "{devices}");
     }
 
     #[test]
