@@ -54,6 +54,8 @@ pub struct Quota {
 pub struct Forecast {
     /// How many pods there are to be; of a DaemonSet 1, as all other figures on one node.
     pub replicas: i32,
+    /// Whether all figures are those of one node.
+    pub is_per_node: bool,
     /// How many may be unavailable, where the strategy says so.
     pub max_unavailable: Option<i64>,
     /// How many there may be beside them, where it says so.
@@ -239,6 +241,7 @@ fn summarize(plan: &Plan, life: &Life, courses: Vec<Course>) -> Result<Forecast,
     let stalls = stall::reason(plan, life, &slowest);
     Ok(Forecast {
         replicas: workload.replicas(),
+        is_per_node: workload.kind() == Kind::DaemonSet,
         max_unavailable,
         max_surge: limits.filter(|_| workload.kind().has_surge()).map(|limits| limits.surge),
         floor,
@@ -655,6 +658,13 @@ mod tests {
         assert!(waiting.stalls.is_none() && waiting.waits_for.unwrap().starts_with("step 2"));
         assert!(says(&waiting.grounds, "its analyses and experiments"));
         assert_eq!(waiting.steps.last().map(|step| (step.old, step.new)), Some((2, 2)));
+
+        // Its first step comes before the pause.
+        let strategy = amounts(json!([{"setWeight": 50}, {"pause": {}}]));
+        let mut late = object("Rollout", json!({"strategy": strategy, "progressDeadlineSeconds": 30}));
+        late["spec"]["template"]["spec"]["containers"][0]["readinessProbe"]["initialDelaySeconds"] =
+            json!(60);
+        assert!(foretold(&late).stalls.unwrap().contains("(unreachable-progress-deadline)"));
     }
 
     #[test]

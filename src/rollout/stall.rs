@@ -58,11 +58,8 @@ fn blockers(workload: &Workload) -> impl Iterator<Item = SurgeBlocker> {
 /// Why the rollout never ends; `None` if it does, or if it waits for somebody.
 pub fn reason(plan: &Plan, life: &Life, course: &Course) -> Option<String> {
     let workload = plan.workload;
-    if course.is_complete {
+    if course.is_complete || course.waits_for.is_some() {
         return deadline(workload, life, course);
-    }
-    if course.waits_for.is_some() {
-        return None;
     }
     let why = match &life.ready {
         Err(Obstacle { text, rule }) => format!("no new pod is ever ready: {text} ({rule})"),
