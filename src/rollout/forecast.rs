@@ -16,7 +16,7 @@ use crate::workload::availability::Fenceposts;
 use crate::workload::{Strategy, Workload};
 
 /// Rollouts of more pods are not simulated: it takes time in proportion to their square.
-const MOST_PODS: i32 = 5_000;
+pub const MOST_PODS: i32 = 5_000;
 
 /// The rollouts that are run: pods that start quickly or slowly, and end so. The last one
 /// is the slowest.
@@ -712,5 +712,12 @@ mod tests {
         let reference = json!({"workloadRef": {}, "strategy": {"canary": {}}});
         assert_eq!(with("Rollout", reference), Unforeseeable::TemplateElsewhere);
         assert_eq!(with("Deployment", json!({"replicas": 5_001})), Unforeseeable::TooManyPods);
+        let many = json!({"strategy": {"blueGreen": {"previewReplicaCount": i32::MAX}}});
+        assert_eq!(with("Rollout", many), Unforeseeable::TooManyPods);
+        let routed = |step: Value| json!({"strategy": {"canary": {"trafficRouting": {}, "steps": [step]}}});
+        let many = routed(json!({"setCanaryScale": {"replicas": i32::MAX}}));
+        assert_eq!(with("Rollout", many), Unforeseeable::TooManyPods);
+        let pause = routed(json!({"pause": {"duration": "soon"}}));
+        assert_eq!(with("Rollout", pause), Unforeseeable::Strategy);
     }
 }
