@@ -183,7 +183,7 @@ mod tests {
             (json!({"requests.cpu": "5"}), &two, Some(10)),
             (json!({"cpu": "4900m"}), &two, Some(9)),
             (json!({"limits.cpu": "1"}), &two, Some(10)),
-            (json!({"requests.cpu": "5"}), &first, Some(2)),
+            (json!({"requests.cpu": "4"}), &first, Some(2)),
             (json!({"pods": 12, "cpu": "5"}), &two, Some(10)),
             (json!({"requests.cpu": "5"}), &nothing, None),
             (json!({"services": 1, "configmaps": 0}), &two, None),

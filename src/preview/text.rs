@@ -54,6 +54,7 @@ pub fn answer(forecast: &Forecast) -> String {
         (None, Some(duration)) if *waves > 0 => {
             let (waves, time) = (number(*waves, "wave"), range(duration));
             match (&forecast.waits_for, forecast.steps.last()) {
+                _ if forecast.is_per_node => (format!("rolls each node's pod in {time}"), ", "),
                 (Some(_), Some(last)) => {
                     let pods = number(*replicas, "pod");
                     (format!("rolls {} of {pods} in {waves}, {time}, and waits", last.new), ", ")

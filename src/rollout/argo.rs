@@ -4,6 +4,7 @@
 use super::Unforeseeable;
 use super::blue_green::{BlueGreen, Pause, Phase};
 use super::canary::{Canary, CanaryStep, Progress, Routed};
+use super::forecast::MOST_PODS;
 use super::world::Millis;
 use crate::kubernetes::duration;
 use crate::kubernetes::int_or_string::{Amount, IntOrString};
@@ -20,7 +21,7 @@ pub fn canary(workload: &Workload, before: i64, template: usize) -> Result<Canar
     let parse = |amount| Amount::parse(amount).ok_or(Unforeseeable::Strategy);
     let (unavailable, surge) = (parse(workload.max_unavailable())?, parse(workload.max_surge())?);
     let limits = Fenceposts::resolve(workload.replicas(), unavailable, surge);
-    let steps: Option<Vec<CanaryStep>> = says.steps.iter().map(step).collect();
+    let steps = says.steps.iter().map(step).collect::<Result<Vec<CanaryStep>, Unforeseeable>>()?;
     let routed = Routed {
         scale_down_delay: seconds(says.scale_down_delay_seconds.unwrap_or(SCALE_DOWN_DELAY_SECONDS)),
         is_dynamic: says.dynamic_stable_scale.unwrap_or(false),
@@ -29,7 +30,7 @@ pub fn canary(workload: &Workload, before: i64, template: usize) -> Result<Canar
         replicas: workload.replicas().into(),
         surge: limits.surge,
         unavailable: limits.unavailable,
-        steps: steps.ok_or(Unforeseeable::Strategy)?,
+        steps,
         routed: (workload.strategy() == Strategy::Routed).then_some(routed),
         is_paused: workload.is_paused(),
         template,
@@ -38,17 +39,16 @@ pub fn canary(workload: &Workload, before: i64, template: usize) -> Result<Canar
     })
 }
 
-/// `None` if its pause has no duration that the controller could read.
-fn step(step: &object::CanaryStep) -> Option<CanaryStep> {
-    Some(match (step.set_weight, &step.pause, step.set_canary_scale) {
+fn step(step: &object::CanaryStep) -> Result<CanaryStep, Unforeseeable> {
+    Ok(match (step.set_weight, &step.pause, step.set_canary_scale) {
         (Some(weight), ..) => CanaryStep::SetWeight(i64::from(weight).clamp(0, 100)),
-        (_, Some(pause), _) => CanaryStep::Pause(pause_span(pause)?),
-        (.., Some(scale)) => scale_step(scale),
+        (_, Some(pause), _) => CanaryStep::Pause(pause_span(pause).ok_or(Unforeseeable::Strategy)?),
+        (.., Some(scale)) => scale_step(scale)?,
         _ => CanaryStep::Other,
     })
 }
 
-/// `None` within for a pause that somebody has to end.
+/// `None` if no controller can read it, `None` within for a pause that somebody has to end.
 fn pause_span(pause: &RolloutPause) -> Option<Option<Millis>> {
     let span = match pause.duration {
         None => return Some(None),
@@ -62,13 +62,17 @@ fn pause_span(pause: &RolloutPause) -> Option<Option<Millis>> {
     Some(Some(span))
 }
 
-fn scale_step(scale: SetCanaryScale) -> CanaryStep {
-    match (scale.match_traffic_weight, scale.replicas, scale.weight) {
+fn scale_step(scale: SetCanaryScale) -> Result<CanaryStep, Unforeseeable> {
+    Ok(match (scale.match_traffic_weight, scale.replicas, scale.weight) {
         (Some(true), ..) => CanaryStep::MatchWeight,
-        (_, Some(replicas), _) => CanaryStep::SetReplicas(replicas.into()),
-        (.., Some(weight)) => CanaryStep::SetScale(weight.into()),
+        (_, Some(replicas), _) => CanaryStep::SetReplicas(few(replicas)?),
+        (.., Some(weight)) => CanaryStep::SetScale(i64::from(weight).clamp(0, 100)),
         _ => CanaryStep::MatchWeight,
-    }
+    })
+}
+
+fn few(pods: i32) -> Result<i64, Unforeseeable> {
+    if pods > MOST_PODS { Err(Unforeseeable::TooManyPods) } else { Ok(pods.into()) }
 }
 
 /// What a Rollout with blueGreen says.
@@ -81,7 +85,7 @@ pub fn blue_green(workload: &Workload, template: usize) -> Result<BlueGreen, Unf
     };
     Ok(BlueGreen {
         replicas: workload.replicas().into(),
-        preview_replicas: says.preview_replica_count.map(i64::from),
+        preview_replicas: says.preview_replica_count.map(few).transpose()?,
         pause,
         scale_down_delay: seconds(says.scale_down_delay_seconds.unwrap_or(SCALE_DOWN_DELAY_SECONDS)),
         is_paused: workload.is_paused(),

@@ -132,10 +132,12 @@ impl Canary {
     /// How many there are to be now (`CalculateReplicaCountsForBasicCanary`).
     fn next(&self, world: &World) -> (i64, i64) {
         let (wanted_stable, wanted_new) = self.wanted();
-        if self.routed.is_some() {
-            return (wanted_stable, wanted_new);
-        }
         let (stable, new) = (self.size(STABLE), self.size(NEW));
+        if self.routed.is_some() {
+            // Requests move, and stable pods go, when the new ones are available.
+            let has_moved = world.available_of(NEW) >= wanted_new;
+            return (if has_moved { wanted_stable } else { wanted_stable.max(stable) }, wanted_new);
+        }
         let mut room = (self.replicas + self.surge - stable - new).max(0);
         let more_stable = (wanted_stable - stable).clamp(0, room);
         room -= more_stable;
@@ -400,6 +402,15 @@ mod tests {
             (35, [10, 10, 20]),
             (65, [0, 10, 10]),
         ];
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn with_a_dynamic_scale_stable_pods_go_with_their_requests() {
+        let routed = Some(Routed { scale_down_delay: 0, is_dynamic: true });
+        let mut canary = Canary { routed, ..canary(10, 0, 1, &[SetWeight(30)]) };
+        let (found, _) = states(&mut canary);
+        let expected = [(0, [10, 3, 10]), (10, [7, 10, 10]), (20, [0, 10, 10])];
         assert_eq!(found, expected);
     }
 

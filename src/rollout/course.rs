@@ -7,8 +7,9 @@ use super::world::{Millis, Tally, World};
 /// one, needs fewer.
 const MOST_EVENTS: usize = 100_000;
 
-/// How many syncs may follow one another before something happens to a pod.
-const MOST_SYNCS: usize = 100_000;
+/// How many syncs may follow one another before something happens to a pod; no controller
+/// has so much to do at once.
+const MOST_SYNCS: usize = 20_000;
 
 /// What is counted at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,7 +83,9 @@ pub fn run(controller: &mut dyn Controller, world: &mut World, template: usize) 
         was_refused: false,
     };
     for _ in 0..MOST_EVENTS {
-        course.settle(controller, world, template);
+        if !course.settle(controller, world, template) {
+            break;
+        }
         let Some(at) = world.next_event().into_iter().chain(controller.wakes(world)).min() else { break };
         let before = available_of_template(world, template);
         world.advance(at);
@@ -102,14 +105,17 @@ fn available_of_template(world: &World, template: usize) -> i64 {
 }
 
 impl Course {
-    fn settle(&mut self, controller: &mut dyn Controller, world: &mut World, template: usize) {
+    /// Lets the controller do all that there is to do now; whether it came to an end.
+    fn settle(&mut self, controller: &mut dyn Controller, world: &mut World, template: usize) -> bool {
+        let mut is_settled = false;
         for _ in 0..MOST_SYNCS {
             let changed = controller.sync(world);
             let step = Step::of(world, template);
             self.floor = self.floor.min(step.available);
             self.peak = self.peak.max(step.old + step.new + step.terminating);
             self.peak_of_active = self.peak_of_active.max(step.old + step.new);
-            if !changed {
+            is_settled = !changed;
+            if is_settled {
                 break;
             }
         }
@@ -117,5 +123,38 @@ impl Course {
         if self.steps.last().is_none_or(|last| last.counts() != step.counts()) {
             self.steps.push(step);
         }
+        is_settled
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Never done, whatever it does.
+    struct Restless(usize);
+
+    impl Controller for Restless {
+        fn sync(&mut self, _: &mut World) -> bool {
+            self.0 += 1;
+            true
+        }
+
+        fn is_complete(&self, _: &World) -> bool {
+            false
+        }
+
+        fn waits_for(&self, _: &World) -> Option<String> {
+            None
+        }
+    }
+
+    #[test]
+    fn a_controller_that_never_settles_ends_the_run() {
+        let mut restless = Restless(0);
+        let mut world = World::new(Vec::new(), None);
+        world.create(0, 0, 0);
+        let course = run(&mut restless, &mut world, 0);
+        assert_eq!((restless.0, course.is_complete, course.steps.len()), (MOST_SYNCS, false, 1));
     }
 }

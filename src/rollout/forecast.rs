@@ -16,7 +16,7 @@ use crate::workload::availability::Fenceposts;
 use crate::workload::{Strategy, Workload};
 
 /// Rollouts of more pods are not simulated: it takes time in proportion to their square.
-const MOST_PODS: i32 = 5_000;
+pub const MOST_PODS: i32 = 5_000;
 
 /// The rollouts that are run: pods that start quickly or slowly, and end so. The last one
 /// is the slowest.
@@ -54,6 +54,8 @@ pub struct Quota {
 pub struct Forecast {
     /// How many pods there are to be; of a DaemonSet 1, as all other figures on one node.
     pub replicas: i32,
+    /// Whether all figures are those of one node.
+    pub is_per_node: bool,
     /// How many may be unavailable, where the strategy says so.
     pub max_unavailable: Option<i64>,
     /// How many there may be beside them, where it says so.
@@ -239,6 +241,7 @@ fn summarize(plan: &Plan, life: &Life, courses: Vec<Course>) -> Result<Forecast,
     let stalls = stall::reason(plan, life, &slowest);
     Ok(Forecast {
         replicas: workload.replicas(),
+        is_per_node: workload.kind() == Kind::DaemonSet,
         max_unavailable,
         max_surge: limits.filter(|_| workload.kind().has_surge()).map(|limits| limits.surge),
         floor,
@@ -380,12 +383,16 @@ mod tests {
         }
     }
 
-    /// Pods that start quickly meet more of those that end slowly.
+    /// Pods that start quickly meet more of those that end slowly: the first old pod is
+    /// there from 5.6 s to 22.6 s, and the fourth new one is available at 22.4 s.
     #[test]
     fn the_peak_is_the_greatest_over_the_range() {
-        let forecast = foretold(&rolling(4, json!(0), json!(1)));
+        let mut object = rolling(5, json!(0), json!(1));
+        object["spec"]["template"]["spec"]["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"] =
+            json!(15);
+        let forecast = foretold(&object);
         let of_slowest = forecast.steps.iter().map(|step| step.old + step.new + step.terminating).max();
-        assert_eq!((forecast.peak, of_slowest), (8, Some(7)));
+        assert_eq!((forecast.peak, of_slowest), (10, Some(9)));
     }
 
     /// What follows from the controllers' rules for any numbers, of a canary without steps
@@ -476,6 +483,10 @@ mod tests {
         assert_eq!(last(&rolled) - last(&foretold_from(&new, Some(&old))), 10_000);
     }
 
+    fn object_with_surge(kind: &str) -> Value {
+        object(kind, json!({"updateStrategy": {"rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}}}))
+    }
+
     #[test]
     fn new_pods_that_find_no_room_beside_the_old_ones() {
         let mut object = rolling(2, json!(0), json!(1));
@@ -492,6 +503,29 @@ mod tests {
             json!([{"name": "data", "persistentVolumeClaim": {"claimName": "data"}}]);
         let Forecast { stalls, grounds, .. } = foretold(&claim);
         assert_eq!((stalls, says(&grounds, "(surge-deadlock)")), (None, true), "nobody knows");
+
+        // On its own node a new pod mounts what the old one does.
+        let mut daemons = object_with_surge("DaemonSet");
+        daemons["spec"]["template"]["spec"]["volumes"] = claim["spec"]["template"]["spec"]["volumes"].clone();
+        let Forecast { stalls, grounds, .. } = foretold(&daemons);
+        assert_eq!((stalls, says(&grounds, "(surge-deadlock)")), (None, false));
+        daemons["spec"]["template"]["spec"]["hostNetwork"] = json!(true);
+        assert!(
+            foretold(&daemons).stalls.unwrap().contains("allows one pod per node, and the old one does not")
+        );
+
+        // In each its own words.
+        let stalls = |pod: Value| {
+            let mut object = rolling(2, json!(0), json!(1));
+            for (key, value) in pod.as_object().unwrap() {
+                object["spec"]["template"]["spec"][key] = value.clone();
+            }
+            foretold(&object).stalls.unwrap()
+        };
+        let disk = stalls(json!({"volumes": [{"name": "data", "fc": {}}]}));
+        assert!(disk.contains("one node mounts the volume data"), "{disk}");
+        let devices = stalls(json!({"resourceClaims": [{"name": "gpu"}]}));
+        assert!(devices.contains("is one pod's own"), "{devices}");
     }
 
     #[test]
@@ -624,6 +658,13 @@ mod tests {
         assert!(waiting.stalls.is_none() && waiting.waits_for.unwrap().starts_with("step 2"));
         assert!(says(&waiting.grounds, "its analyses and experiments"));
         assert_eq!(waiting.steps.last().map(|step| (step.old, step.new)), Some((2, 2)));
+
+        // Its first step comes before the pause.
+        let strategy = amounts(json!([{"setWeight": 50}, {"pause": {}}]));
+        let mut late = object("Rollout", json!({"strategy": strategy, "progressDeadlineSeconds": 30}));
+        late["spec"]["template"]["spec"]["containers"][0]["readinessProbe"]["initialDelaySeconds"] =
+            json!(60);
+        assert!(foretold(&late).stalls.unwrap().contains("(unreachable-progress-deadline)"));
     }
 
     #[test]
@@ -671,5 +712,12 @@ mod tests {
         let reference = json!({"workloadRef": {}, "strategy": {"canary": {}}});
         assert_eq!(with("Rollout", reference), Unforeseeable::TemplateElsewhere);
         assert_eq!(with("Deployment", json!({"replicas": 5_001})), Unforeseeable::TooManyPods);
+        let many = json!({"strategy": {"blueGreen": {"previewReplicaCount": i32::MAX}}});
+        assert_eq!(with("Rollout", many), Unforeseeable::TooManyPods);
+        let routed = |step: Value| json!({"strategy": {"canary": {"trafficRouting": {}, "steps": [step]}}});
+        let many = routed(json!({"setCanaryScale": {"replicas": i32::MAX}}));
+        assert_eq!(with("Rollout", many), Unforeseeable::TooManyPods);
+        let pause = routed(json!({"pause": {"duration": "soon"}}));
+        assert_eq!(with("Rollout", pause), Unforeseeable::Strategy);
     }
 }

@@ -11,10 +11,24 @@ use crate::workload::{Strategy, Workload};
 /// What keeps new pods from running beside old ones, of which none may go first.
 pub fn surge_deadlock(workload: &Workload) -> Option<Obstacle> {
     let blocker = blockers(workload).find(is_certain)?;
-    let text = format!(
-        "a new pod does not run on the node of an old one ({blocker}), and no old one goes first; \
-         only a free node would help"
-    );
+    let text = match &blocker {
+        SurgeBlocker::Volume { .. } => {
+            format!(
+                "one node mounts {blocker}, so that a new pod waits for the old one, and no old one goes first"
+            )
+        }
+        SurgeBlocker::Device(_) | SurgeBlocker::ResourceClaims => {
+            format!(
+                "{blocker} is one pod's own, so that a new one waits for a spare one, and no old pod goes first"
+            )
+        }
+        _ if workload.kind() == Kind::DaemonSet => {
+            format!("{blocker} allows one pod per node, and the old one does not go first")
+        }
+        _ => format!(
+            "{blocker} allows one pod per node, so that a new one waits for a free node, and no old pod goes first"
+        ),
+    };
     Some(Obstacle { text, rule: "surge-deadlock" })
 }
 
@@ -44,11 +58,8 @@ fn blockers(workload: &Workload) -> impl Iterator<Item = SurgeBlocker> {
 /// Why the rollout never ends; `None` if it does, or if it waits for somebody.
 pub fn reason(plan: &Plan, life: &Life, course: &Course) -> Option<String> {
     let workload = plan.workload;
-    if course.is_complete {
+    if course.is_complete || course.waits_for.is_some() {
         return deadline(workload, life, course);
-    }
-    if course.waits_for.is_some() {
-        return None;
     }
     let why = match &life.ready {
         Err(Obstacle { text, rule }) => format!("no new pod is ever ready: {text} ({rule})"),

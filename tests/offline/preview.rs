@@ -144,6 +144,9 @@ fn the_line_that_answers() {
     let expected = "Deployment web: rolls 10 pods in 4 waves, 22–30 s, never below 10 of 10, \
                     up to 13 pods (20 with those that are still leaving)";
     assert_eq!(ran.stdout.lines().next(), Some(expected), "{ran:?}");
+    let ran = preview(&[&scenario("daemonset.yaml")]);
+    let expected = "DaemonSet chatbot-node: rolls each node's pod in 6–8 s, never below 1 of 1, up to 2 pods";
+    assert_eq!(ran.stdout.lines().next(), Some(expected), "{ran:?}");
     let ran = preview(&[&scenario("rolling.yaml")]);
     let expected = "Deployment chatbot: rolls 2 pods in 2 waves, 11–15 s, never below 2 of 2, \
                     up to 3 pods (4 with those that are still leaving)";
