@@ -130,6 +130,7 @@ impl Course {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rollout::kubelet::Timing;
 
     /// Never done, whatever it does.
     struct Restless(usize);
@@ -152,7 +153,8 @@ mod tests {
     #[test]
     fn a_controller_that_never_settles_ends_the_run() {
         let mut restless = Restless(0);
-        let mut world = World::new(Vec::new(), None);
+        let timing = Timing { ready: Some(5), available: Some(5), ..Timing::default() };
+        let mut world = World::new(vec![timing], None);
         world.create(0, 0, 0);
         let course = run(&mut restless, &mut world, 0);
         assert_eq!((restless.0, course.is_complete, course.steps.len()), (MOST_SYNCS, false, 1));
