@@ -137,6 +137,11 @@ pub enum Command {
     ///
     ///   gapless preview --starts-in 8s deploy/web.yaml
     ///   helm template CHART | gapless preview -
+    ///   gapless preview deployment/web -n shop --image app=registry.example/app:v2
+    ///
+    /// Of a live workload, how long a container takes until it listens is learned from
+    /// its pods that are ready and never restarted, which needs the permission to list
+    /// pods.
     ///
     /// Exit code: 0 if all of the input could be read, also if a rollout stalls, 2 if
     /// not; of what can be read is foretold all the same.
@@ -304,9 +309,26 @@ pub enum CheckFormat {
 /// The arguments of `gapless preview`.
 #[derive(Debug, Args)]
 pub struct PreviewArguments {
-    /// YAML or JSON files; "-" for standard input
-    #[arg(value_name = "FILE|-", required = true)]
+    /// YAML or JSON files; "-" for standard input; KIND/NAME for a workload of a live
+    /// cluster, such as deployment/web, unless there is a file of that name
+    #[arg(value_name = "FILE|-|KIND/NAME", required = true)]
     pub files: Vec<PathBuf>,
+
+    /// Another image of a container of live workloads; "*" stands for all containers
+    #[arg(long, value_name = "CONTAINER=IMAGE", value_parser = container_image)]
+    pub image: Vec<(String, String)>,
+
+    /// Namespace of live workloads; without it, that of the context
+    #[arg(short, long, value_name = "NAMESPACE", value_parser = namespace_name)]
+    pub namespace: Option<String>,
+
+    /// Context of the kubeconfig; without it, the current one
+    #[arg(long, value_name = "CONTEXT")]
+    pub context: Option<String>,
+
+    /// Kubeconfig file, instead of those that kubectl would read
+    #[arg(long, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
 
     /// Form of the answers: text for people, json for programs, svg for a page
     #[arg(short, long, value_name = "FORMAT", default_value = "text", hide_possible_values = true)]
@@ -334,6 +356,15 @@ pub struct PreviewArguments {
     /// default profile is production
     #[arg(long, value_name = "FILE", env = "GAPLESS_CONFIG")]
     pub config: Option<PathBuf>,
+}
+
+fn container_image(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((container, image)) if !container.is_empty() && !image.is_empty() => {
+            Ok((container.to_owned(), image.to_owned()))
+        }
+        _ => Err("write CONTAINER=IMAGE, such as app=registry.example/app:v2".to_owned()),
+    }
 }
 
 /// The forms of the answers of `gapless preview`.

@@ -30,6 +30,7 @@ mod api_server {
     mod monitoring;
     mod ownership;
     mod ping;
+    mod preview;
     mod profiles;
     mod replicas;
     mod scenarios;

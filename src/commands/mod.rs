@@ -4,6 +4,7 @@ mod audit;
 mod certs;
 mod check;
 mod fix;
+mod live;
 mod output;
 mod ping;
 mod preview;

@@ -90,12 +90,17 @@ impl Input {
     }
 }
 
-/// Reads these files. Without a profile the workloads stay as they are.
-pub fn read(files: &[PathBuf], profile: Option<&Profile>, today: Date) -> Input {
+/// The texts of these files.
+pub fn sources(files: &[PathBuf]) -> Vec<Result<Source, Unreadable>> {
+    inputs::expand(files, &[]).into_iter().map(|found| found.and_then(Source::read)).collect()
+}
+
+/// Reads these texts. Without a profile the workloads stay as they are.
+pub fn read(texts: Vec<Result<Source, Unreadable>>, profile: Option<&Profile>, today: Date) -> Input {
     let mut input = Input::default();
     let mut sources = Vec::new();
-    for found in inputs::expand(files, &[]) {
-        match found.and_then(Source::read) {
+    for text in texts {
+        match text {
             Ok(source) => sources.push(source),
             Err(unreadable) => input.errors.push(unreadable.into()),
         }

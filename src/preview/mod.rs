@@ -20,6 +20,9 @@ pub struct Rollout {
     pub name: String,
     /// What its rollout is going to do.
     pub forecast: Forecast,
+    /// How many running pods have shown how long a container takes until it listens; 0 where
+    /// that was given or is assumed.
+    pub learned_from: usize,
 }
 
 /// Which of what no manifest tells somebody has told.

@@ -28,7 +28,7 @@ fn block(rollout: &Rollout, given: Given) -> String {
     line(&mut text, "");
     picture(forecast, &mut text);
     line(&mut text, "");
-    let (told, untold) = speed(forecast, given);
+    let (told, untold) = speed(rollout, given);
     let printable_all = |sentences: &[String]| sentences.iter().map(|it| printable(it).into()).collect();
     let certain: Vec<String> = printable_all(&forecast.grounds.certain);
     let certain = [vec![bounds(forecast)], certain].concat();
@@ -87,8 +87,13 @@ fn bounds(forecast: &Forecast) -> String {
 }
 
 /// What was said, and what is assumed, of how fast the application is.
-fn speed(forecast: &Forecast, given: Given) -> (Vec<String>, Vec<String>) {
-    let starts_in = format!("a container listens {} after its start", seconds(forecast.assumed.starts_in));
+fn speed(rollout: &Rollout, given: Given) -> (Vec<String>, Vec<String>) {
+    let forecast = &rollout.forecast;
+    let mut starts_in =
+        format!("a container listens {} after its start", seconds(forecast.assumed.starts_in));
+    if rollout.learned_from > 0 {
+        let _ = write!(starts_in, ", as the quickest of {} did", number(rollout.learned_from, "running pod"));
+    }
     let stops_in = format!("a process ends {} after SIGTERM", seconds(forecast.assumed.stops_in));
     let all = [(starts_in, given.starts_in, "--starts-in"), (stops_in, given.stops_in, "--stops-in")];
     let (told, untold): (Vec<_>, Vec<_>) = all.into_iter().partition(|(_, is_given, _)| *is_given);

@@ -359,7 +359,7 @@ mod tests {
         }
     }
 
-    /// As the reference of the controllers has it: the lowest number, the most pods that
+    /// What the controller makes of the amounts: the lowest number, the most pods that
     /// stay, and the waves.
     #[test]
     fn floor_peak_and_waves() {
