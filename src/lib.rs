@@ -30,7 +30,7 @@
 //! commands     → fix, cli, server, config, cluster, certificates, watched, observe,
 //!                client, preview, audit, report, offline, yaml, admission, injection,
 //!                policy, rules, defaults, rollout, finding, exit, clock, printable,
-//!                kubernetes, nearest, field
+//!                kubernetes, names, nearest, field
 //! fix          → offline, yaml, admission, injection, policy, finding, kubernetes,
 //!                field
 //! cli          → certificates, observe, audit, report, offline, kubernetes, names

@@ -93,7 +93,11 @@ fn list_of(kind: Kind, namespace: Option<&str>, limit: u32) -> List<'_> {
     List { resource, root, plural, namespace, limit }
 }
 
-fn of_context(connection: &Connection) -> anyhow::Result<String> {
+/// The namespace of the context, which is part of paths.
+///
+/// # Errors
+/// If it cannot be one.
+pub(super) fn of_context(connection: &Connection) -> anyhow::Result<String> {
     namespace_name(&connection.namespace).map_err(|error| {
         anyhow::anyhow!("the context's namespace {:?} cannot be one: {error}", connection.namespace)
     })

@@ -12,6 +12,8 @@ use crate::client::object::Place;
 use crate::kubernetes::kind::Kind;
 use crate::kubernetes::label_selector::{LabelSelector, texts};
 use crate::kubernetes::object::at;
+use crate::names::is_dns_subdomain;
+use crate::offline::inputs;
 use crate::rollout::Millis;
 
 /// How many pods are read at once.
@@ -56,9 +58,9 @@ pub enum LiveError {
 }
 
 impl Target {
-    /// The target of an argument; `None` if it names a file.
+    /// The target of an argument; `None` if it names a file, be it one that is not there.
     pub fn parse(argument: &Path) -> Option<Target> {
-        if argument.exists() {
+        if argument.exists() || inputs::is_manifest(argument) {
             return None;
         }
         let (kind, name) = argument.to_str()?.split_once('/')?;
@@ -74,7 +76,7 @@ impl Target {
                 .contains(&kind.as_str())
         };
         let kind = Kind::ALL.into_iter().find(is_it)?;
-        (!name.is_empty() && !name.contains('/')).then(|| Target { kind, name: name.to_owned() })
+        is_dns_subdomain(name).then(|| Target { kind, name: name.to_owned() })
     }
 
     /// Reads it, and what its pods have shown.
@@ -183,7 +185,7 @@ mod tests {
             let target = Target { kind, name: "web".to_owned() };
             assert_eq!(Target::parse(Path::new(argument)), Some(target), "{argument}");
         }
-        for file in ["web.yaml", "deploy/web/app.yaml", "pod/web", "deploy/", "-", "src/lib.rs"] {
+        for file in ["web.yaml", "deploy/web.yaml", "deploy/web/app", "pod/web", "deploy/", "deploy/a?b", "-", "src/lib.rs"] {
             assert_eq!(Target::parse(Path::new(file)), None, "{file}");
         }
     }

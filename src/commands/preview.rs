@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::runtime;
 
+use super::audit::of_context;
 use super::check::choose_profile;
 use super::live::{Learned, Live, Target, with_images};
 use super::output;
@@ -142,10 +143,13 @@ fn live(arguments: &PreviewArguments) -> anyhow::Result<Vec<Named>> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let connection = kubeconfig::connect(choice).await?;
-        let namespace = arguments.namespace.as_deref().unwrap_or(&connection.namespace);
+        let namespace = match &arguments.namespace {
+            Some(namespace) => namespace.clone(),
+            None => of_context(&connection)?,
+        };
         let mut found = Vec::new();
         for (name, target) in targets {
-            let live = target.read(&connection, namespace).await?;
+            let live = target.read(&connection, &namespace).await?;
             found.push(Named { name: name.clone(), live });
         }
         Ok(found)

@@ -193,7 +193,8 @@ fn named(path: &Path) -> Name {
     Name::Path(if short.as_os_str().is_empty() { path } else { short }.to_owned())
 }
 
-fn is_manifest(path: &Path) -> bool {
+/// Whether a file has the name of a manifest.
+pub fn is_manifest(path: &Path) -> bool {
     let extension = path.extension().and_then(|extension| extension.to_str());
     extension.is_some_and(|extension| EXTENSIONS.iter().any(|known| extension.eq_ignore_ascii_case(known)))
 }
