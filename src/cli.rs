@@ -243,6 +243,11 @@ pub struct CheckArguments {
     #[arg(short, long, value_name = "FORMAT", default_value = "text", hide_possible_values = true)]
     pub format: CheckFormat,
 
+    /// Say of each workload what its rollout is going to do, in a line of the text; gapless
+    /// preview shows it at length
+    #[arg(long)]
+    pub preview: bool,
+
     /// Profile to judge by; without it, the default profile of the
     /// configuration
     #[arg(long, value_name = "PROFILE")]

@@ -21,6 +21,7 @@ use crate::offline::source::{Name, Source, Unreadable};
 use crate::offline::surroundings;
 use crate::offline::whole::{self, Unusable, Wrong};
 use crate::policy::{Policy, Profile};
+use crate::preview;
 use crate::report::{
     self, Entry, Found, InputError, Judgement, Note, Problem, Reason, Report, Skipped, Subject,
 };
@@ -44,7 +45,8 @@ pub fn run(arguments: &CheckArguments) -> anyhow::Result<ExitCode> {
     let mut objects = surroundings::Objects::default();
     // Read twice, so that only one file at a time is in memory as a tree.
     inputs.iter().flatten().for_each(|source| objects.add(&Parsed::of(source)));
-    let mut check = Check::new(profile, objects.neighbours(), clock::today());
+    let check = Check::new(profile, objects.neighbours(), clock::today());
+    let mut check = Check { foretells: arguments.preview, ..check };
     for input in inputs {
         match input {
             Ok(source) => check.source(&source),
@@ -90,6 +92,8 @@ struct Check<'p> {
     neighbours: surroundings::Neighbours<'p>,
     services: surroundings::Services,
     today: Date,
+    /// Whether rollouts are foretold.
+    foretells: bool,
     report: Report,
 }
 
@@ -97,7 +101,8 @@ impl<'p> Check<'p> {
     fn new(profile: Option<&'p Profile>, neighbours: surroundings::Neighbours<'p>, today: Date) -> Self {
         let name = profile.map_or(Policy::OFF, |profile| profile.name.as_str()).to_owned();
         let report = Report { profile: name, files: 0, entries: Vec::new(), other_objects: 0 };
-        Check { profile, neighbours, services: surroundings::Services::default(), today, report }
+        let services = surroundings::Services::default();
+        Check { profile, neighbours, services, today, foretells: false, report }
     }
 
     /// Judges all workloads of one file.
@@ -165,6 +170,7 @@ impl<'p> Check<'p> {
             findings: found(document, object, judged),
             problems: problems.iter().map(|it| problem(document, object, it)).collect(),
             notes: notes(document, object),
+            forecast: self.foretells.then(|| preview::in_a_line(kind, &injection.object, &around)),
             injections: injection.announcements,
             subject,
         }))
@@ -193,6 +199,7 @@ impl<'p> Check<'p> {
             problems: problems.iter().map(|it| problem(document, object, it)).collect(),
             notes: notes(document, object),
             injections: Vec::new(),
+            forecast: None,
             subject,
         })))
     }

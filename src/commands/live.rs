@@ -185,7 +185,16 @@ mod tests {
             let target = Target { kind, name: "web".to_owned() };
             assert_eq!(Target::parse(Path::new(argument)), Some(target), "{argument}");
         }
-        for file in ["web.yaml", "deploy/web.yaml", "deploy/web/app", "pod/web", "deploy/", "deploy/a?b", "-", "src/lib.rs"] {
+        for file in [
+            "web.yaml",
+            "deploy/web.yaml",
+            "deploy/web/app",
+            "pod/web",
+            "deploy/",
+            "deploy/a?b",
+            "-",
+            "src/lib.rs",
+        ] {
             assert_eq!(Target::parse(Path::new(file)), None, "{file}");
         }
     }

@@ -6,8 +6,14 @@ pub mod quota;
 pub mod svg;
 pub mod text;
 
+use serde_json::Value;
+
 use crate::kubernetes::kind::Kind;
-use crate::rollout::Forecast;
+use crate::kubernetes::object::View;
+use crate::ownership::intent::Origin;
+use crate::rollout::{self, Assumed, Forecast, Plan};
+use crate::surroundings::Surroundings;
+use crate::workload::{Context, Workload};
 
 /// What is foretold of one workload.
 #[derive(Clone, Debug)]
@@ -32,4 +38,17 @@ pub struct Given {
     pub starts_in: bool,
     /// How long a process takes until it ends.
     pub stops_in: bool,
+}
+
+/// What the rollout of a workload, as its profile has completed it, is going to do.
+pub fn in_a_line(kind: Kind, completed: &Value, surroundings: &Surroundings) -> String {
+    let context = Context { surroundings, ..Context::new(kind, Origin::of_document(completed)) };
+    let foretold = Workload::read_view(View::of(completed), context).map(|workload| {
+        let plan = Plan { workload: &workload, from: None, assumed: Assumed::default(), quota: None };
+        match rollout::foretell(&plan) {
+            Ok(forecast) => text::answer(&forecast),
+            Err(error) => format!("cannot be foretold: {error}"),
+        }
+    });
+    foretold.unwrap_or_else(|error| format!("cannot be foretold: {error}"))
 }

@@ -63,6 +63,8 @@ pub struct Judgement {
     pub notes: Vec<Note>,
     /// The ids of the defaults that would be injected, and what they do.
     pub injections: Vec<(&'static str, String)>,
+    /// What its rollout is going to do, in a line, if that was asked for.
+    pub forecast: Option<String>,
 }
 
 /// A finding, and where it is in the file.

@@ -38,6 +38,11 @@ fn judged(judgement: &Judgement, text: &mut String) {
         let place = Place { excerpt: None, ..judgement.subject.place.clone() };
         message(Level::NOTE, None, &title, &place, lines, text);
     }
+    if let Some(forecast) = &judgement.forecast {
+        let title = format!("{} {forecast}", judgement.subject);
+        let place = Place { excerpt: None, ..judgement.subject.place.clone() };
+        message(Level::NOTE.with_name("rollout"), None, &title, &place, [], text);
+    }
 }
 
 fn finding(judgement: &Judgement, found: &Found, text: &mut String) {

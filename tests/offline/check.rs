@@ -810,3 +810,16 @@ fn scenarios() {
     assert_eq!(messages("rolling-probed", "rolling-update"), ["maxUnavailable 25% -> 0"]);
     assert_eq!(messages("daemonset", "rolling-update"), ["maxUnavailable 1 -> 0, maxSurge 0 -> 1"]);
 }
+
+#[test]
+fn what_a_rollout_is_going_to_do_is_said_when_asked() {
+    let manifest = serde_json::to_string(&crate::support::deployment::deployment("web")).unwrap();
+    let line = "rolls 2 pods in 2 waves, 11–15 s, never below 2 of 2, up to 3 pods";
+    assert!(!check_stdin(&["-"], &manifest).stdout.contains("rolls"));
+    let checked = check_stdin(&["--preview", "-"], &manifest);
+    assert!(
+        checked.stdout.contains(&format!("rollout: <stdin>:1:57: Deployment web {line}")),
+        "{}",
+        checked.stdout
+    );
+}
