@@ -11,7 +11,9 @@ use gapless::finding::Action;
 use gapless::kubernetes::kind::Kind;
 use gapless::ownership::record::ANNOTATION;
 use gapless::policy::Profile;
+use gapless::preview;
 use gapless::rules::{Check, Needs, RULES, Rule};
+use gapless::surroundings::NONE;
 use gapless::waiver;
 use jiff::civil::Date;
 use serde_json::{Value, json};
@@ -114,6 +116,27 @@ fn all_pages() -> impl Iterator<Item = (&'static str, &'static str, &'static [&'
     let rules = RULES.iter().map(|rule| (rule.id, rule.page, &RULE_SECTIONS[..]));
     let defaults = DEFAULTS.iter().map(|default| (default.id, default.page, &DEFAULT_SECTIONS[..]));
     rules.chain(defaults)
+}
+
+/// The rules whose pages say what the rollouts of their examples are going to do.
+const FORETOLD: [&str; 4] = ["rollout-outage", "rollout-capacity-loss", "slow-readiness", "surge-deadlock"];
+
+#[test]
+fn what_a_page_foretells_is_what_preview_says() {
+    for id in FORETOLD {
+        let rule = RULES.iter().find(|rule| rule.id == id).unwrap();
+        let page = Page::parse(id, rule.page);
+        let said = page.section("How to fix").text.split_whitespace().collect::<Vec<_>>().join(" ");
+        for (which, heading) in [("first", "Fails"), ("second", "Passes")] {
+            let object = page.block(heading);
+            let completed = assess(object).injection.object;
+            let forecast = preview::in_a_line(Kind::of_document(object), &completed, &NONE);
+            // The numbers at which it stands are left out, and how many pods there are at most.
+            let ends = [": hostPort", ", up to"].into_iter().filter_map(|end| forecast.find(end));
+            let short = &forecast[..ends.min().unwrap()];
+            assert!(said.contains(&format!("the {which} {short}")), "{id}: {forecast}");
+        }
+    }
 }
 
 #[test]
