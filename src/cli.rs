@@ -157,8 +157,9 @@ pub enum Command {
     ///
     /// The cluster is found as kubectl finds it: KUBECONFIG, ~/.kube/config,
     /// or the service account of a pod. Needed are the permissions to list
-    /// deployments.apps, and to get the namespace or to list all of them; the other
-    /// kinds are named if they cannot be listed. Where
+    /// deployments.apps, and to get the namespace or to list all of them; other
+    /// workloads and what stands around them (Services, autoscalers, disruption
+    /// budgets, claims) are named if they cannot be listed, and count as unknown. Where
     /// gapless is installed, namespaces that its webhooks leave out are left out
     /// too; that needs the permissions to list both kinds of webhook
     /// configurations.

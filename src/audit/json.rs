@@ -176,11 +176,7 @@ pub fn write(report: &Report) -> serde_json::Result<String> {
             .iter()
             .map(|it| item(&it.subject, ErrorJson { message: &it.message }))
             .collect(),
-        unlisted: report
-            .unlisted
-            .iter()
-            .map(|(kind, message)| UnlistedJson { kind: kind.name(), message })
-            .collect(),
+        unlisted: report.unlisted.iter().map(|(kind, message)| UnlistedJson { kind, message }).collect(),
         unknown_profiles: report
             .unknown_profiles
             .iter()

@@ -21,7 +21,7 @@ use crate::injection::InjectError;
 use crate::kubernetes::kind::Kind;
 use crate::policy::{InjectionMode, Policy, Profile};
 use crate::report::by_kind;
-use crate::surroundings;
+use crate::surroundings::{Around, Surroundings};
 use namespaces::{Namespaces, NotJudged};
 
 /// What was asked: where, and by which policy.
@@ -40,8 +40,9 @@ pub struct Audit<'p> {
     policy: &'p Policy,
     today: Date,
     namespaces: Namespaces<'p>,
+    around: &'p dyn Around,
     entries: Vec<Entry>,
-    unlisted: Vec<(Kind, String)>,
+    unlisted: Vec<(&'static str, String)>,
 }
 
 /// A workload that was judged, or why it was not.
@@ -120,7 +121,7 @@ pub struct Report {
     /// default profile applies to them.
     pub unknown_profiles: Vec<(String, String)>,
     /// Kinds that could not be listed, and why.
-    pub unlisted: Vec<(Kind, String)>,
+    pub unlisted: Vec<(&'static str, String)>,
 }
 
 /// How many workloads there are of what.
@@ -139,9 +140,9 @@ pub struct Count {
 }
 
 impl<'p> Audit<'p> {
-    /// Nothing is known yet.
-    pub fn new(policy: &'p Policy, today: Date, namespaces: Namespaces<'p>) -> Self {
-        Audit { policy, today, namespaces, entries: Vec::new(), unlisted: Vec::new() }
+    /// Nothing has been judged yet. `around` knows what stands around the workloads.
+    pub fn new(policy: &'p Policy, today: Date, namespaces: Namespaces<'p>, around: &'p dyn Around) -> Self {
+        Audit { policy, today, namespaces, around, entries: Vec::new(), unlisted: Vec::new() }
     }
 
     /// How many workloads have been looked at.
@@ -154,14 +155,17 @@ impl<'p> Audit<'p> {
         let text = |pointer| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
         let subject = Subject { kind, namespace: text("/metadata/namespace"), name: text("/metadata/name") };
         let entry = match self.namespaces.profile(&subject.namespace) {
-            Ok(profile) => judge(subject, object, profile, self.today),
+            Ok(profile) => {
+                let around = self.around.around(kind, object, Some(&subject.namespace));
+                judge(subject, object, &around, profile, self.today)
+            }
             Err(reason) => Entry::Skipped(Skipped { subject, reason }),
         };
         self.entries.push(entry);
     }
 
-    /// Notes that the workloads of this kind cannot be listed.
-    pub fn cannot_list(&mut self, kind: Kind, why: String) {
+    /// Notes that the objects of this kind cannot be listed.
+    pub fn cannot_list(&mut self, kind: &'static str, why: String) {
         self.unlisted.push((kind, why));
     }
 
@@ -195,8 +199,8 @@ impl<'p> Audit<'p> {
     }
 }
 
-fn judge(subject: Subject, object: &Value, profile: &Profile, today: Date) -> Entry {
-    let assessment = match admission::assess(subject.kind, object, &surroundings::NONE, profile, today) {
+fn judge(subject: Subject, object: &Value, around: &Surroundings, profile: &Profile, today: Date) -> Entry {
+    let assessment = match admission::assess(subject.kind, object, around, profile, today) {
         Ok(assessment) => assessment,
         Err(InjectError::Patch(error)) => {
             let message = format!("gapless failed, please report this: {error}");
@@ -421,7 +425,7 @@ mod tests {
         let policy = crate::config::load(None).expect("the default policy");
         let profile = policy.default_profile().expect("production");
         let today = jiff::civil::date(2026, 11, 23);
-        object = admission::assess(Kind::Deployment, &object, &surroundings::NONE, profile, today)
+        object = admission::assess(Kind::Deployment, &object, &crate::surroundings::NONE, profile, today)
             .expect("an assessment")
             .injection
             .object;

@@ -7,6 +7,7 @@ use super::namespaces::Namespaces;
 use super::{Audit, Report, Scope};
 use crate::config;
 use crate::kubernetes::kind::Kind;
+use crate::surroundings::NONE;
 
 /// A stored Deployment, filled in by the API server, that every rule likes;
 /// with these fields of `spec` on top.
@@ -50,7 +51,7 @@ pub fn audited(namespaces: &[(&str, Option<&str>)], deployments: &[Value]) -> Re
         let labels = label.map(|label| json!({"gapless.dev/profile": label}));
         known.add(&json!({"metadata": {"name": name, "labels": labels}}));
     }
-    let mut audit = Audit::new(&policy, date(2026, 11, 23), known);
+    let mut audit = Audit::new(&policy, date(2026, 11, 23), known, &NONE);
     deployments.iter().for_each(|object| audit.workload(Kind::of_document(object), object));
     let scope =
         Scope { server: "https://127.0.0.1:6443".into(), context: Some("bench".into()), namespace: None };

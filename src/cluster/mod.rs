@@ -25,7 +25,8 @@ use crate::observe::metrics::Metrics;
 use crate::surroundings::neighbour::{Neighbour, Role, Subject, behind, pod_labels};
 use crate::surroundings::{Around, Backend, Revisions, Surroundings};
 use rows::Rows;
-use watched::{Part, WATCHED, Watched};
+pub use watched::Watched;
+use watched::{Part, WATCHED};
 
 /// How often stuck rollouts are counted: nobody asks more often.
 const COUNT_INTERVAL: Duration = Duration::from_secs(10);
@@ -36,12 +37,28 @@ pub struct View(Vec<Arc<Known>>);
 
 /// What is known of one kind.
 #[derive(Debug)]
-struct Known {
+pub struct Known {
     watched: &'static Watched,
     rows: RwLock<Rows>,
 }
 
 impl Known {
+    /// The kind.
+    pub fn watched(&self) -> &'static Watched {
+        self.watched
+    }
+
+    /// Adds an object, as the API server lists it.
+    pub fn put(&self, object: &Value) {
+        let trimmed = self.watched.typed(listed::trimmed(object));
+        self.change(|rows| rows.put(&trimmed));
+    }
+
+    /// Says that all objects have been added.
+    pub fn fill(&self) {
+        self.change(Rows::end);
+    }
+
     fn read(&self) -> RwLockReadGuard<'_, Rows> {
         self.rows.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -67,6 +84,15 @@ impl View {
         }
         drop(runtime.spawn(view.clone().count_stuck_rollouts(metrics.clone())));
         view
+    }
+
+    /// The kinds that stand around workloads, those of workloads first: for whoever lists them
+    /// once.
+    pub fn neighbours(&self) -> impl Iterator<Item = &Known> {
+        let is_workload = |known: &&Known| known.watched.is_workload();
+        let of_part = |known: &&Known| matches!(known.watched.part, Part::Neighbour(_));
+        let all = || self.0.iter().map(|known| &**known).filter(of_part);
+        all().filter(is_workload).chain(all().filter(move |known| !is_workload(known)))
     }
 
     /// Says again and again how many rollouts may be stuck in what gapless injected.
@@ -115,7 +141,7 @@ impl Around for View {
 
     fn behind(&self, selector: &StringMap, namespace: Option<&str>) -> Vec<Backend> {
         let mut objects = Vec::new();
-        for known in self.0.iter().filter(|known| known.watched.part == Part::Neighbour(Role::Workload)) {
+        for known in self.0.iter().filter(|known| known.watched.is_workload()) {
             let rows = known.read();
             if !rows.is_filled() {
                 return Vec::new();

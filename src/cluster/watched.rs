@@ -13,7 +13,12 @@ pub struct Watched {
     pub kind: &'static str,
     group: &'static str,
     version: &'static str,
-    plural: &'static str,
+    /// Where the API serves it, such as `/api/v1`.
+    pub root: &'static str,
+    /// The name in URLs, such as `services`.
+    pub plural: &'static str,
+    /// Resource and group, as kubectl names it.
+    pub resource: &'static str,
     /// What its objects are to a workload.
     pub part: Part,
     /// Whether clusters need not have it.
@@ -36,32 +41,60 @@ pub const WATCHED: [Watched; 10] = [
     Watched {
         group: "autoscaling",
         version: "v2",
+        root: "/apis/autoscaling/v2",
+        resource: "horizontalpodautoscalers.autoscaling",
         ..core("HorizontalPodAutoscaler", "horizontalpodautoscalers", Role::Autoscaler)
     },
     Watched {
         group: "policy",
+        root: "/apis/policy/v1",
+        resource: "poddisruptionbudgets.policy",
         ..core("PodDisruptionBudget", "poddisruptionbudgets", Role::DisruptionBudget)
     },
     workload(Kind::Deployment),
     workload(Kind::StatefulSet),
     workload(Kind::DaemonSet),
     Watched { is_optional: true, ..workload(Kind::Rollout) },
-    revision("ReplicaSet", "replicasets", [Kind::Deployment, Kind::Rollout]),
-    revision("ControllerRevision", "controllerrevisions", [Kind::StatefulSet, Kind::DaemonSet]),
+    Watched {
+        resource: "replicasets.apps",
+        ..revision("ReplicaSet", "replicasets", [Kind::Deployment, Kind::Rollout])
+    },
+    Watched {
+        resource: "controllerrevisions.apps",
+        ..revision("ControllerRevision", "controllerrevisions", [Kind::StatefulSet, Kind::DaemonSet])
+    },
 ];
 
 const fn core(kind: &'static str, plural: &'static str, role: Role) -> Watched {
-    let part = Part::Neighbour(role);
-    Watched { kind, group: "", version: "v1", plural, part, is_optional: false }
+    Watched {
+        kind,
+        group: "",
+        version: "v1",
+        root: "/api/v1",
+        plural,
+        resource: plural,
+        part: Part::Neighbour(role),
+        is_optional: false,
+    }
 }
 
 const fn workload(kind: Kind) -> Watched {
-    let (group, version) = (kind.group(), kind.version());
-    Watched { group, version, ..core(kind.name(), kind.resource(), Role::Workload) }
+    Watched {
+        group: kind.group(),
+        version: kind.version(),
+        root: kind.root(),
+        resource: kind.qualified_resource(),
+        ..core(kind.name(), kind.resource(), Role::Workload)
+    }
 }
 
 const fn revision(kind: &'static str, plural: &'static str, of: [Kind; 2]) -> Watched {
-    Watched { kind, group: "apps", version: "v1", plural, part: Part::Revision(of), is_optional: false }
+    Watched {
+        group: "apps",
+        root: "/apis/apps/v1",
+        part: Part::Revision(of),
+        ..core(kind, plural, Role::Workload)
+    }
 }
 
 impl Watched {
@@ -69,6 +102,11 @@ impl Watched {
     pub fn api_resource(&self) -> ApiResource {
         let kind = GroupVersionKind::gvk(self.group, self.version, self.kind);
         ApiResource::from_gvk_with_plural(&kind, self.plural)
+    }
+
+    /// Whether its objects are workloads.
+    pub fn is_workload(&self) -> bool {
+        self.part == Part::Neighbour(Role::Workload)
     }
 
     /// The object with its kind, of which those in lists and rows say nothing.
@@ -79,5 +117,21 @@ impl Watched {
             object.insert("kind".to_owned(), self.kind.into());
         }
         object
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kind_is_named_the_same_everywhere() {
+        for watched in &WATCHED {
+            let (resource, group) = (watched.api_resource(), watched.group);
+            let root = if group.is_empty() { "/api" } else { "/apis" };
+            assert_eq!(watched.root, format!("{root}/{}", resource.api_version));
+            let dot = if group.is_empty() { "" } else { "." };
+            assert_eq!(watched.resource, format!("{}{dot}{group}", resource.plural));
+        }
     }
 }

@@ -15,6 +15,7 @@ use crate::client::kubeconfig::{self, Choice, Connection};
 use crate::client::list::{self, List, Page};
 use crate::client::webhook::CONFIGURATIONS;
 use crate::clock;
+use crate::cluster::View;
 use crate::config;
 use crate::exit;
 use crate::kubernetes::kind::Kind;
@@ -59,8 +60,11 @@ async fn audit(arguments: &AuditArguments, policy: &Policy) -> anyhow::Result<Re
     let webhooks = installed_webhooks(&connection, arguments.chunk_size, namespace.is_none()).await?;
     let namespaces = namespaces.with_webhooks(webhooks);
     let today = clock::today();
-    let start = || Audit::new(policy, today, namespaces.clone());
+    let view = View::default();
+    let unknown = look_around(&view, &connection, namespace.as_deref(), arguments.chunk_size).await?;
+    let start = || Audit::new(policy, today, namespaces.clone(), &view);
     let mut audit = start();
+    unknown.into_iter().for_each(|(kind, why)| audit.cannot_list(kind, why));
     for kind in Kind::ALL {
         let list = list_of(kind, namespace.as_deref(), arguments.chunk_size);
         let mut progress = Progress::new(kind, io::stderr().is_terminal());
@@ -78,7 +82,7 @@ async fn audit(arguments: &AuditArguments, policy: &Policy) -> anyhow::Result<Re
             Err(error @ RequestError::Forbidden { .. }) => {
                 // Who may not ask for what is not there is told so before that it is not.
                 if list::is_served(&connection, kind.root()).await? {
-                    audit.cannot_list(kind, error.to_string());
+                    audit.cannot_list(kind.name(), error.to_string());
                 }
             }
             Err(error) => return Err(error.into()),
@@ -86,6 +90,30 @@ async fn audit(arguments: &AuditArguments, policy: &Policy) -> anyhow::Result<Re
     }
     let Connection { server, context, .. } = connection;
     Ok(audit.report(Scope { server, context, namespace }))
+}
+
+/// Lists what stands around workloads. Returns the kinds that may not be listed, and why:
+/// they count as unknown. Those of workloads are listed again, and named then.
+async fn look_around(
+    view: &View,
+    connection: &Connection,
+    namespace: Option<&str>,
+    limit: u32,
+) -> Result<Vec<(&'static str, String)>, RequestError> {
+    let mut unknown = Vec::new();
+    for known in view.neighbours() {
+        let watched = known.watched();
+        let list =
+            List { resource: watched.resource, root: watched.root, plural: watched.plural, namespace, limit };
+        let put = |(): &mut (), page: Page| page.items.iter().for_each(|object| known.put(object));
+        match list.read(connection, || (), put, || {}).await {
+            Ok(()) | Err(RequestError::NotFound { .. }) => known.fill(),
+            Err(RequestError::Forbidden { .. }) if watched.is_workload() => {}
+            Err(error @ RequestError::Forbidden { .. }) => unknown.push((watched.kind, error.to_string())),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(unknown)
 }
 
 fn list_of(kind: Kind, namespace: Option<&str>, limit: u32) -> List<'_> {

@@ -91,12 +91,12 @@ impl Kind {
     }
 
     /// Resource and group, as kubectl and RBAC rules name it.
-    pub fn qualified_resource(self) -> &'static str {
+    pub const fn qualified_resource(self) -> &'static str {
         self.names().qualified_resource
     }
 
     /// Where the API serves it.
-    pub fn root(self) -> &'static str {
+    pub const fn root(self) -> &'static str {
         self.names().root
     }
 

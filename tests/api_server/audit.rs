@@ -276,7 +276,17 @@ fn rights_in_one_namespace_are_enough() {
     // There are no Rollouts, so that nobody has to be allowed to list them.
     let blind = blind.json();
     let unlisted: Vec<&Value> = blind["unlisted"].as_array().unwrap().iter().map(|it| &it["kind"]).collect();
-    assert_eq!(unlisted, ["StatefulSet", "DaemonSet"]);
+    assert_eq!(
+        unlisted,
+        [
+            "Service",
+            "PersistentVolumeClaim",
+            "HorizontalPodAutoscaler",
+            "PodDisruptionBudget",
+            "StatefulSet",
+            "DaemonSet"
+        ]
+    );
     fleet.advisory.grant("team", &["get"], "namespaces");
     let seeing = fleet.audit("team", &["--namespace", advisory, "-f", "json"]);
     assert_eq!((seeing.code, seeing.stderr.as_str()), (0, ""), "{seeing:?}");

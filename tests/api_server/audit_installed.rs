@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::installed::installed;
 use crate::support::audit::audit_as;
-use crate::support::deployment::deployment;
+use crate::support::deployment::{deployment, deployment_with};
 use crate::support::gapless::{RELEASE_NAMESPACE, install, upgrade};
 use crate::support::{self, Cluster, Gapless};
 
@@ -58,6 +58,34 @@ fn advisory_injects_nothing_and_says_so() {
     let report = audit(cluster, &namespace.name);
     assert_eq!(report["summary"]["injections"], json!({}));
     assert_eq!(report["summary"]["announcements"]["pre-stop-sleep"], 1);
+}
+
+/// As in a review: an autoscaler keeps more pods than are written, and a Service sends
+/// requests to a port.
+#[test]
+fn what_stands_around_a_workload_counts() {
+    let Some(installed) = installed() else { return };
+    let cluster = installed.cluster;
+    let namespace = cluster.namespace();
+    namespace.create(&deployment_with("web", &json!({"replicas": 1})).to_string()).ok();
+    let found = || -> Vec<Value> {
+        let report = audit(cluster, &namespace.name);
+        let findings = report["findings"].as_array().unwrap();
+        findings.iter().map(|finding| finding["rule"].clone()).collect()
+    };
+    assert_eq!(found(), ["single-replica"]);
+    let target = json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"});
+    let autoscaler = json!({
+        "apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": {"name": "web"},
+        "spec": {"scaleTargetRef": target, "minReplicas": 2, "maxReplicas": 5},
+    });
+    let service = json!({
+        "apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"},
+        "spec": {"selector": {"app": "web"}, "ports": [{"port": 80, "targetPort": "nowhere"}]},
+    });
+    namespace.create(&autoscaler.to_string()).ok();
+    namespace.create(&service.to_string()).ok();
+    assert_eq!(found(), ["dangling-target-port"]);
 }
 
 /// Namespaces that the installed webhooks leave out are left out. Who may not see the
