@@ -70,6 +70,8 @@ mod tests {
     fn what_is_forgotten_leaves_no_hole_for_ever() {
         let mut packed = Packed::default();
         let text = [b'x'; 1024];
+        let first = packed.add(&text).unwrap();
+        packed.forget(first);
         let mut last = packed.add(b"last").unwrap();
         for _ in 0..1_000 {
             let place = packed.add(&text).unwrap();
