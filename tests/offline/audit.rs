@@ -80,8 +80,9 @@ fn expired() -> (u16, Value) {
 
 #[test]
 fn a_list_that_expires_is_read_again_once() {
-    let answers = vec![page(&["a", "b"], "x"), expired(), page(&["a", "c"], "y"), page(&["d"], "")];
-    let (home, environment) = fake_api_server(answers);
+    let neighbours = [page(&["a", "b", "c", "d"], "")];
+    let answers = [page(&["a", "b"], "x"), expired(), page(&["a", "c"], "y"), page(&["d"], "")];
+    let (home, environment) = fake_api_server(neighbours.into_iter().chain(answers).collect());
     let audited = audit(home.path(), &environment, &["-A", "-f", "json"]);
     assert_eq!(audited.code, 0, "{audited:?}");
     assert_eq!(
@@ -102,7 +103,8 @@ fn a_list_that_expires_is_read_again_once() {
 fn one_unreadable_deployment_hides_no_other() {
     let (_, mut list) = page(&["good", "broken"], "");
     list["items"][1]["spec"]["replicas"] = json!("three");
-    let (home, environment) = fake_api_server(vec![(200, list)]);
+    // Once to know them as neighbours, and once to judge them.
+    let (home, environment) = fake_api_server(vec![(200, list.clone()), (200, list)]);
     let audited = audit(home.path(), &environment, &["-A", "-f", "json"]);
     assert_eq!(audited.code, 2, "{audited:?}");
     let report = audited.json();
