@@ -28,9 +28,9 @@
 //!
 //! ```text
 //! commands     → fix, cli, server, config, cluster, certificates, watched, observe,
-//!                client, preview, audit, report, offline, yaml, admission, injection,
-//!                policy, rules, defaults, rollout, finding, exit, clock, printable,
-//!                kubernetes, names, nearest, field
+//!                client, preview, audit, report, offline, yaml, admission, policy,
+//!                rules, defaults, rollout, finding, exit, clock, printable, kubernetes,
+//!                names, nearest, field
 //! fix          → offline, yaml, admission, injection, policy, finding, kubernetes,
 //!                field
 //! cli          → certificates, observe, audit, report, offline, kubernetes, names
@@ -43,12 +43,12 @@
 //! watched      → observe
 //! observe      → admission, policy, rules, defaults, printable
 //! client       → waiver, ownership, printable, kubernetes
-//! preview      → report, offline, admission, injection, policy, rollout, workload,
-//!                surroundings, ownership, printable, kubernetes, field
+//! preview      → report, offline, admission, policy, rollout, workload, surroundings,
+//!                ownership, printable, kubernetes, field
 //! audit        → report, admission, injection, policy, defaults, surroundings,
 //!                finding, printable, kubernetes
-//! report       → offline, admission, policy, rules, defaults, finding, printable,
-//!                kubernetes
+//! report       → offline, admission, injection, policy, rules, defaults, finding,
+//!                printable, kubernetes
 //! offline      → yaml, workload, surroundings, printable, kubernetes
 //! yaml         → field
 //! admission    → injection, waiver, policy, rules, defaults, workload,

@@ -26,7 +26,7 @@ use crate::ownership::owners::Change;
 use crate::ownership::record::Record;
 use crate::policy::{InjectionMode, Policy, Profile, Waivers};
 use crate::rules::RULES;
-use crate::surroundings::{Around, Revision, Revisions, Surroundings};
+use crate::surroundings::{Around, Revisions, Surroundings};
 use crate::waiver::{self, ActiveWaivers};
 use crate::workload::{Context, Workload, WrongType};
 
@@ -323,7 +323,10 @@ fn validate(review: Review, subject: &Subject) -> Result<Review, ReviewError> {
         }
     };
 
-    let may_be_rollback = subject.old.is_some() && *subject.revisions() == Revisions::Unknown;
+    // Nobody asks for the revisions of a request that passes.
+    let may_be_rollback = judged.iter().any(|it| it.outcome == Outcome::Deny)
+        && subject.old.is_some()
+        && *subject.revisions() == Revisions::Unknown;
     Ok(review.judged(subject.request, &judged, &waivers, profile, may_be_rollback))
 }
 
@@ -436,15 +439,15 @@ impl<'r> Subject<'r> {
         if rollback::is_scale(&self.change) {
             return Repair::All;
         }
-        let is_back = |revisions: &[Revision]| rollback::is_earlier_template(self.object, revisions);
+        let changes_template = || !self.change.is_stored_template(self.change.object.tree);
         let is_rollback = self.change.is_undo
-            || match self.revisions() {
-                _ if self.change.is_stored_template(self.change.object.tree) => false,
-                Revisions::Known(revisions) => is_back(revisions),
-                // It may be one.
-                Revisions::Awaited => return Repair::OfTemplate,
-                Revisions::Unknown => false,
-            };
+            || changes_template()
+                && match self.revisions() {
+                    Revisions::Known(revisions) => rollback::is_earlier_template(self.object, revisions),
+                    // It may be one.
+                    Revisions::Awaited => return Repair::OfTemplate,
+                    Revisions::Unknown => false,
+                };
         match is_rollback {
             true if rollback::changes_only_template(&self.change) => Repair::All,
             true => Repair::OfTemplate,

@@ -329,6 +329,7 @@ mod testing;
 mod tests {
     use super::testing::{audited, live};
     use super::*;
+    use crate::surroundings::NONE;
     use serde_json::json;
 
     fn row(report: &Report, name: &str) -> (Vec<String>, Vec<String>, Vec<&'static str>) {
@@ -425,7 +426,7 @@ mod tests {
         let policy = crate::config::load(None).expect("the default policy");
         let profile = policy.default_profile().expect("production");
         let today = jiff::civil::date(2026, 11, 23);
-        object = admission::assess(Kind::Deployment, &object, &crate::surroundings::NONE, profile, today)
+        object = admission::assess(Kind::Deployment, &object, &NONE, profile, today)
             .expect("an assessment")
             .injection
             .object;

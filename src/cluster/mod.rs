@@ -86,13 +86,10 @@ impl View {
         view
     }
 
-    /// The kinds that stand around workloads, those of workloads first: for whoever lists them
-    /// once.
+    /// The kinds that stand around workloads, for whoever lists them once.
     pub fn neighbours(&self) -> impl Iterator<Item = &Known> {
-        let is_workload = |known: &&Known| known.watched.is_workload();
-        let of_part = |known: &&Known| matches!(known.watched.part, Part::Neighbour(_));
-        let all = || self.0.iter().map(|known| &**known).filter(of_part);
-        all().filter(is_workload).chain(all().filter(move |known| !is_workload(known)))
+        let is_neighbour = |known: &&Known| matches!(known.watched.part, Part::Neighbour(_));
+        self.0.iter().map(|known| &**known).filter(is_neighbour)
     }
 
     /// Says again and again how many rollouts may be stuck in what gapless injected.

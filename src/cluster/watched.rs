@@ -34,8 +34,13 @@ pub enum Part {
     Revision([Kind; 2]),
 }
 
-/// All of them. The chart lets gapless list and watch exactly these.
+/// All of them, workloads first: who may not list those is told so before all else. The chart
+/// lets gapless list and watch exactly these.
 pub const WATCHED: [Watched; 10] = [
+    workload(Kind::Deployment),
+    workload(Kind::StatefulSet),
+    workload(Kind::DaemonSet),
+    Watched { is_optional: true, ..workload(Kind::Rollout) },
     core("Service", "services", Role::Service),
     core("PersistentVolumeClaim", "persistentvolumeclaims", Role::Claim),
     Watched {
@@ -51,10 +56,6 @@ pub const WATCHED: [Watched; 10] = [
         resource: "poddisruptionbudgets.policy",
         ..core("PodDisruptionBudget", "poddisruptionbudgets", Role::DisruptionBudget)
     },
-    workload(Kind::Deployment),
-    workload(Kind::StatefulSet),
-    workload(Kind::DaemonSet),
-    Watched { is_optional: true, ..workload(Kind::Rollout) },
     Watched {
         resource: "replicasets.apps",
         ..revision("ReplicaSet", "replicasets", [Kind::Deployment, Kind::Rollout])

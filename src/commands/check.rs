@@ -12,14 +12,13 @@ use crate::config;
 use crate::exit;
 use crate::field::FieldPath;
 use crate::finding;
-use crate::injection::InjectError;
 use crate::kubernetes::kind::Kind;
-use crate::offline::documents::{self, Document, Parsed, Unparsable};
+use crate::offline::documents::{self, Document, Parsed};
 use crate::offline::inputs;
 use crate::offline::objects::{self, Object};
 use crate::offline::source::{Name, Source, Unreadable};
 use crate::offline::surroundings;
-use crate::offline::whole::{self, Unusable, Wrong};
+use crate::offline::whole::{self, Unusable};
 use crate::policy::{Policy, Profile};
 use crate::preview;
 use crate::report::{
@@ -110,9 +109,7 @@ impl<'p> Check<'p> {
         self.report.files += 1;
         let (documents, rest) = documents::split(source);
         if documents.is_empty() && rest.is_empty() && source.name == Name::Stdin {
-            // Most likely what should have written it failed, which a pipe hides.
-            let message = "there is nothing on standard input".to_owned();
-            self.error(Unreadable::new(Name::Stdin, message).into());
+            self.error(Unreadable::empty_stdin().into());
         }
         for document in documents {
             match document.parse() {
@@ -155,13 +152,8 @@ impl<'p> Check<'p> {
         }
         let around = self.neighbours.around(kind, &value, document.source());
         let Assessment { skip, injection, judged, problems } =
-            admission::assess(kind, &value, &around, profile, self.today).map_err(|error| match error {
-                InjectError::WrongType(error) => InputError::wrong(document, Wrong::of_type(object, &error)),
-                InjectError::Patch(error) => {
-                    let message = format!("gapless failed, please report this: {error}");
-                    InputError { place: subject.place.clone(), message, hint: None }
-                }
-            })?;
+            admission::assess(kind, &value, &around, profile, self.today)
+                .map_err(|error| InputError::not_injected(document, object, &subject.place, error))?;
         if let Some(skip) = skip {
             return skipped(subject, Reason::Gate(skip), skipped_because(skip));
         }
@@ -271,24 +263,4 @@ fn problem(document: &Document, object: &Object, problem: &finding::Problem) -> 
     let written = paths.iter().find(|path| object.node.has(path));
     let place = document.place(object.node.place_of(written.unwrap_or(&FieldPath::new("metadata"))));
     Problem { id: problem.id.clone(), message: problem.message(), place }
-}
-
-impl InputError {
-    /// A value of an object that the API server rejects.
-    pub(super) fn wrong(document: &Document, wrong: Wrong) -> Self {
-        InputError { place: document.place(wrong.span), message: wrong.message, hint: wrong.hint }
-    }
-}
-
-impl From<Unreadable> for InputError {
-    fn from(unreadable: Unreadable) -> Self {
-        InputError { place: unreadable.place(), message: unreadable.message, hint: None }
-    }
-}
-
-impl From<Unparsable> for InputError {
-    fn from(unparsable: Unparsable) -> Self {
-        let Unparsable { place, message, hint } = unparsable;
-        InputError { place, message, hint }
-    }
 }

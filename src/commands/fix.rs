@@ -126,9 +126,7 @@ impl Run<'_> {
     fn file(&mut self, file: &Parsed) -> io::Result<Vec<InputError>> {
         let source = file.source;
         if source.name == Name::Stdin && source.text.trim().is_empty() {
-            // Most likely what should have written it failed, which a pipe hides.
-            let message = "there is nothing on standard input".to_owned();
-            return Ok(vec![Unreadable::new(Name::Stdin, message).into()]);
+            return Ok(vec![Unreadable::empty_stdin().into()]);
         }
         let mut fixed = match &self.terms {
             Some(terms) => fix::fix(file, terms),

@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::slice;
-use std::time::Duration;
 
 use serde_json::Value;
 use tokio::runtime;
@@ -22,7 +21,7 @@ use crate::preview::input::{self, Completed, Input};
 use crate::preview::{self, Given, Rollout};
 use crate::printable::printable;
 use crate::report::{InputError, text};
-use crate::rollout::{self, Assumed, Millis, Plan};
+use crate::rollout::{self, Assumed, Plan, millis};
 
 /// The command that hints name, and the one that they should name here.
 const CHECK: &str = "gapless check";
@@ -161,7 +160,6 @@ fn source(name: &Path, object: &Value) -> Source {
 }
 
 fn assumed(arguments: &PreviewArguments, learned: Option<Learned>) -> Assumed {
-    let millis = |duration: Duration| Millis::try_from(duration.as_millis()).unwrap_or(Millis::MAX);
     let default = Assumed::default();
     let learned = learned.map_or(default.starts_in, |learned| learned.millis);
     Assumed {

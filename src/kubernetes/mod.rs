@@ -10,3 +10,4 @@ pub mod label_selector;
 pub mod managed_fields;
 pub mod object;
 pub mod pod_template;
+pub mod quantity;

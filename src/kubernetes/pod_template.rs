@@ -7,6 +7,7 @@ use super::api_default::{
 };
 use super::image::ImageReference;
 use super::object::at;
+use super::quantity;
 
 /// The labels by which controllers tell the pods of one revision from those of another.
 const HASH_LABELS: [&str; 3] =
@@ -67,34 +68,35 @@ fn api_default(parent: &str, field: &str) -> Option<Value> {
 /// the copies that they keep.
 pub fn normalize(template: &mut Value) {
     remove(template, "$patch");
-    let Some(metadata) = template.get_mut("metadata") else { return normalize_pod(template) };
-    remove(metadata, "creationTimestamp");
-    if let Some(labels) = metadata.get_mut("labels") {
-        HASH_LABELS.iter().for_each(|label| remove(labels, label));
+    if let Some(metadata) = template.get_mut("metadata") {
+        remove(metadata, "creationTimestamp");
+        if let Some(labels) = metadata.get_mut("labels") {
+            HASH_LABELS.iter().for_each(|label| remove(labels, label));
+        }
+        if let Some(annotations) = metadata.get_mut("annotations") {
+            remove(annotations, RESTARTED_AT);
+        }
     }
-    if let Some(annotations) = metadata.get_mut("annotations") {
-        remove(annotations, RESTARTED_AT);
-    }
-    normalize_pod(template);
-}
-
-fn normalize_pod(template: &mut Value) {
     if let Some(pod) = template.get_mut("spec").and_then(Value::as_object_mut) {
-        let is_on_host_network = pod.get("hostNetwork") == Some(&Value::Bool(true));
-        for list in ["containers", "initContainers"] {
-            for container in items(pod, list) {
-                normalize_container(container, is_on_host_network);
-            }
-        }
-        // One is an older name of the other.
-        if let Some(name) = pod.remove("serviceAccount") {
-            pod.entry("serviceAccountName").or_insert(name);
-        }
-        for terms in ANTI_AFFINITY {
-            remove_terms_of_rollout(pod, terms);
-        }
+        normalize_pod(pod);
     }
     prune(template, "template");
+}
+
+fn normalize_pod(pod: &mut Map<String, Value>) {
+    let is_on_host_network = pod.get("hostNetwork") == Some(&Value::Bool(true));
+    for list in ["containers", "initContainers"] {
+        for container in items(pod, list) {
+            normalize_container(container, is_on_host_network);
+        }
+    }
+    // One is an older name of the other.
+    if let Some(name) = pod.remove("serviceAccount") {
+        pod.entry("serviceAccountName").or_insert(name);
+    }
+    for terms in ANTI_AFFINITY {
+        remove_terms_of_rollout(pod, terms);
+    }
 }
 
 fn normalize_container(container: &mut Map<String, Value>, is_on_host_network: bool) {
@@ -130,34 +132,8 @@ fn normalize_container(container: &mut Map<String, Value>, is_on_host_network: b
 /// `0.5`, `500m` and `"0.5"` are one; the API server stores one of them, but of a custom
 /// resource what was written.
 fn normalize_quantity(amount: &mut Value) {
-    let text = match &*amount {
-        Value::String(text) => text.clone(),
-        Value::Number(number) => number.to_string(),
-        _ => return,
-    };
-    // The exact number is the same for all ways to write it: a division is rounded once.
-    const UNITS: [(&str, f64, f64); 14] = [
-        ("Ki", 1024.0, 1.0),
-        ("Mi", 1_048_576.0, 1.0),
-        ("Gi", 1_073_741_824.0, 1.0),
-        ("Ti", 1_099_511_627_776.0, 1.0),
-        ("Pi", 1_125_899_906_842_624.0, 1.0),
-        ("n", 1.0, 1e9),
-        ("u", 1.0, 1e6),
-        ("m", 1.0, 1e3),
-        ("k", 1e3, 1.0),
-        ("M", 1e6, 1.0),
-        ("G", 1e9, 1.0),
-        ("T", 1e12, 1.0),
-        ("P", 1e15, 1.0),
-        ("", 1.0, 1.0),
-    ];
-    let number = UNITS.iter().find_map(|(unit, factor, divisor)| {
-        let number: f64 = text.strip_suffix(unit)?.parse().ok()?;
-        Some(number * factor / divisor)
-    });
-    if let Some(number) = number {
-        *amount = json!(number.to_string());
+    if let Some(billionths) = quantity::billionths(amount) {
+        *amount = json!((billionths as f64 / 1e9).to_string());
     }
 }
 

@@ -131,6 +131,12 @@ impl Unreadable {
         Unreadable { name, message }
     }
 
+    /// That standard input is empty. Most likely what should have written it failed, which a
+    /// pipe hides.
+    pub fn empty_stdin() -> Self {
+        Unreadable::new(Name::Stdin, "there is nothing on standard input".to_owned())
+    }
+
     /// The file as a whole.
     pub fn place(&self) -> Place {
         Place { name: self.name.clone(), position: None, excerpt: None }

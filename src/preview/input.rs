@@ -8,7 +8,6 @@ use serde_json::Value;
 use super::quota::{Pods, ResourceQuota};
 use crate::admission::{self, Skip};
 use crate::field::FieldPath;
-use crate::injection::InjectError;
 use crate::kubernetes::kind::Kind;
 use crate::kubernetes::object::View;
 use crate::offline::documents::{Document, Parsed};
@@ -16,7 +15,7 @@ use crate::offline::inputs;
 use crate::offline::objects::{self, Object};
 use crate::offline::source::{Name, Place, Source, Unreadable};
 use crate::offline::surroundings::{Neighbours, Objects};
-use crate::offline::whole::{self, Unusable, Wrong};
+use crate::offline::whole::{self, Unusable};
 use crate::ownership::intent::Origin;
 use crate::policy::Profile;
 use crate::report::InputError;
@@ -123,9 +122,7 @@ struct Reading<'r> {
 impl Reading<'_> {
     fn file(&mut self, file: &Parsed) {
         if file.documents.is_empty() && file.broken.is_empty() && file.source.name == Name::Stdin {
-            // Most likely what should have written it failed, which a pipe hides.
-            let message = "there is nothing on standard input".to_owned();
-            self.input.errors.push(Unreadable::new(Name::Stdin, message).into());
+            self.input.errors.push(Unreadable::empty_stdin().into());
         }
         for (document, root) in &file.documents {
             match root {
@@ -163,13 +160,12 @@ impl Reading<'_> {
         place: Place,
     ) -> Result<Result<Completed, String>, InputError> {
         let value = object.node.to_value();
-        let wrong = |Wrong { span, message, hint }| InputError { place: document.place(span), message, hint };
         match whole::examine(object, kind, &value) {
             Ok(()) => {}
             Err(Unusable::Part { because }) => {
                 return Ok(Err(format!("it is only a part of an object, since {because}")));
             }
-            Err(Unusable::Wrong(mistake)) => return Err(wrong(mistake)),
+            Err(Unusable::Wrong(mistake)) => return Err(InputError::wrong(document, mistake)),
         }
         let surroundings = self.neighbours.around(kind, &value, document.source());
         let origin = Origin::of_document(&value);
@@ -177,13 +173,8 @@ impl Reading<'_> {
             None => value,
             Some(profile) => {
                 let assessed = admission::assess(kind, &value, &surroundings, profile, self.today);
-                let assessed = assessed.map_err(|error| match error {
-                    InjectError::WrongType(error) => wrong(Wrong::of_type(object, &error)),
-                    InjectError::Patch(error) => {
-                        let message = format!("gapless failed, please report this: {error}");
-                        InputError { place: place.clone(), message, hint: None }
-                    }
-                })?;
+                let assessed =
+                    assessed.map_err(|error| InputError::not_injected(document, object, &place, error))?;
                 match assessed.skip {
                     Some(Skip::Owned) => return Ok(Err("another object controls it".to_owned())),
                     Some(Skip::Deleting) => return Ok(Err("it is being deleted".to_owned())),

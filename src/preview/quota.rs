@@ -5,6 +5,7 @@
 
 use serde_json::Value;
 
+use crate::kubernetes::quantity;
 use crate::rollout::Quota;
 
 /// Thousandths of a pod, a core, a byte.
@@ -95,36 +96,10 @@ fn usage(object: &Value, resource: &str) -> Option<Milli> {
     Some((regular + sidecars).max(first))
 }
 
-/// A quantity of the API, such as `500m`, `1.5Gi` or `2` (apimachinery, pkg/api/resource).
+/// In thousandths, rounded up.
 fn quantity(value: &Value) -> Option<Milli> {
-    const SUFFIXES: [(&str, f64); 16] = [
-        ("Ki", 1024.0),
-        ("Mi", 1_048_576.0),
-        ("Gi", 1_073_741_824.0),
-        ("Ti", 1_099_511_627_776.0),
-        ("Pi", 1_125_899_906_842_624.0),
-        ("Ei", 1_152_921_504_606_846_976.0),
-        ("n", 1e-9),
-        ("u", 1e-6),
-        ("m", 1e-3),
-        ("k", 1e3),
-        ("M", 1e6),
-        ("G", 1e9),
-        ("T", 1e12),
-        ("P", 1e15),
-        ("E", 1e18),
-        ("", 1.0),
-    ];
-    let text = match value {
-        Value::Number(number) => number.to_string(),
-        Value::String(text) => text.clone(),
-        _ => return None,
-    };
-    let read = |(suffix, factor): &(&str, f64)| {
-        let number: f64 = text.strip_suffix(suffix)?.parse().ok()?;
-        (number.is_finite() && number >= 0.0).then(|| (number * factor * 1_000.0).ceil() as Milli)
-    };
-    SUFFIXES.iter().find_map(read)
+    const THOUSANDTH: i128 = 1_000_000;
+    Some((quantity::billionths(value)? + THOUSANDTH - 1) / THOUSANDTH)
 }
 
 #[cfg(test)]

@@ -8,8 +8,12 @@ pub mod sarif;
 pub mod text;
 
 use crate::admission::{Judged, Outcome, Skip};
+use crate::injection::InjectError;
 use crate::kubernetes::kind::Kind;
-use crate::offline::source::Place;
+use crate::offline::documents::{Document, Unparsable};
+use crate::offline::objects::Object;
+use crate::offline::source::{Place, Unreadable};
+use crate::offline::whole::Wrong;
 
 /// Everything that was found in all files.
 #[derive(Debug)]
@@ -138,6 +142,37 @@ pub struct InputError {
     pub message: String,
     /// What may help.
     pub hint: Option<String>,
+}
+
+impl InputError {
+    /// A value of an object that the API server rejects.
+    pub fn wrong(document: &Document, wrong: Wrong) -> Self {
+        InputError { place: document.place(wrong.span), message: wrong.message, hint: wrong.hint }
+    }
+
+    /// An object, which begins at this place, that cannot be completed.
+    pub fn not_injected(document: &Document, object: &Object, place: &Place, error: InjectError) -> Self {
+        match error {
+            InjectError::WrongType(error) => InputError::wrong(document, Wrong::of_type(object, &error)),
+            InjectError::Patch(error) => {
+                let message = format!("gapless failed, please report this: {error}");
+                InputError { place: place.clone(), message, hint: None }
+            }
+        }
+    }
+}
+
+impl From<Unreadable> for InputError {
+    fn from(unreadable: Unreadable) -> Self {
+        InputError { place: unreadable.place(), message: unreadable.message, hint: None }
+    }
+}
+
+impl From<Unparsable> for InputError {
+    fn from(unparsable: Unparsable) -> Self {
+        let Unparsable { place, message, hint } = unparsable;
+        InputError { place, message, hint }
+    }
 }
 
 /// How much of everything there is.

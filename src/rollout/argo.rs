@@ -4,10 +4,10 @@
 use super::Unforeseeable;
 use super::blue_green::{BlueGreen, Pause, Phase};
 use super::canary::{Canary, CanaryStep, Progress, Routed};
-use super::forecast::MOST_PODS;
-use super::world::Millis;
+use super::forecast::{MOST_PODS, amounts};
+use super::world::{Millis, millis, seconds};
 use crate::kubernetes::duration;
-use crate::kubernetes::int_or_string::{Amount, IntOrString};
+use crate::kubernetes::int_or_string::IntOrString;
 use crate::workload::availability::Fenceposts;
 use crate::workload::object::{self, RolloutPause, SetCanaryScale};
 use crate::workload::{Strategy, Workload};
@@ -18,12 +18,11 @@ const SCALE_DOWN_DELAY_SECONDS: i32 = 30;
 /// The canary of a workload that had so many pods before.
 pub fn canary(workload: &Workload, before: i64, template: usize) -> Result<Canary, Unforeseeable> {
     let says = workload.rolling_update();
-    let parse = |amount| Amount::parse(amount).ok_or(Unforeseeable::Strategy);
-    let (unavailable, surge) = (parse(workload.max_unavailable())?, parse(workload.max_surge())?);
+    let (unavailable, surge) = amounts(workload)?;
     let limits = Fenceposts::resolve(workload.replicas(), unavailable, surge);
     let steps = says.steps.iter().map(step).collect::<Result<Vec<CanaryStep>, Unforeseeable>>()?;
     let routed = Routed {
-        scale_down_delay: seconds(says.scale_down_delay_seconds.unwrap_or(SCALE_DOWN_DELAY_SECONDS)),
+        scale_down_delay: seconds(says.scale_down_delay_seconds.unwrap_or(SCALE_DOWN_DELAY_SECONDS).into()),
         is_dynamic: says.dynamic_stable_scale.unwrap_or(false),
     };
     Ok(Canary {
@@ -52,11 +51,11 @@ fn step(step: &object::CanaryStep) -> Result<CanaryStep, Unforeseeable> {
 fn pause_span(pause: &RolloutPause) -> Option<Option<Millis>> {
     let span = match pause.duration {
         None => return Some(None),
-        Some(IntOrString::Int(number)) => seconds(number),
+        Some(IntOrString::Int(number)) => seconds(number.into()),
         // A number in quotes counts seconds too (`RolloutPause.DurationSeconds`).
-        Some(IntOrString::String(text)) => match text.parse() {
-            Ok(number) => seconds(number),
-            Err(_) => Millis::try_from(duration::parse(text).ok()?.as_millis()).ok()?,
+        Some(IntOrString::String(text)) => match text.parse::<i32>() {
+            Ok(number) => seconds(number.into()),
+            Err(_) => millis(duration::parse(text).ok()?),
         },
     };
     Some(Some(span))
@@ -79,7 +78,7 @@ fn few(pods: i32) -> Result<i64, Unforeseeable> {
 pub fn blue_green(workload: &Workload, template: usize) -> Result<BlueGreen, Unforeseeable> {
     let says = workload.spec().strategy.blue_green.as_ref().ok_or(Unforeseeable::Strategy)?;
     let pause = match (says.auto_promotion_seconds, says.auto_promotion_enabled) {
-        (Some(span @ 1..), _) => Pause::For(seconds(span)),
+        (Some(span @ 1..), _) => Pause::For(seconds(span.into())),
         (_, Some(false)) => Pause::UntilPromoted,
         _ => Pause::None,
     };
@@ -87,7 +86,7 @@ pub fn blue_green(workload: &Workload, template: usize) -> Result<BlueGreen, Unf
         replicas: workload.replicas().into(),
         preview_replicas: says.preview_replica_count.map(few).transpose()?,
         pause,
-        scale_down_delay: seconds(says.scale_down_delay_seconds.unwrap_or(SCALE_DOWN_DELAY_SECONDS)),
+        scale_down_delay: seconds(says.scale_down_delay_seconds.unwrap_or(SCALE_DOWN_DELAY_SECONDS).into()),
         is_paused: workload.is_paused(),
         template,
         phase: Phase::Preview,
@@ -104,8 +103,4 @@ pub fn has_analyses(workload: &Workload) -> bool {
         || canary.steps.iter().any(decides)
         || blue_green
             .is_some_and(|it| it.pre_promotion_analysis.is_some() || it.post_promotion_analysis.is_some())
-}
-
-fn seconds(seconds: i32) -> Millis {
-    Millis::try_from(seconds).unwrap_or(0).saturating_mul(1_000)
 }

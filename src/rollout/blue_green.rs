@@ -54,11 +54,6 @@ pub enum Phase {
 }
 
 impl BlueGreen {
-    /// Adds its pods as they were before the change.
-    pub fn settle_in(replicas: i64, world: &mut World) {
-        (0..replicas).for_each(|_| world.settle_in(ACTIVE, 0));
-    }
-
     /// The sizes of the active and of the new ReplicaSet.
     fn sizes(&self) -> (i64, i64) {
         if self.template == 0 || self.is_paused {
@@ -150,7 +145,7 @@ mod tests {
     /// Active and new pods and those that terminate, whenever that changes.
     fn states(rollout: &mut BlueGreen) -> (Vec<(Millis, [usize; 3])>, World) {
         let mut world = World::new(vec![TIMING; 2], None);
-        BlueGreen::settle_in(rollout.replicas, &mut world);
+        world.settle_all(rollout.replicas);
         let mut states: Vec<(Millis, [usize; 3])> = Vec::new();
         loop {
             while rollout.sync(&mut world) {}

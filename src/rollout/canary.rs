@@ -74,11 +74,6 @@ pub struct Progress {
 }
 
 impl Canary {
-    /// Adds its pods as they were before the change.
-    pub fn settle_in(replicas: i64, world: &mut World) {
-        (0..replicas).for_each(|_| world.settle_in(STABLE, 0));
-    }
-
     fn size(&self, set: usize) -> i64 {
         self.sizes.get(set).copied().unwrap_or(0)
     }
@@ -299,7 +294,7 @@ mod tests {
     /// Stable, new and available pods, whenever that changes.
     fn states(canary: &mut Canary) -> (Vec<(Millis, [i64; 3])>, World) {
         let mut world = World::new(vec![TIMING; 2], None);
-        Canary::settle_in(canary.replicas, &mut world);
+        world.settle_all(canary.replicas);
         let mut states: Vec<(Millis, [i64; 3])> = Vec::new();
         loop {
             while canary.sync(&mut world) {}

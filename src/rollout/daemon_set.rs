@@ -1,8 +1,8 @@
 //! The DaemonSet controller (kubernetes, pkg/controller/daemon, `manage` and
 //! `rollingUpdate`).
 
-use super::Controller;
 use super::world::{Pod, PodId, World};
+use super::{Controller, ON_DELETE};
 
 /// A DaemonSet, as its spec says, on so many nodes.
 #[derive(Clone, Debug)]
@@ -38,11 +38,6 @@ struct Here {
 }
 
 impl DaemonSet {
-    /// Adds its pods as they were before the change.
-    pub fn settle_in(nodes: i64, world: &mut World) {
-        (0..nodes).for_each(|node| world.settle_in(0, node));
-    }
-
     fn nodes(&self, world: &World) -> Vec<Node> {
         let node = |number| {
             let here = |is_new: bool| {
@@ -124,8 +119,7 @@ impl Controller for DaemonSet {
     }
 
     fn waits_for(&self, world: &World) -> Option<String> {
-        let text = "updateStrategy OnDelete: each old pod stays until somebody deletes it";
-        (self.is_on_delete && !self.is_complete(world)).then(|| text.to_owned())
+        (self.is_on_delete && !self.is_complete(world)).then(|| ON_DELETE.to_owned())
     }
 }
 
@@ -141,7 +135,7 @@ mod tests {
     /// Old, new and available pods, and those that terminate, whenever that changes.
     fn states(mut set: DaemonSet, timing: Timing) -> (Vec<(u64, [i64; 4])>, World) {
         let mut world = World::new(vec![TIMING, timing], None);
-        DaemonSet::settle_in(set.nodes, &mut world);
+        world.settle_all(set.nodes);
         let mut states: Vec<(u64, [i64; 4])> = Vec::new();
         loop {
             while set.sync(&mut world) {}

@@ -46,7 +46,7 @@ impl Deployment {
     pub fn settled(says: Spec, world: &mut World) -> Self {
         let mut deployment = Deployment { says, sets: Vec::new() };
         deployment.create(deployment.wanted());
-        (0..deployment.wanted()).for_each(|_| world.settle_in(0, 0));
+        world.settle_all(deployment.wanted());
         deployment
     }
 

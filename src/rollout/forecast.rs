@@ -1,7 +1,5 @@
 //! From a workload to what its rollout is going to do.
 
-use super::blue_green::BlueGreen;
-use super::canary::Canary;
 use super::course::{self, Course, Step};
 use super::daemon_set::DaemonSet;
 use super::deployment::{self, Deployment};
@@ -147,11 +145,11 @@ fn start(
             Ok(Box::new(deployment))
         }
         Kind::StatefulSet => {
-            StatefulSet::settle_in(old.replicas().into(), world);
+            world.settle_all(old.replicas().into());
             Ok(Box::new(stateful_set(workload, template)?))
         }
         Kind::DaemonSet => {
-            DaemonSet::settle_in(1, world);
+            world.settle_all(1);
             Ok(Box::new(daemon_set(workload, template)?))
         }
         Kind::Rollout => rollout(workload, old, template, world),
@@ -167,11 +165,11 @@ fn rollout(
     let before = i64::from(old.replicas());
     match workload.strategy() {
         Strategy::RollingUpdate | Strategy::Routed => {
-            Canary::settle_in(before, world);
+            world.settle_all(before);
             Ok(Box::new(argo::canary(workload, before, template)?))
         }
         Strategy::BlueGreen => {
-            BlueGreen::settle_in(before, world);
+            world.settle_all(before);
             Ok(Box::new(argo::blue_green(workload, template)?))
         }
         _ => Err(Unforeseeable::Strategy),
@@ -217,7 +215,8 @@ fn is_on_delete(workload: &Workload) -> Result<bool, Unforeseeable> {
     }
 }
 
-fn amounts(workload: &Workload) -> Result<(Amount, Amount), Unforeseeable> {
+/// `maxUnavailable` and `maxSurge`.
+pub fn amounts(workload: &Workload) -> Result<(Amount, Amount), Unforeseeable> {
     let parse = |amount| Amount::parse(amount).ok_or(Unforeseeable::Strategy);
     Ok((parse(workload.max_unavailable())?, parse(workload.max_surge())?))
 }

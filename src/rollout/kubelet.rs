@@ -5,9 +5,8 @@
 //! itself is not exact either: each span has a least and a most.
 
 use std::ops::Add;
-use std::time::Duration;
 
-use super::world::Millis;
+use super::world::{Millis, millis, seconds};
 use crate::kubernetes::int_or_string::IntOrString;
 use crate::workload::Workload;
 use crate::workload::object::{Container, Probe};
@@ -159,14 +158,6 @@ impl Life {
             gone: self.gone.at(ends),
         }
     }
-}
-
-fn seconds(seconds: i64) -> Millis {
-    Millis::try_from(seconds).unwrap_or(0).saturating_mul(1_000)
-}
-
-fn millis(duration: Duration) -> Millis {
-    Millis::try_from(duration.as_millis()).unwrap_or(Millis::MAX)
 }
 
 /// A pod is ready when all containers that stay are. Native sidecars start one after the

@@ -25,9 +25,12 @@ pub use course::Step;
 pub use forecast::{Forecast, Plan, Quota, Unforeseeable, foretell};
 pub use grounds::Grounds;
 pub use kubelet::Assumed;
-pub use world::Millis;
+pub use world::{Millis, millis};
 
 use world::World;
+
+/// What a rollout waits for whose pods nobody replaces.
+const ON_DELETE: &str = "updateStrategy OnDelete: each old pod stays until somebody deletes it";
 
 /// Who moves the pods of a workload.
 trait Controller {

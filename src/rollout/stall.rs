@@ -2,6 +2,7 @@
 
 use super::course::Course;
 use super::kubelet::{Life, Obstacle};
+use super::world::seconds;
 use super::{Millis, Plan, Quota};
 use crate::kubernetes::kind::Kind;
 use crate::workload::object::Probe;
@@ -130,8 +131,4 @@ pub fn longest_delay(workload: &Workload) -> Millis {
         .map(probes)
         .max()
         .unwrap_or(0)
-}
-
-fn seconds(seconds: i64) -> Millis {
-    Millis::try_from(seconds).unwrap_or(0).saturating_mul(1_000)
 }

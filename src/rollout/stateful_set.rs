@@ -4,8 +4,8 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use super::Controller;
 use super::world::{Pod, PodId, World};
+use super::{Controller, ON_DELETE};
 
 /// A StatefulSet, as its spec says. Its pods have names, and one is made again only when
 /// the object that had its name is gone.
@@ -26,11 +26,6 @@ pub struct StatefulSet {
 }
 
 impl StatefulSet {
-    /// Adds its pods as they were before the change.
-    pub fn settle_in(replicas: i64, world: &mut World) {
-        (0..replicas).for_each(|ordinal| world.settle_in(0, ordinal));
-    }
-
     /// The pods by their ordinals, those that terminate too.
     fn named(world: &World) -> BTreeMap<i64, &Pod> {
         world.pods().iter().map(|pod| (pod.slot, pod)).collect()
@@ -127,7 +122,7 @@ impl Controller for StatefulSet {
             return None;
         }
         Some(match self.is_on_delete {
-            true => "updateStrategy OnDelete: each old pod stays until somebody deletes it".to_owned(),
+            true => ON_DELETE.to_owned(),
             false => format!("pods below partition {} stay old until somebody lowers it", self.partition),
         })
     }
@@ -153,7 +148,7 @@ mod tests {
     /// Each creation (+) and deletion (−) of a pod with its ordinal, and when.
     fn moves(mut set: StatefulSet, before: i64, timings: [Timing; 2]) -> (Vec<String>, World) {
         let mut world = World::new(timings.to_vec(), None);
-        StatefulSet::settle_in(before, &mut world);
+        world.settle_all(before);
         let mut moves = Vec::new();
         let mut seen: Vec<(PodId, bool)> =
             world.pods().iter().map(|pod| (pod.id, pod.is_terminating())).collect();

@@ -4,11 +4,22 @@
 //! at the times that its [`Timing`] says.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::kubelet::Timing;
 
 /// Milliseconds since the change.
 pub type Millis = u64;
+
+/// So many seconds; none if the number is negative.
+pub fn seconds(seconds: i64) -> Millis {
+    Millis::try_from(seconds).unwrap_or(0).saturating_mul(1_000)
+}
+
+/// A span of time.
+pub fn millis(span: Duration) -> Millis {
+    Millis::try_from(span.as_millis()).unwrap_or(Millis::MAX)
+}
 
 /// Which pod, however many are made and gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -86,6 +97,12 @@ impl World {
     /// Adds a pod of template 0 that has been available for long.
     pub fn settle_in(&mut self, set: usize, slot: i64) {
         self.add(set, slot, 0, Some(0), Some(0));
+    }
+
+    /// The same for all pods of a workload before the change: of the set 0, on slots of their
+    /// own.
+    pub fn settle_all(&mut self, pods: i64) {
+        (0..pods).for_each(|slot| self.settle_in(0, slot));
     }
 
     /// Makes a pod; `false` if the quota refuses it. A pod whose containers have ended does

@@ -127,6 +127,11 @@ pub fn service_selector(service: &Value) -> Option<StringMap<'_>> {
     texts(spec.get("selector")?).ok().filter(|selector| !selector.is_empty())
 }
 
+/// Whether a Service that selects by these labels selects pods with those.
+fn selects(selector: &StringMap, labels: &StringMap) -> bool {
+    selector.iter().all(|(key, value)| labels.get(key) == Some(value))
+}
+
 /// An object that may stand around a workload.
 #[derive(Debug)]
 pub struct Neighbour<'a> {
@@ -286,9 +291,7 @@ impl<'a> Neighbour<'a> {
             return false;
         }
         match &self.what {
-            What::Service { selector, .. } => {
-                selector.iter().all(|(key, value)| subject.pod_labels.get(key) == Some(value))
-            }
+            What::Service { selector, .. } => selects(selector, subject.pod_labels),
             What::Autoscaler { target, .. } => target.kind == subject.kind && target.name == subject.name,
             What::DisruptionBudget { selector, .. } => selector.matches(subject.pod_labels),
             What::Claim { .. } => subject.claims.contains(&self.name),
@@ -317,8 +320,8 @@ pub fn behind(
     });
     let workloads: Vec<_> = workloads.collect();
     let uses = |pods: &Pods, workload| pods.template_of == Some(workload);
-    let selected = |pods: &Pods| selector.iter().all(|(key, value)| pods.labels.get(key) == Some(value));
-    let found = workloads.iter().filter(|(_, pods)| selected(pods)).map(|(workload, pods)| {
+    let selected = workloads.iter().filter(|(_, pods)| selects(selector, &pods.labels));
+    let found = selected.map(|(workload, pods)| {
         let has_others = || workloads.iter().any(|(_, other)| uses(other, *workload) && has_pods(other));
         let (kind, name) = workload;
         Backend { workload: format!("{kind} {name}"), has_pods: has_pods(pods) || has_others() }
