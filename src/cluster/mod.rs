@@ -86,16 +86,29 @@ impl View {
         view
     }
 
-    /// The kinds that stand around workloads, for whoever lists them once.
+    /// The kinds that stand around workloads in their namespace, for whoever lists them once.
     pub fn neighbours(&self) -> impl Iterator<Item = &Known> {
-        let is_neighbour = |known: &&Known| matches!(known.watched.part, Part::Neighbour(_));
-        self.0.iter().map(|known| &**known).filter(is_neighbour)
+        let is_neighbour = |known: &&Known| match known.watched.part {
+            Part::Neighbour(role) => role != Role::Namespace,
+            Part::Revision(_) => false,
+        };
+        self.all().filter(is_neighbour)
+    }
+
+    /// What is known of this kind, if it is one of those that matter.
+    pub fn of(&self, kind: &str) -> Option<&Known> {
+        self.all().find(|known| known.watched.kind == kind)
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Known> {
+        self.0.iter().map(|known| &**known)
     }
 
     /// Says again and again how many rollouts may be stuck in what gapless injected.
     async fn count_stuck_rollouts(self, metrics: Arc<Metrics>) {
-        let of = |kind: &str| self.0.iter().find(|known| known.watched.kind == kind);
-        let (Some(deployments), Some(replica_sets)) = (of("Deployment"), of("ReplicaSet")) else { return };
+        let (Some(deployments), Some(replica_sets)) = (self.of("Deployment"), self.of("ReplicaSet")) else {
+            return;
+        };
         let mut interval = tokio::time::interval(COUNT_INTERVAL);
         loop {
             interval.tick().await;
@@ -116,6 +129,7 @@ impl Around for View {
             let Part::Neighbour(role) = known.watched.part else { continue };
             let rows = known.read();
             awaits_autoscaler |= role == Role::Autoscaler && !rows.is_filled();
+            let namespace = subject.namespace_of(role);
             for clue in subject.clues(role) {
                 objects.extend(rows.find(namespace, clue).map(|object| known.watched.typed(object)));
             }
@@ -157,10 +171,8 @@ mod tests {
     use crate::surroundings::neighbour::trimmed;
     use serde_json::json;
 
-    impl View {
-        fn of(&self, kind: &str) -> &Known {
-            self.0.iter().find(|known| known.watched.kind == kind).unwrap()
-        }
+    fn known<'v>(view: &'v View, kind: &str) -> &'v Known {
+        view.of(kind).unwrap()
     }
 
     fn web() -> Value {
@@ -171,7 +183,7 @@ mod tests {
     }
 
     fn object(kind: &str, name: &str, spec: Value) -> Value {
-        let resource = View::default().of(kind).watched.api_resource();
+        let resource = known(&View::default(), kind).watched.api_resource();
         json!({"apiVersion": resource.api_version, "kind": kind,
             "metadata": {"name": name, "namespace": "shop"}, "spec": spec})
     }
@@ -190,7 +202,7 @@ mod tests {
             object("Deployment", "web", json!({"selector": selector})),
             object("Deployment", "canary", json!({"selector": selector})),
         ] {
-            view.of(object["kind"].as_str().unwrap()).change(|rows| rows.put(&object));
+            known(&view, object["kind"].as_str().unwrap()).change(|rows| rows.put(&object));
         }
         let around = view.around(Kind::Deployment, &web(), Some("shop"));
         assert_eq!(around.services.iter().map(|it| it.name.as_str()).collect::<Vec<_>>(), ["web"]);
@@ -203,6 +215,20 @@ mod tests {
     }
 
     #[test]
+    fn what_its_namespace_says_of_meshes_is_known() {
+        let view = View::default();
+        let namespace = json!({"metadata": {"name": "shop",
+            "labels": {"istio-injection": "enabled", "team": "a"},
+            "annotations": {"config.linkerd.io/proxy-enable-native-sidecar": "false"}}});
+        known(&view, "Namespace").put(&namespace);
+        let mesh = |namespace| view.around(Kind::Deployment, &web(), Some(namespace)).mesh;
+        let expected =
+            [("config.linkerd.io/proxy-enable-native-sidecar", "false"), ("istio-injection", "enabled")];
+        assert_eq!(mesh("shop"), expected.map(|(key, value)| (key.to_owned(), value.to_owned())).into());
+        assert!(mesh("other").is_empty());
+    }
+
+    #[test]
     fn the_revisions_of_a_workload_are_those_that_it_controls() {
         let view = View::default();
         let revisions = |name| view.revisions(Kind::Deployment, Some("shop"), name);
@@ -211,7 +237,7 @@ mod tests {
             json!({"metadata": {"name": name, "namespace": "shop"},
                 "revision": {"kind": "Deployment", "name": owner, "template": template}})
         };
-        view.of("ReplicaSet").change(|rows| {
+        known(&view, "ReplicaSet").change(|rows| {
             rows.begin();
             for replica_set in [of("web-1", "web", 1), of("web-2", "web", 2), of("api-1", "api", 3)] {
                 rows.put(&replica_set);
@@ -225,7 +251,7 @@ mod tests {
             templates
         };
         assert_eq!(templates(revisions("web")), [1, 2]);
-        view.of("ReplicaSet").change(|rows| rows.remove(&of("web-1", "web", 1)));
+        known(&view, "ReplicaSet").change(|rows| rows.remove(&of("web-1", "web", 1)));
         assert_eq!(templates(revisions("web")), [2]);
         assert_eq!(templates(view.revisions(Kind::Deployment, Some("other"), "web")), [0; 0]);
         assert_eq!(view.revisions(Kind::StatefulSet, Some("shop"), "web"), Revisions::Awaited);
@@ -242,7 +268,7 @@ mod tests {
         let kinds = Kind::ALL.map(Kind::name);
         for kind in kinds {
             assert_eq!(behind("shop"), [], "before {kind}");
-            view.of(kind).change(|rows| {
+            known(&view, kind).change(|rows| {
                 rows.begin();
                 if kind == "Deployment" {
                     rows.put(&trimmed(&web));
@@ -254,7 +280,7 @@ mod tests {
         assert_eq!(behind("shop"), found(false));
         assert_eq!(behind("other"), []);
         web["status"] = json!({"availableReplicas": 1});
-        view.of("Deployment").change(|rows| rows.put(&trimmed(&web)));
+        known(&view, "Deployment").change(|rows| rows.put(&trimmed(&web)));
         assert_eq!(behind("shop"), found(true));
     }
 
@@ -263,7 +289,7 @@ mod tests {
         let view = View::default();
         let awaits = |view: &View| view.around(Kind::Deployment, &web(), Some("shop")).awaits_autoscaler;
         assert!(awaits(&view));
-        view.of("HorizontalPodAutoscaler").change(|rows| {
+        known(&view, "HorizontalPodAutoscaler").change(|rows| {
             rows.begin();
             rows.end();
         });

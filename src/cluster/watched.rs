@@ -36,11 +36,12 @@ pub enum Part {
 
 /// All of them, workloads first: who may not list those is told so before all else. The chart
 /// lets gapless list and watch exactly these.
-pub const WATCHED: [Watched; 10] = [
+pub const WATCHED: [Watched; 11] = [
     workload(Kind::Deployment),
     workload(Kind::StatefulSet),
     workload(Kind::DaemonSet),
     Watched { is_optional: true, ..workload(Kind::Rollout) },
+    core("Namespace", "namespaces", Role::Namespace),
     core("Service", "services", Role::Service),
     core("PersistentVolumeClaim", "persistentvolumeclaims", Role::Claim),
     Watched {

@@ -53,14 +53,14 @@ async fn audit(arguments: &AuditArguments, policy: &Policy) -> anyhow::Result<Re
         (None, false) => Some(of_context(&connection)?),
     };
 
+    let view = View::default();
     let namespaces = match &namespace {
-        Some(name) => one_namespace(&connection, name, policy).await?,
-        None => all_namespaces(&connection, arguments.chunk_size, policy).await?,
+        Some(name) => one_namespace(&connection, name, policy, &view).await?,
+        None => all_namespaces(&connection, arguments.chunk_size, policy, &view).await?,
     };
     let webhooks = installed_webhooks(&connection, arguments.chunk_size, namespace.is_none()).await?;
     let namespaces = namespaces.with_webhooks(webhooks);
     let today = clock::today();
-    let view = View::default();
     let unknown = look_around(&view, &connection, namespace.as_deref(), arguments.chunk_size).await?;
     let start = || Audit::new(policy, today, namespaces.clone(), &view);
     let mut audit = start();
@@ -137,10 +137,11 @@ async fn one_namespace<'p>(
     connection: &Connection,
     name: &str,
     policy: &'p Policy,
+    view: &View,
 ) -> Result<Namespaces<'p>, RequestError> {
     let mut namespaces = Namespaces::new(policy);
     match list::namespace(connection, name).await {
-        Ok(namespace) => namespaces.add(&namespace),
+        Ok(namespace) => add(&mut namespaces, view, &namespace),
         Err(error @ RequestError::Forbidden { .. }) => {
             let profile = policy.resolve(None).name();
             note(&format!(
@@ -156,10 +157,21 @@ async fn all_namespaces<'p>(
     connection: &Connection,
     limit: u32,
     policy: &'p Policy,
+    view: &View,
 ) -> Result<Namespaces<'p>, RequestError> {
     let list = List { resource: "namespaces", root: "/api/v1", plural: "namespaces", namespace: None, limit };
-    let take = |namespaces: &mut Namespaces, page: Page| page.items.iter().for_each(|it| namespaces.add(it));
+    let take = |namespaces: &mut Namespaces<'p>, page: Page| {
+        page.items.iter().for_each(|it| add(namespaces, view, it));
+    };
     list.read(connection, || Namespaces::new(policy), take, || restarted(list.resource)).await
+}
+
+/// Takes note of a Namespace: of its profile, and of what it says of meshes.
+fn add(namespaces: &mut Namespaces, view: &View, namespace: &Value) {
+    namespaces.add(namespace);
+    if let Some(known) = view.of("Namespace") {
+        known.put(namespace);
+    }
 }
 
 /// The webhooks of gapless in the cluster. Without the permission nothing is known of

@@ -114,7 +114,8 @@ impl Neighbours<'_> {
     /// The neighbours of one kind that concern the workload, of which the nearest count.
     fn nearest<'n>(&'n self, role: Role, subject: &Subject<'n>, start: &Path) -> Vec<&'n Neighbour<'n>> {
         let clues = subject.clues(role).into_iter();
-        let all = clues.filter_map(|clue| self.0.get(&(role, subject.namespace, clue))).flatten();
+        let namespace = subject.namespace_of(role);
+        let all = clues.filter_map(|clue| self.0.get(&(role, namespace, clue))).flatten();
         // Elsewhere, what has the same name is the same application in another form; and
         // without a namespace two applications need not be meant for the same one.
         let may_overlap = |path: &Path, other: &Neighbour| {

@@ -32,6 +32,8 @@ pub struct Surroundings {
     pub overlapping: Vec<String>,
     /// Whether an autoscaler may be there that is not known yet.
     pub awaits_autoscaler: bool,
+    /// The labels and annotations of its namespace that a service mesh reads.
+    pub mesh: BTreeMap<String, String>,
 }
 
 /// Somebody who knows what is around workloads, at the moment of asking.
@@ -92,6 +94,7 @@ pub static NONE: Surroundings = Surroundings {
     claims: BTreeMap::new(),
     overlapping: Vec::new(),
     awaits_autoscaler: false,
+    mesh: BTreeMap::new(),
 };
 
 /// A Service.

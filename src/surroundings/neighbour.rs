@@ -59,7 +59,13 @@ impl<'a> Subject<'a> {
             }
             Role::Autoscaler => vec![Some((self.kind, self.name))],
             Role::Claim => self.claims.iter().map(|claim| Some(("", *claim))).collect(),
+            Role::Namespace => self.namespace.iter().map(|name| Some(("", *name))).collect(),
         }
+    }
+
+    /// The namespace in which neighbours of this kind are.
+    pub fn namespace_of(&self, role: Role) -> Option<&'a str> {
+        self.namespace.filter(|_| role != Role::Namespace)
     }
 }
 
@@ -102,7 +108,12 @@ pub fn trimmed(object: &Value) -> Value {
     if let Some((field, count)) = counts.into_iter().find_map(count) {
         trimmed.insert("status".to_owned(), json!({ field: count }));
     }
-    trimmed.insert("metadata".to_owned(), part("metadata", &METADATA).into());
+    let mut metadata = part("metadata", &METADATA);
+    if !metadata.contains_key("namespace") {
+        let of_mesh = |field: &&str| Some(((*field).to_owned(), mesh_texts(object, field)?.into()));
+        metadata.extend(["labels", "annotations"].iter().filter_map(of_mesh));
+    }
+    trimmed.insert("metadata".to_owned(), metadata.into());
     trimmed.insert("spec".to_owned(), spec.into());
     Value::Object(trimmed)
 }
@@ -115,6 +126,23 @@ fn labels_beside_selector(object: &Value) -> Map<String, Value> {
     let is_selected = |key: &str, value: &Value| selected.and_then(|it| it.get(key)) == Some(value);
     let labels = labels.into_iter().flatten().filter(|(key, value)| !is_selected(key, value));
     labels.map(|(key, value)| (key.clone(), value.clone())).collect()
+}
+
+/// Those of the labels or annotations of a Namespace that a service mesh reads, if there are any.
+fn mesh_texts(namespace: &Value, field: &str) -> Option<Map<String, Value>> {
+    let is_of_mesh = |key: &str| {
+        key == "istio-injection" || key == "istio.io/rev" || key.split('/').next().is_some_and(is_linkerd)
+    };
+    let all = at(namespace, &["metadata", field])?.as_object()?.iter();
+    let texts: Map<String, Value> = all
+        .filter(|(key, value)| is_of_mesh(key) && value.is_string())
+        .map(|(key, value)| (key.clone(), value.clone()))
+        .collect();
+    (!texts.is_empty()).then_some(texts)
+}
+
+fn is_linkerd(prefix: &str) -> bool {
+    prefix == "linkerd.io" || prefix.ends_with(".linkerd.io")
 }
 
 /// The labels by which a Service selects pods; `None` if it selects none, as one of type
@@ -154,12 +182,20 @@ pub enum Role {
     Claim,
     /// Has pods of its own.
     Workload,
+    /// Is where the workload is.
+    Namespace,
 }
 
 impl Role {
     /// All of them.
-    pub const ALL: [Role; 5] =
-        [Role::Service, Role::Autoscaler, Role::DisruptionBudget, Role::Claim, Role::Workload];
+    pub const ALL: [Role; 6] = [
+        Role::Service,
+        Role::Autoscaler,
+        Role::DisruptionBudget,
+        Role::Claim,
+        Role::Workload,
+        Role::Namespace,
+    ];
 }
 
 #[derive(Debug)]
@@ -169,6 +205,7 @@ enum What<'a> {
     DisruptionBudget { selector: LabelSelector<'a>, wants: Budget },
     Claim { is_shared: bool },
     Workload { kind: &'a str, selector: LabelSelector<'a>, object: &'a Value },
+    Namespace { mesh: Vec<(String, String)> },
 }
 
 /// What is known of the pods of a workload.
@@ -241,6 +278,13 @@ impl<'a> Neighbour<'a> {
             ("", "PersistentVolumeClaim") => {
                 What::Claim { is_shared: spec.access_modes.iter().any(|mode| SHARED_MODES.contains(mode)) }
             }
+            ("", "Namespace") => {
+                let texts = ["labels", "annotations"].map(|field| mesh_texts(object, field));
+                let texts = texts.into_iter().flatten().flatten();
+                What::Namespace {
+                    mesh: texts.filter_map(|(key, value)| Some((key, value.as_str()?.to_owned()))).collect(),
+                }
+            }
             _ if Kind::of(Some(api_version), Some(kind)).is_some() => {
                 let selector = LabelSelector::deserialize(object.get("spec")?.get("selector")?).ok()?;
                 What::Workload { kind, selector, object }
@@ -268,6 +312,7 @@ impl<'a> Neighbour<'a> {
             What::DisruptionBudget { .. } => Role::DisruptionBudget,
             What::Claim { .. } => Role::Claim,
             What::Workload { .. } => Role::Workload,
+            What::Namespace { .. } => Role::Namespace,
         }
     }
 
@@ -280,14 +325,14 @@ impl<'a> Neighbour<'a> {
             What::DisruptionBudget { selector, .. } | What::Workload { selector, .. } => {
                 first(&selector.match_labels)
             }
-            What::Claim { .. } => Some(("", self.name)),
+            What::Claim { .. } | What::Namespace { .. } => Some(("", self.name)),
         }
     }
 
     /// Whether it has to do with `subject`, which only what is in the same namespace has.
     /// Where neither says one, that is the same.
     pub fn concerns(&self, subject: &Subject) -> bool {
-        if self.namespace != subject.namespace {
+        if self.namespace != subject.namespace_of(self.role()) {
             return false;
         }
         match &self.what {
@@ -295,6 +340,7 @@ impl<'a> Neighbour<'a> {
             What::Autoscaler { target, .. } => target.kind == subject.kind && target.name == subject.name,
             What::DisruptionBudget { selector, .. } => selector.matches(subject.pod_labels),
             What::Claim { .. } => subject.claims.contains(&self.name),
+            What::Namespace { .. } => subject.namespace == Some(self.name),
             What::Workload { kind, selector, .. } => {
                 // Of one name it is a copy, or the workload itself.
                 (*kind, self.name) != (subject.kind, subject.name) && selector.matches(subject.pod_labels)
@@ -363,6 +409,7 @@ impl Surroundings {
                     let known = around.claims.entry(name).or_insert(true);
                     *known &= is_shared;
                 }
+                What::Namespace { mesh } => around.mesh.extend(mesh.iter().cloned()),
                 What::Workload { kind, .. } => drop(overlapping.insert(format!("{kind} {name}"))),
             }
         }

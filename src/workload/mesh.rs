@@ -47,9 +47,14 @@ impl Mesh {
             let annotations = &workload.template().metadata.annotations;
             workload.pod_labels().get(key).or_else(|| annotations.get(key)).copied()
         };
-        let is_injected = match says("sidecar.istio.io/inject") {
-            Some(inject) => inject == "true",
-            None => says("istio.io/rev").is_some(),
+        // Which of Istio's webhooks is asked hangs on the namespace first (istio,
+        // manifests/charts/istio-control/istio-discovery/templates/mutatingwebhook.yaml).
+        let namespace = &workload.surroundings().mesh;
+        let inject = says("sidecar.istio.io/inject");
+        let is_injected = match namespace.get("istio-injection") {
+            Some(injection) => injection == "enabled" && inject != Some("false"),
+            None if namespace.contains_key("istio.io/rev") => inject != Some("false"),
+            None => inject.map_or(says("istio.io/rev").is_some(), |inject| inject == "true"),
         };
         let config = says(ISTIO_CONFIG).unwrap_or_default();
         let drain = match value_of(config, "terminationDrainDuration") {
@@ -66,16 +71,21 @@ impl Mesh {
     }
 
     fn linkerd(workload: &Workload) -> Option<Self> {
-        let annotations = &workload.template().metadata.annotations;
+        let own = workload.template().metadata.annotations.iter().map(|(key, value)| (*key, *value));
+        let of_namespace = workload.surroundings().mesh.iter();
+        let of_namespace = of_namespace.map(|(key, value)| (key.as_str(), value.as_str()));
+        // What a pod says goes before what its namespace says.
+        let annotations: Vec<(&str, &str)> = own.chain(of_namespace).collect();
         // The prefix was config.alpha., config.beta. and config.linkerd.io in turn.
         let says = |name: &str| {
-            let is_meant = |key: &&str| {
+            let is_meant = |key: &str| {
                 let prefix = key.strip_suffix(name).and_then(|prefix| prefix.strip_suffix('/'));
                 prefix.is_some_and(|prefix| prefix.ends_with("linkerd.io"))
             };
             annotations.iter().find(|(key, _)| is_meant(key)).map(|(_, value)| *value)
         };
-        let is_injected = matches!(annotations.get("linkerd.io/inject"), Some(&("enabled" | "ingress")));
+        let inject = annotations.iter().find(|(key, _)| *key == "linkerd.io/inject");
+        let is_injected = matches!(inject, Some((_, "enabled" | "ingress")));
         let drain = match says("proxy-wait-before-exit-seconds") {
             Some(text) => text.parse().map_or(Drain::Unknown, |wait| Drain::For(Duration::from_secs(wait))),
             None => Drain::For(Duration::ZERO),
@@ -106,12 +116,24 @@ fn value_of<'t>(document: &'t str, key: &str) -> Option<&'t str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kubernetes::kind::Kind;
+    use crate::kubernetes::object::View;
+    use crate::surroundings::Surroundings;
+    use crate::workload::{Context, Origin};
     use serde_json::{Value, json};
 
     fn mesh(labels: Value, annotations: Value) -> Option<(&'static str, Drain, bool)> {
         let template = json!({"metadata": {"labels": labels, "annotations": annotations}});
+        mesh_in(&[], template)
+    }
+
+    /// The mesh of pods of this template in a namespace that says this.
+    fn mesh_in(namespace: &[(&str, &str)], template: Value) -> Option<(&'static str, Drain, bool)> {
         let raw = json!({"spec": {"template": template}});
-        let mesh = Mesh::of(&Workload::read(&raw).unwrap())?;
+        let mesh = namespace.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        let surroundings = Surroundings { mesh, ..Surroundings::default() };
+        let context = Context { surroundings: &surroundings, ..Context::new(Kind::Deployment, Origin::File) };
+        let mesh = Mesh::of(&Workload::read_view(View::of(&raw), context).unwrap())?;
         Some((mesh.name, mesh.drain, mesh.is_classic))
     }
 
@@ -142,6 +164,40 @@ mod tests {
             let found = mesh(injected(), json!({"proxy.istio.io/config": config}));
             assert_eq!(found, Some((name, drain, false)), "{config}");
         }
+    }
+
+    #[test]
+    fn the_namespace_decides_first_whether_istio_injects() {
+        let table = [
+            (("istio-injection", "enabled"), None, true),
+            (("istio-injection", "enabled"), Some("true"), true),
+            (("istio-injection", "enabled"), Some("false"), false),
+            (("istio-injection", "disabled"), None, false),
+            (("istio-injection", "disabled"), Some("true"), false),
+            (("istio.io/rev", "stable"), None, true),
+            (("istio.io/rev", "stable"), Some("false"), false),
+        ];
+        for (namespace, inject, is_injected) in table {
+            let template =
+                json!({"metadata": {"labels": inject.map(|it| json!({"sidecar.istio.io/inject": it}))}});
+            let found = mesh_in(&[namespace], template);
+            assert_eq!(found.is_some(), is_injected, "{namespace:?} {inject:?}");
+        }
+    }
+
+    #[test]
+    fn linkerd_reads_the_annotations_of_the_namespace_after_those_of_the_pod() {
+        let enabled = [
+            ("linkerd.io/inject", "enabled"),
+            ("config.linkerd.io/proxy-enable-native-sidecar", "false"),
+            ("config.alpha.linkerd.io/proxy-wait-before-exit-seconds", "9"),
+        ];
+        let of = |annotations: Value| mesh_in(&enabled, json!({"metadata": {"annotations": annotations}}));
+        let name = "Linkerd's sidecar";
+        assert_eq!(of(json!({})), Some((name, drains(9), true)));
+        assert_eq!(of(json!({"linkerd.io/inject": "disabled"})), None);
+        let own = json!({"config.linkerd.io/proxy-wait-before-exit-seconds": "20"});
+        assert_eq!(of(own), Some((name, drains(20), true)));
     }
 
     #[test]

@@ -57,6 +57,7 @@ fn what_is_around_a_workload_counts() {
     eventually("all kinds", || {
         let metrics = metrics();
         let kinds = [
+            "Namespace",
             "Service",
             "PersistentVolumeClaim",
             "HorizontalPodAutoscaler",
@@ -109,6 +110,16 @@ fn what_is_around_a_workload_counts() {
     let mut canary = web.clone();
     canary["metadata"]["name"] = json!("canary");
     comes_to(&namespace, &canary, "selector-overlap", true);
+
+    // A sidecar that is a regular container, which drains for 5 s: gapless' sleep is longer.
+    let mut meshed = deployment("meshed");
+    meshed["spec"]["template"]["metadata"]["annotations"] =
+        json!({"sidecar.istio.io/nativeSidecar": "false"});
+    assert!(!warns(&namespace.apply(&meshed.to_string()).ok(), "sidecar-stops-first"));
+    label(&namespace, "istio-injection=enabled");
+    comes_to(&namespace, &meshed, "sidecar-stops-first", true);
+    label(&namespace, "istio-injection=disabled");
+    comes_to(&namespace, &meshed, "sidecar-stops-first", false);
 
     a_rollback_by_apply_passes(&cluster.namespace(), &deployment("web"), "replicasets");
     let mut stateful_set = deployment("web");
