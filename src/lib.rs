@@ -46,7 +46,7 @@
 //! preview      → report, offline, admission, policy, rollout, workload, surroundings,
 //!                ownership, printable, kubernetes, field
 //! audit        → report, admission, injection, policy, defaults, surroundings,
-//!                finding, printable, kubernetes
+//!                ownership, finding, printable, kubernetes
 //! report       → offline, admission, injection, policy, rules, defaults, finding,
 //!                printable, kubernetes
 //! offline      → yaml, workload, surroundings, printable, kubernetes

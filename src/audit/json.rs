@@ -29,14 +29,16 @@ The form json is one object:
   skipped      workloads that are not judged: reason, message
   errors       workloads that cannot be read: message
   unlisted     kinds that cannot be listed: kind, message
+  stuck        rollouts that do not complete because of what gapless injected:
+               defaults, message, fix
   unknownProfiles  namespaces whose label names no profile: namespace, label
   summary      judged, denied, warned, fine (neither), skipped, errors
                (all workloads), deployments (those judged), waived, audited
                (findings), denials, warnings (workloads by rule), injections,
                announcements (workloads by default), namespaces (namespace,
                profile, judged, deployments, denied, warned)
-The items of workloads, deployments, findings, problems, injections, skipped
-and errors have kind, namespace and name, and the first five profile. What is not known
+The items of workloads, deployments, findings, problems, injections, skipped,
+errors and stuck have kind, namespace and name, and the first five profile. What is not known
 is null. The fields of check have the same meaning there.";
 
 #[derive(Serialize)]
@@ -52,6 +54,7 @@ struct ReportJson<'r> {
     skipped: Vec<Item<'r, SkippedJson>>,
     errors: Vec<Item<'r, ErrorJson<'r>>>,
     unlisted: Vec<UnlistedJson<'r>>,
+    stuck: Vec<Item<'r, StuckJson<'r>>>,
     unknown_profiles: Vec<UnknownProfileJson<'r>>,
     summary: SummaryJson<'r>,
 }
@@ -111,6 +114,13 @@ struct ErrorJson<'r> {
 struct UnlistedJson<'r> {
     kind: &'static str,
     message: &'r str,
+}
+
+#[derive(Serialize)]
+struct StuckJson<'r> {
+    defaults: &'r [&'static str],
+    message: &'r str,
+    fix: &'static str,
 }
 
 #[derive(Serialize)]
@@ -177,6 +187,13 @@ pub fn write(report: &Report) -> serde_json::Result<String> {
             .map(|it| item(&it.subject, ErrorJson { message: &it.message }))
             .collect(),
         unlisted: report.unlisted.iter().map(|(kind, message)| UnlistedJson { kind, message }).collect(),
+        stuck: report
+            .stuck
+            .iter()
+            .map(|it| {
+                item(&it.subject, StuckJson { defaults: &it.defaults, message: &it.message, fix: it.fix })
+            })
+            .collect(),
         unknown_profiles: report
             .unknown_profiles
             .iter()

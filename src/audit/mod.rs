@@ -6,6 +6,7 @@
 
 pub mod json;
 pub mod namespaces;
+pub mod stuck;
 pub mod text;
 
 use std::cmp::Reverse;
@@ -23,6 +24,7 @@ use crate::policy::{InjectionMode, Policy, Profile};
 use crate::report::by_kind;
 use crate::surroundings::{Around, Surroundings};
 use namespaces::{Namespaces, NotJudged};
+use stuck::{Stuck, Suspect};
 
 /// What was asked: where, and by which policy.
 #[derive(Clone, Debug)]
@@ -43,6 +45,8 @@ pub struct Audit<'p> {
     around: &'p dyn Around,
     entries: Vec<Entry>,
     unlisted: Vec<(&'static str, String)>,
+    suspects: Vec<Suspect>,
+    stuck: Vec<Stuck>,
 }
 
 /// A workload that was judged, or why it was not.
@@ -122,6 +126,8 @@ pub struct Report {
     pub unknown_profiles: Vec<(String, String)>,
     /// Kinds that could not be listed, and why.
     pub unlisted: Vec<(&'static str, String)>,
+    /// Rollouts that do not complete because of what gapless injected.
+    pub stuck: Vec<Stuck>,
 }
 
 /// How many workloads there are of what.
@@ -142,7 +148,16 @@ pub struct Count {
 impl<'p> Audit<'p> {
     /// Nothing has been judged yet. `around` knows what stands around the workloads.
     pub fn new(policy: &'p Policy, today: Date, namespaces: Namespaces<'p>, around: &'p dyn Around) -> Self {
-        Audit { policy, today, namespaces, around, entries: Vec::new(), unlisted: Vec::new() }
+        Audit {
+            policy,
+            today,
+            namespaces,
+            around,
+            entries: Vec::new(),
+            unlisted: Vec::new(),
+            suspects: Vec::new(),
+            stuck: Vec::new(),
+        }
     }
 
     /// How many workloads have been looked at.
@@ -161,7 +176,20 @@ impl<'p> Audit<'p> {
             }
             Err(reason) => Entry::Skipped(Skipped { subject, reason }),
         };
+        if let (Kind::Deployment, Entry::Judged(judgement)) = (kind, &entry) {
+            self.suspects.extend(Suspect::of(&judgement.subject, object));
+        }
         self.entries.push(entry);
+    }
+
+    /// The Deployments whose rollout may not complete because of gapless: their pods know.
+    pub fn suspects(&self) -> &[Suspect] {
+        &self.suspects
+    }
+
+    /// Notes what came of the suspects.
+    pub fn found_stuck(&mut self, stuck: Vec<Stuck>) {
+        self.stuck = stuck;
     }
 
     /// Notes that the objects of this kind cannot be listed.
@@ -172,6 +200,7 @@ impl<'p> Audit<'p> {
     /// Adds what `other`, of another kind, has found.
     pub fn extend(&mut self, other: Self) {
         self.entries.extend(other.entries);
+        self.suspects.extend(other.suspects);
     }
 
     /// What was found.
@@ -184,6 +213,7 @@ impl<'p> Audit<'p> {
             failed: Vec::new(),
             unknown_profiles: self.namespaces.unknown_profiles(),
             unlisted: self.unlisted,
+            stuck: self.stuck,
         };
         for entry in self.entries {
             match entry {

@@ -39,6 +39,15 @@ pub fn write(report: &Report) -> String {
             printable(&failed.message)
         ));
     }
+    for stuck in &report.stuck {
+        text.push_str(&format!(
+            "{YELLOW}stuck{YELLOW:#}: {}: {} ({})\n    fix: {}\n\n",
+            printable(&stuck.subject.to_string()),
+            printable(&stuck.message),
+            stuck.defaults.join(", "),
+            stuck.fix
+        ));
+    }
     summary(report, &mut text);
     text
 }

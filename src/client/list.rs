@@ -19,6 +19,8 @@ pub struct List<'a> {
     pub plural: &'static str,
     /// The namespace; `None` for all of them.
     pub namespace: Option<&'a str>,
+    /// Labels that its objects have, as in `app=web,tier=front`; empty for all of them.
+    pub labels: &'a str,
     /// How many objects a page has at most.
     pub limit: u32,
 }
@@ -105,11 +107,21 @@ impl List<'_> {
     }
 
     fn path(&self, next: Option<&str>) -> String {
-        let List { root, plural, limit, .. } = self;
+        let List { root, plural, limit, labels, .. } = self;
         let place = self.namespace.map(|namespace| format!("/namespaces/{namespace}")).unwrap_or_default();
         let next = next.map(|token| format!("&continue={}", encoded(token))).unwrap_or_default();
-        format!("{root}{place}/{plural}?limit={limit}{next}")
+        let labels = Some(labels).filter(|labels| !labels.is_empty());
+        let labels = labels.map(|labels| format!("&labelSelector={}", encoded(labels))).unwrap_or_default();
+        format!("{root}{place}/{plural}?limit={limit}{labels}{next}")
     }
+}
+
+/// All objects of a list at once.
+///
+/// # Errors
+/// If it cannot be read.
+pub async fn all(list: &List<'_>, connection: &Connection) -> Result<Vec<Value>, RequestError> {
+    list.read(connection, Vec::new, |all: &mut Vec<Value>, page| all.extend(page.items), || {}).await
 }
 
 /// One Namespace.
@@ -169,6 +181,7 @@ mod tests {
             root: "/apis/apps/v1",
             plural: "deployments",
             namespace: None,
+            labels: "",
             limit: 500,
         };
         assert_eq!(deployments.path(None), "/apis/apps/v1/deployments?limit=500");
@@ -176,6 +189,11 @@ mod tests {
         assert_eq!(
             shop.path(Some("a-Z_0.~=&+/ü")),
             "/apis/apps/v1/namespaces/shop/deployments?limit=7&continue=a-Z_0.~%3D%26%2B%2F%C3%BC"
+        );
+        let web = List { labels: "app=web,tier=front", ..deployments };
+        assert_eq!(
+            web.path(None),
+            "/apis/apps/v1/deployments?limit=500&labelSelector=app%3Dweb%2Ctier%3Dfront"
         );
     }
 

@@ -85,6 +85,7 @@ impl Namespaces {
             root: "/api/v1",
             plural: "namespaces",
             namespace: None,
+            labels: "",
             limit: 500,
         };
         let take = |objects: &mut Vec<Value>, page: list::Page| objects.extend(page.items);

@@ -57,7 +57,7 @@ impl Configurations {
 
     /// All of this kind.
     pub fn list(&self, limit: u32) -> List<'static> {
-        List { resource: self.resource, root: ROOT, plural: self.plural, namespace: None, limit }
+        List { resource: self.resource, root: ROOT, plural: self.plural, namespace: None, labels: "", limit }
     }
 }
 

@@ -2,12 +2,11 @@
 
 use serde_json::{Map, Value, json};
 
-use super::stuck;
-
 use crate::kubernetes::kind::Kind;
 use crate::kubernetes::object::at;
 use crate::ownership::record::{ANNOTATION, Record};
 use crate::ownership::revision::fingerprint;
+use crate::ownership::stuck;
 use crate::surroundings::Revision;
 
 /// The object without its template, of which only a number is left; `None` if it is no

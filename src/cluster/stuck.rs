@@ -1,4 +1,4 @@
-//! Rollouts that may never complete because of what gapless injected.
+//! How many rollouts may never complete because of what gapless injected.
 
 use std::collections::BTreeMap;
 
@@ -6,55 +6,21 @@ use serde_json::{Value, json};
 
 use super::rows::Rows;
 use crate::kubernetes::object::at;
-use crate::ownership::record::{InjectedField, Record};
+use crate::ownership::stuck::{DEFAULTS, MissedDeadline};
 use crate::surroundings::Revision;
-
-/// The defaults that can keep a rollout from completing.
-pub const DEFAULTS: [&str; 2] = ["readiness-probe", "rolling-update"];
 
 /// Where a row says that its Deployment has missed its deadline. It is the first field of
 /// the row's text, in alphabetical order.
 pub const FIELD: &str = "deadline";
 
-/// The number of a revision, as the Deployment controller writes it (kubernetes,
-/// pkg/controller/deployment/util/deployment_util.go).
-const REVISION: &str = "deployment.kubernetes.io/revision";
-
-/// Of a Deployment whose rollout has made no progress within its deadline: the revision that
-/// it rolls out, and the defaults that may be why. A probe of gapless may never pass; with
-/// its `maxUnavailable` 0 no old pod goes before a surge pod is there.
+/// What a row says of a Deployment that has missed its deadline, perhaps because of gapless.
 pub fn missed_deadline(object: &Value) -> Option<Value> {
-    let conditions = at(object, &["status", "conditions"])?.as_array()?;
-    let is_missed = |it: &Value| {
-        let text = |field| it.get(field).and_then(Value::as_str);
-        text("type") == Some("Progressing") && text("reason") == Some("ProgressDeadlineExceeded")
-    };
-    if !conditions.iter().any(is_missed) {
-        return None;
-    }
-    let record = Record::read(object).ok().flatten()?;
-    let is_probe = |field: &InjectedField| matches!(field, InjectedField::ReadinessProbe(_));
-    let is_surge_first = |(field, value): (&InjectedField, &Value)| {
-        matches!(field, InjectedField::MaxUnavailable(_)) && value == 0
-    };
-    let may_be_why = [record.fields().any(is_probe), record.entries().any(is_surge_first)];
-    let defaults = DEFAULTS.iter().zip(may_be_why).filter(|(_, may_be)| *may_be).map(|(default, _)| *default);
+    let missed = MissedDeadline::of(object)?;
     Some(json!({
         "namespace": at(object, &["metadata", "namespace"]),
-        "revision": revision_number(object)?,
-        "defaults": defaults.collect::<Vec<_>>(),
+        "revision": missed.revision,
+        "defaults": missed.defaults(),
     }))
-}
-
-/// The number of the revision that a ReplicaSet is, if it is to have pods, and none is ready.
-pub fn unready_revision(replica_set: &Value) -> Option<u64> {
-    let wants_pods = at(replica_set, &["spec", "replicas"]).and_then(Value::as_u64) != Some(0);
-    let ready = at(replica_set, &["status", "readyReplicas"]).and_then(Value::as_u64).unwrap_or_default();
-    revision_number(replica_set).filter(|_| wants_pods && ready == 0)
-}
-
-fn revision_number(object: &Value) -> Option<u64> {
-    at(object, &["metadata", "annotations", REVISION])?.as_str()?.parse().ok()
 }
 
 /// How many Deployments have missed their deadline and have no ready pod of the new revision,
@@ -84,6 +50,9 @@ mod tests {
     use super::*;
     use crate::cluster::{listed, watched::WATCHED};
     use crate::ownership::record::ANNOTATION;
+
+    /// As the Deployment controller numbers revisions.
+    const REVISION: &str = "deployment.kubernetes.io/revision";
 
     fn rows(kind: &str, objects: &[Value]) -> Rows {
         let watched = WATCHED.iter().find(|watched| watched.kind == kind).unwrap();

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use serde_json::Value;
 use tokio::runtime;
 
-use super::output;
+use super::{live, output};
 use crate::audit::namespaces::{InstalledWebhooks, Namespaces};
 use crate::audit::{self, Audit, Report, Scope};
 use crate::cli::{AuditArguments, AuditFormat, namespace_name};
@@ -88,6 +88,7 @@ async fn audit(arguments: &AuditArguments, policy: &Policy) -> anyhow::Result<Re
             Err(error) => return Err(error.into()),
         }
     }
+    look_at_suspects(&mut audit, &connection).await?;
     let Connection { server, context, .. } = connection;
     Ok(audit.report(Scope { server, context, namespace }))
 }
@@ -103,8 +104,14 @@ async fn look_around(
     let mut unknown = Vec::new();
     for known in view.neighbours() {
         let watched = known.watched();
-        let list =
-            List { resource: watched.resource, root: watched.root, plural: watched.plural, namespace, limit };
+        let list = List {
+            resource: watched.resource,
+            root: watched.root,
+            plural: watched.plural,
+            namespace,
+            labels: "",
+            limit,
+        };
         let put = |(): &mut (), page: Page| page.items.iter().for_each(|object| known.put(object));
         match list.read(connection, || (), put, || {}).await {
             Ok(()) | Err(RequestError::NotFound { .. }) => known.fill(),
@@ -116,9 +123,32 @@ async fn look_around(
     Ok(unknown)
 }
 
+/// Asks the pods of those whose rollout may not complete why that is.
+async fn look_at_suspects(audit: &mut Audit<'_>, connection: &Connection) -> Result<(), RequestError> {
+    let mut stuck = Vec::new();
+    for suspect in audit.suspects() {
+        let pods = live::pods(suspect.namespace(), &suspect.labels);
+        let replica_sets = List {
+            resource: "replicasets.apps",
+            root: Kind::Deployment.root(),
+            plural: "replicasets",
+            ..pods
+        };
+        let read =
+            async { Ok((list::all(&replica_sets, connection).await?, list::all(&pods, connection).await?)) };
+        match read.await {
+            Ok((replica_sets, pods)) => stuck.extend(suspect.diagnose(&replica_sets, &pods)),
+            Err(RequestError::Forbidden { .. }) => stuck.push(suspect.unseen()),
+            Err(error) => return Err(error),
+        }
+    }
+    audit.found_stuck(stuck);
+    Ok(())
+}
+
 fn list_of(kind: Kind, namespace: Option<&str>, limit: u32) -> List<'_> {
     let (resource, root, plural) = (kind.qualified_resource(), kind.root(), kind.resource());
-    List { resource, root, plural, namespace, limit }
+    List { resource, root, plural, namespace, labels: "", limit }
 }
 
 /// The namespace of the context, which is part of paths.
@@ -159,7 +189,14 @@ async fn all_namespaces<'p>(
     policy: &'p Policy,
     view: &View,
 ) -> Result<Namespaces<'p>, RequestError> {
-    let list = List { resource: "namespaces", root: "/api/v1", plural: "namespaces", namespace: None, limit };
+    let list = List {
+        resource: "namespaces",
+        root: "/api/v1",
+        plural: "namespaces",
+        namespace: None,
+        labels: "",
+        limit,
+    };
     let take = |namespaces: &mut Namespaces<'p>, page: Page| {
         page.items.iter().for_each(|it| add(namespaces, view, it));
     };

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::client::failure::RequestError;
 use crate::client::kubeconfig::Connection;
-use crate::client::list::{List, Page};
+use crate::client::list::{self, List};
 use crate::client::object::Place;
 use crate::kubernetes::kind::Kind;
 use crate::kubernetes::label_selector::{LabelSelector, texts};
@@ -94,17 +94,24 @@ impl Target {
         };
         let missing = || LiveError::Missing(format!("{kind} {name}"), namespace.to_owned());
         let object = place.get(connection).await?.ok_or_else(missing)?;
-        let pods = pods(connection, namespace).await.unwrap_or_default();
+        let selector = at(&object, &["spec", "selector"]).and_then(|it| LabelSelector::deserialize(it).ok());
+        let labels = selector.unwrap_or_default().equalities();
+        let pods = list::all(&pods(namespace, &labels), connection).await.unwrap_or_default();
         let starts_in = learned(&object, &pods);
         Ok(Live { object, starts_in })
     }
 }
 
-async fn pods(connection: &Connection, namespace: &str) -> Result<Vec<Value>, RequestError> {
-    let list =
-        List { resource: "pods", root: "/api/v1", plural: "pods", namespace: Some(namespace), limit: PAGE };
-    let take = |pods: &mut Vec<Value>, page: Page| pods.extend(page.items);
-    list.read(connection, Vec::new, take, || {}).await
+/// The pods in this namespace that have these labels.
+pub fn pods<'l>(namespace: &'l str, labels: &'l str) -> List<'l> {
+    List {
+        resource: "pods",
+        root: "/api/v1",
+        plural: "pods",
+        namespace: Some(namespace),
+        labels,
+        limit: PAGE,
+    }
 }
 
 /// The same object with these images, by container; `*` stands for all.

@@ -43,6 +43,12 @@ pub struct LabelSelectorRequirement<'a> {
 }
 
 impl LabelSelector<'_> {
+    /// Labels that whatever it selects has, as the query of a list writes them.
+    pub fn equalities(&self) -> String {
+        let labels = self.match_labels.iter().map(|(key, value)| format!("{key}={value}"));
+        labels.collect::<Vec<_>>().join(",")
+    }
+
     /// Whether `labels` are selected. An empty selector selects everything.
     pub fn matches(&self, labels: &StringMap) -> bool {
         let equal = self.match_labels.iter().all(|(key, value)| labels.get(key) == Some(value));

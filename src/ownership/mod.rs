@@ -12,4 +12,5 @@ pub mod owners;
 pub mod parts;
 pub mod record;
 pub mod revision;
+pub mod stuck;
 mod template;

@@ -133,3 +133,47 @@ fn the_installed_webhooks_say_which_namespaces_count() {
     assert!(blind.stderr.starts_with(note), "{blind:?}");
     assert_eq!(skipped(&blind.json()), []);
 }
+
+/// There are no nodes: its pods are what the test says they are.
+#[test]
+fn why_a_rollout_is_stuck_its_pods_say() {
+    let Some(installed) = installed() else { return };
+    let cluster = installed.cluster;
+    let namespace = cluster.namespace();
+    namespace.create(&deployment_with("web", &json!({"progressDeadlineSeconds": 3})).to_string()).ok();
+    let condition = "jsonpath={.status.conditions[?(@.type=='Progressing')].reason}=ProgressDeadlineExceeded";
+    let wait = ["wait", "deployment/web", "--for", condition, "--timeout=60s"];
+    namespace.kubectl(wait).ok();
+    let stuck = || audit(cluster, &namespace.name)["stuck"].take();
+    assert_eq!(stuck(), json!([]), "its pods say nothing yet");
+
+    let pods = namespace.kubectl(["get", "pods", "-o", "name"]).ok().stdout;
+    let says = |status: Value| {
+        let patch = json!({"status": status}).to_string();
+        for pod in pods.lines() {
+            namespace.kubectl(["patch", pod, "--subresource=status", "--type=merge", "-p", &patch]).ok();
+        }
+    };
+    says(json!({"conditions": [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable",
+        "message": "0/3 nodes are available: 3 Insufficient cpu."}]}));
+    let found = stuck();
+    assert_eq!(found[0]["defaults"], json!(["rolling-update"]), "{found:#}");
+    assert_eq!((&found[0]["kind"], &found[0]["name"]), (&json!("Deployment"), &json!("web")));
+    let message = found[0]["message"].as_str().unwrap();
+    assert!(message.ends_with("0/3 nodes are available: 3 Insufficient cpu."), "{message}");
+
+    says(json!({"phase": "Running", "containerStatuses": [{"name": "app", "ready": false, "restartCount": 0,
+        "image": "registry.example/app:1.2.3", "imageID": "", "state": {"running": {}}}]}));
+    assert_eq!(stuck()[0]["defaults"], json!(["readiness-probe"]));
+    let text = audit_as(cluster, "admin", &["--namespace", &namespace.name]).stdout;
+    assert!(
+        text.contains(&format!("stuck: Deployment {}/web: container app of pod ", namespace.name)),
+        "{text}"
+    );
+
+    // Who may not look at pods learns what may be why.
+    namespace.grant("team", &["list"], "deployments.apps");
+    namespace.grant("team", &["get"], "namespaces");
+    let unseen = audit_as(cluster, "team", &["-f", "json", "--namespace", &namespace.name]).json();
+    assert_eq!(unseen["stuck"][0]["defaults"], json!(["readiness-probe", "rolling-update"]), "{unseen:#}");
+}
