@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::support::client::Output;
 use crate::support::deployment::{deployment, deployment_with};
 use crate::support::fixtures::configuration;
-use crate::support::gapless::install;
+use crate::support::gapless::{install, upgrade};
 use crate::support::namespace::Namespace;
 use crate::support::service::Service;
 use crate::support::{self, Gapless, eventually};
@@ -137,6 +137,51 @@ fn what_is_around_a_workload_counts() {
     stuck("rolling-update", 1);
     elsewhere.kubectl(["delete", "deployment", "stuck"]).ok();
     stuck("readiness-probe", 0);
+}
+
+/// As long as the neighbours stand there, whoever came first, and whoever was started anew.
+#[test]
+fn what_is_around_a_workload_counts_after_restarts_too() {
+    let Some(cluster) = support::own_cluster(&[]) else { return };
+    let gapless = Gapless::start(&cluster, ["--cluster-context"]);
+    install(&cluster, &gapless, "");
+    let namespace = cluster.namespace();
+    let web = deployment("web");
+    let labels = &web["spec"]["selector"]["matchLabels"];
+    let service = json!({
+        "apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"},
+        "spec": {"selector": labels, "ports": [{"port": 80, "targetPort": "nowhere"}]},
+    });
+    let budget = json!({
+        "apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": "web"},
+        "spec": {"maxUnavailable": 0, "selector": {"matchLabels": labels}},
+    });
+    let mut canary = web.clone();
+    canary["metadata"]["name"] = json!("canary");
+    for neighbour in [&service, &budget, &canary] {
+        namespace.apply(&neighbour.to_string()).ok();
+    }
+    let all_count = || {
+        for rule in ["dangling-target-port", "blocking-disruption-budget", "selector-overlap"] {
+            comes_to(&namespace, &web, rule, true);
+        }
+    };
+    all_count();
+    cluster.restart_apiserver();
+    all_count();
+    namespace.kubectl(["delete", "service,pdb", "web"]).ok();
+    comes_to(&namespace, &web, "dangling-target-port", false);
+    comes_to(&namespace, &web, "blocking-disruption-budget", false);
+    namespace.apply(&service.to_string()).ok();
+    namespace.apply(&budget.to_string()).ok();
+    all_count();
+    gapless.terminate();
+    let gapless = Gapless::start(&cluster, ["--cluster-context"]);
+    upgrade(&cluster, &gapless, "");
+    all_count();
+    namespace.kubectl(["delete", "service,pdb", "web"]).ok();
+    comes_to(&namespace, &web, "dangling-target-port", false);
+    comes_to(&namespace, &web, "blocking-disruption-budget", false);
 }
 
 /// gapless reaches the API server by a link that the test cuts; the API server reaches gapless.

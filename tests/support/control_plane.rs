@@ -7,6 +7,7 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -16,7 +17,7 @@ use tempfile::TempDir;
 use super::bench::Bench;
 use super::client::Invocation;
 use super::namespace::Namespace;
-use super::process::{Tied, tied};
+use super::process::{Tied, signal, tied};
 use super::{notice, test_name};
 
 /// Everything is up in three seconds; a machine that also compiles needs longer.
@@ -51,8 +52,10 @@ pub struct Cluster {
     server: String,
     /// Further arguments of the API server.
     apiserver_arguments: Vec<String>,
+    /// Of etcd and the API server; none of a node's.
+    ports: Option<(u16, u16)>,
     // Dropped in this order: the processes before their directory.
-    processes: Vec<Tied>,
+    processes: Mutex<Vec<Tied>>,
     directory: TempDir,
     namespaces: AtomicUsize,
 }
@@ -77,11 +80,12 @@ impl Cluster {
             directory.disable_cleanup(true);
             notice(&format!("the control plane is in {}", directory.path().display()));
         }
-        let mut cluster = Cluster {
+        let cluster = Cluster {
             bench,
             server: format!("https://127.0.0.1:{port}"),
             apiserver_arguments: apiserver_arguments.to_vec(),
-            processes: Vec::new(),
+            ports: Some((etcd_port, port)),
+            processes: Mutex::default(),
             directory,
             namespaces: AtomicUsize::new(0),
         };
@@ -94,10 +98,7 @@ impl Cluster {
             TcpStream::connect((Ipv4Addr::LOCALHOST, etcd_port)).map_err(|error| error.to_string())
         })?;
         cluster.start_apiserver(etcd_port, port).map_err(io)?;
-        cluster.wait("become ready", deadline, |cluster| {
-            let readyz = cluster.kubectl(["get", "--raw", "/readyz"]).run();
-            if readyz.status.success() { Ok(()) } else { Err(readyz.to_string()) }
-        })?;
+        cluster.wait("become ready", deadline, Cluster::is_ready)?;
         cluster.start_controller_manager().map_err(io)?;
         Ok(cluster)
     }
@@ -117,7 +118,8 @@ impl Cluster {
             bench,
             server,
             apiserver_arguments: Vec::new(),
-            processes: vec![node],
+            ports: None,
+            processes: Mutex::new(vec![node]),
             directory,
             namespaces: AtomicUsize::new(0),
         };
@@ -157,7 +159,7 @@ impl Cluster {
         })
     }
 
-    fn start_etcd(&mut self, port: u16, peer_port: u16) -> io::Result<()> {
+    fn start_etcd(&self, port: u16, peer_port: u16) -> io::Result<()> {
         let mut etcd = self.component("etcd");
         let clients = format!("http://127.0.0.1:{port}");
         let peers = format!("http://127.0.0.1:{peer_port}");
@@ -169,7 +171,7 @@ impl Cluster {
         self.start("etcd", etcd)
     }
 
-    fn start_apiserver(&mut self, etcd_port: u16, port: u16) -> io::Result<()> {
+    fn start_apiserver(&self, etcd_port: u16, port: u16) -> io::Result<()> {
         let mut apiserver = self.component("kube-apiserver");
         apiserver.args(["--etcd-servers", &format!("http://127.0.0.1:{etcd_port}")]);
         apiserver.args(["--bind-address", "127.0.0.1", "--secure-port", &port.to_string()]);
@@ -194,7 +196,7 @@ impl Cluster {
         self.start("kube-apiserver", apiserver)
     }
 
-    fn start_controller_manager(&mut self) -> io::Result<()> {
+    fn start_controller_manager(&self) -> io::Result<()> {
         let mut manager = self.component("kube-controller-manager");
         manager.arg("--kubeconfig").arg(self.kubeconfig("admin"));
         manager.args(["--leader-elect=false", "--secure-port", "0"]);
@@ -213,35 +215,63 @@ impl Cluster {
         command
     }
 
-    fn start(&mut self, name: &str, command: Command) -> io::Result<()> {
+    fn start(&self, name: &str, command: Command) -> io::Result<()> {
         let process = Tied::start(command, &self.file(&format!("{name}.log")))?;
-        self.processes.push(process);
+        self.processes().push(process);
         Ok(())
+    }
+
+    fn processes(&self) -> MutexGuard<'_, Vec<Tied>> {
+        self.processes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits for the component that was started last. All of them have to stay alive:
     /// who answers in place of one that has ended is somebody else on the same port.
     fn wait<T>(
-        &mut self,
+        &self,
         what: &str,
         deadline: Instant,
         ask: impl Fn(&Cluster) -> Result<T, String>,
     ) -> Result<(), String> {
         loop {
             let answer = ask(self);
-            for process in &mut self.processes {
+            let mut processes = self.processes();
+            for process in processes.iter_mut() {
                 process.check_running()?;
             }
             match answer {
                 Ok(_) => return Ok(()),
                 Err(seen) if Instant::now() > deadline => {
-                    let newest = self.processes.last();
+                    let newest = processes.last();
                     let log = newest.map(|process| process.report(&format!("did not {what}")));
                     return Err(format!("{}\n{seen}", log.unwrap_or_default()));
                 }
-                Err(_) => thread::sleep(Duration::from_millis(50)),
+                Err(_) => {
+                    drop(processes);
+                    thread::sleep(Duration::from_millis(50));
+                }
             }
         }
+    }
+
+    fn is_ready(&self) -> Result<(), String> {
+        let readyz = self.kubectl(["get", "--raw", "/readyz"]).run();
+        if readyz.status.success() { Ok(()) } else { Err(readyz.to_string()) }
+    }
+
+    /// Ends the API server and starts it anew, at the same address.
+    pub fn restart_apiserver(&self) {
+        let (etcd_port, port) = self.ports.expect("a control plane without a node");
+        let is_it = |process: &mut Tied| process.name() == "kube-apiserver";
+        for mut apiserver in self.processes().extract_if(.., is_it) {
+            // Left to itself, `tied` would take the directory with it. With the first signal the
+            // API server waits for those who watch, with the second it ends.
+            while apiserver.wait(Duration::from_millis(200)).is_none() {
+                signal("TERM", apiserver.id());
+            }
+        }
+        self.start_apiserver(etcd_port, port).unwrap();
+        self.wait("become ready again", Instant::now() + BOOT_LIMIT, Cluster::is_ready).unwrap();
     }
 
     /// The program that this control plane consists of.

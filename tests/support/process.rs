@@ -29,6 +29,11 @@ impl Tied {
         Ok(Tied { name, log: log.to_owned(), child })
     }
 
+    /// The name of its log.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// The process id of `tied`, which passes SIGTERM and SIGINT on.
     pub fn id(&self) -> u32 {
         self.child.id()
