@@ -176,6 +176,11 @@ pub fn large() -> Vec<(&'static str, Value, usize)> {
         ),
         ("poddisruptionbudgets", object(json!({"selector": selector, "minAvailable": 1})), 1_500),
         ("persistentvolumeclaims", object(json!({"accessModes": ["ReadWriteOnce"]})), 1_500),
+        (
+            "namespaces",
+            json!({"metadata": {"labels": {"istio-injection": "enabled"}}, "spec": {"finalizers": ["kubernetes"]}}),
+            500,
+        ),
         ("statefulsets", workload.clone(), 500),
         ("daemonsets", workload, 500),
         ("controllerrevisions", revision, 1_500),

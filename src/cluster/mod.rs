@@ -50,8 +50,8 @@ impl Known {
 
     /// Adds an object, as the API server lists it.
     pub fn put(&self, object: &Value) {
-        let trimmed = self.watched.typed(listed::trimmed(object));
-        self.change(|rows| rows.put(&trimmed));
+        let trimmed = listed::trimmed(object);
+        self.change(|rows| rows.put(self.watched, &trimmed));
     }
 
     /// Says that all objects have been added.
@@ -131,10 +131,12 @@ impl Around for View {
             awaits_autoscaler |= role == Role::Autoscaler && !rows.is_filled();
             let namespace = subject.namespace_of(role);
             for clue in subject.clues(role) {
-                objects.extend(rows.find(namespace, clue).map(|object| known.watched.typed(object)));
+                objects.extend(rows.find(namespace, clue).map(|object| (known.watched, namespace, object)));
             }
         }
-        let neighbours: Vec<Neighbour> = objects.iter().filter_map(Neighbour::read).collect();
+        let neighbours =
+            objects.iter().filter_map(|(watched, namespace, object)| watched.neighbour(*namespace, object));
+        let neighbours: Vec<Neighbour> = neighbours.collect();
         let concerned = neighbours.iter().filter(|neighbour| neighbour.concerns(&subject));
         Surroundings { awaits_autoscaler, ..Surroundings::of(concerned) }
     }
@@ -157,9 +159,10 @@ impl Around for View {
             if !rows.is_filled() {
                 return Vec::new();
             }
-            objects.extend(rows.of_namespace(namespace).map(|object| known.watched.typed(object)));
+            objects.extend(rows.of_namespace(namespace).map(|object| (known.watched, object)));
         }
-        let workloads: Vec<Neighbour> = objects.iter().filter_map(Neighbour::read).collect();
+        let workloads = objects.iter().filter_map(|(watched, object)| watched.neighbour(namespace, object));
+        let workloads: Vec<Neighbour> = workloads.collect();
         let workloads: Vec<&Neighbour> = workloads.iter().collect();
         behind(&workloads, selector, namespace, |pods| pods.are_available)
     }
@@ -202,7 +205,7 @@ mod tests {
             object("Deployment", "web", json!({"selector": selector})),
             object("Deployment", "canary", json!({"selector": selector})),
         ] {
-            known(&view, object["kind"].as_str().unwrap()).change(|rows| rows.put(&object));
+            known(&view, object["kind"].as_str().unwrap()).put(&object);
         }
         let around = view.around(Kind::Deployment, &web(), Some("shop"));
         assert_eq!(around.services.iter().map(|it| it.name.as_str()).collect::<Vec<_>>(), ["web"]);
@@ -240,7 +243,7 @@ mod tests {
         known(&view, "ReplicaSet").change(|rows| {
             rows.begin();
             for replica_set in [of("web-1", "web", 1), of("web-2", "web", 2), of("api-1", "api", 3)] {
-                rows.put(&replica_set);
+                rows.put(known(&view, "ReplicaSet").watched, &replica_set);
             }
             rows.end();
         });
@@ -271,7 +274,7 @@ mod tests {
             known(&view, kind).change(|rows| {
                 rows.begin();
                 if kind == "Deployment" {
-                    rows.put(&trimmed(&web));
+                    rows.put(known(&view, kind).watched, &trimmed(&web));
                 }
                 rows.end();
             });
@@ -280,7 +283,7 @@ mod tests {
         assert_eq!(behind("shop"), found(false));
         assert_eq!(behind("other"), []);
         web["status"] = json!({"availableReplicas": 1});
-        known(&view, "Deployment").change(|rows| rows.put(&trimmed(&web)));
+        known(&view, "Deployment").put(&web);
         assert_eq!(behind("shop"), found(true));
     }
 

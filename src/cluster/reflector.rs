@@ -60,7 +60,7 @@ pub async fn run(known: Arc<Known>, client: Client, metrics: Arc<Metrics>) {
 fn take(rows: &mut Rows, event: Event<Listed>, watched: &Watched) {
     match event {
         Event::Init => rows.begin(),
-        Event::InitApply(listed) | Event::Apply(listed) => rows.put(&watched.typed(listed.object)),
+        Event::InitApply(listed) | Event::Apply(listed) => rows.put(watched, &listed.object),
         Event::InitDone => rows.end(),
         Event::Delete(listed) => rows.remove(&listed.object),
     }

@@ -1,22 +1,23 @@
 //! The objects of one kind, packed: of tens of thousands a few matter to a review.
 
 use std::collections::hash_map::RandomState;
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::hash::BuildHasher;
 
 use serde_json::Value;
 
 use super::packed::{Packed, Place};
 use super::revision;
+use super::watched::Watched;
 use crate::kubernetes::object::at;
 use crate::surroundings::Revision;
-use crate::surroundings::neighbour::{Clue, Neighbour};
+use crate::surroundings::neighbour::Clue;
 
 /// What is known of one kind. Names are kept as hashes, with a key of this process.
 #[derive(Debug, Default)]
 pub struct Rows {
     hasher: RandomState,
-    rows: HashMap<u64, Row>,
+    rows: BTreeMap<u64, Row>,
     texts: Packed,
     /// The clue of each row, and the row.
     by_clue: BTreeSet<(u64, u64)>,
@@ -35,12 +36,12 @@ struct Row {
 
 impl Rows {
     /// Keeps an object, in the place of the one of its name.
-    pub fn put(&mut self, object: &Value) {
+    pub fn put(&mut self, watched: &Watched, object: &Value) {
         let id = self.id(object);
         if let Some(listed) = &mut self.listed {
             listed.insert(id);
         }
-        let Some((clue, text)) = self.packed(object) else { return self.forget(id) };
+        let Some((clue, text)) = self.packed(watched, object) else { return self.forget(id) };
         // Most changes are of a status.
         let is_same = |row: &Row| row.clue == clue && self.texts.get(row.text) == text;
         if self.rows.get(&id).is_some_and(is_same) {
@@ -89,15 +90,15 @@ impl Rows {
         self.rows.len()
     }
 
-    /// The neighbours of this namespace and clue, without their kind.
+    /// The neighbours of this namespace and clue, without their kind and namespace.
     pub fn find(&self, namespace: Option<&str>, clue: Option<Clue>) -> impl Iterator<Item = Value> {
-        self.texts(namespace, clue).filter_map(move |text| neighbour(text, namespace))
+        self.texts(namespace, clue).filter_map(neighbour)
     }
 
-    /// All neighbours of this namespace, without their kind.
+    /// All neighbours of this namespace, without their kind and namespace.
     pub fn of_namespace(&self, namespace: Option<&str>) -> impl Iterator<Item = Value> {
         let first = self.namespace(namespace);
-        self.texts_between(first, first | CLUE).filter_map(move |text| neighbour(text, namespace))
+        self.texts_between(first, first | CLUE).filter_map(neighbour)
     }
 
     /// The neighbours with this field, which has to be the first in alphabetical order; without
@@ -106,7 +107,7 @@ impl Rows {
         let start = format!("{{\"{field}\":");
         let texts = self.rows.values().map(|row| self.texts.get(row.text));
         let has_field = move |text: &&[u8]| text.starts_with(start.as_bytes());
-        texts.filter(has_field).filter_map(|text| serde_json::from_slice(text).ok())
+        texts.filter(has_field).filter_map(neighbour)
     }
 
     /// The revisions of a workload, which is given by kind and name.
@@ -125,7 +126,7 @@ impl Rows {
     }
 
     /// The clue of an object, and what is kept of it.
-    fn packed(&self, object: &Value) -> Option<(u64, Vec<u8>)> {
+    fn packed(&self, watched: &Watched, object: &Value) -> Option<(u64, Vec<u8>)> {
         let namespace = at(object, &["metadata", "namespace"]).and_then(Value::as_str);
         if let Some((workload, revision)) = revision::read(object) {
             let numbers = [revision.template, revision.unready.unwrap_or(NO_REVISION)];
@@ -134,7 +135,7 @@ impl Rows {
             let text = [&template, &unready, record.as_bytes()].concat();
             return Some((self.clue(namespace, Some(workload)), text));
         }
-        let clue = self.clue(namespace, Neighbour::read(object)?.clue());
+        let clue = self.clue(namespace, watched.neighbour(namespace, object)?.clue());
         let mut rest = object.clone();
         if let Some(fields) = rest.as_object_mut() {
             fields.retain(|name, _| !TYPE.contains(&name.as_str()));
@@ -175,10 +176,8 @@ const CLUE: u64 = (1 << 24) - 1;
 const TYPE: [&str; 2] = ["apiVersion", "kind"];
 
 /// The neighbour of which this is left.
-fn neighbour(text: &[u8], namespace: Option<&str>) -> Option<Value> {
-    let mut object: Value = serde_json::from_slice(text).ok()?;
-    object.get_mut("metadata")?.as_object_mut()?.insert("namespace".to_owned(), namespace.into());
-    Some(object)
+fn neighbour(text: &[u8]) -> Option<Value> {
+    serde_json::from_slice(text).ok()
 }
 
 /// The first revision of a Deployment is 1.
@@ -198,11 +197,16 @@ fn unpacked(revision: &[u8]) -> Option<Revision> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cluster::watched::WATCHED;
     use serde_json::json;
 
     fn service(name: &str, app: &str) -> Value {
-        json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": name, "namespace": "shop"},
+        json!({"metadata": {"name": name, "namespace": "shop"},
             "spec": {"selector": {"app": app}}})
+    }
+
+    fn services() -> &'static Watched {
+        WATCHED.iter().find(|watched| watched.kind == "Service").unwrap()
     }
 
     fn names(rows: &Rows, app: &str) -> Vec<String> {
@@ -216,10 +220,10 @@ mod tests {
     #[test]
     fn objects_are_found_by_their_clue_as_they_are_now() {
         let mut rows = Rows::default();
-        rows.put(&service("one", "web"));
-        rows.put(&service("two", "web"));
+        rows.put(services(), &service("one", "web"));
+        rows.put(services(), &service("two", "web"));
         assert_eq!(names(&rows, "web"), ["one", "two"]);
-        rows.put(&service("two", "api"));
+        rows.put(services(), &service("two", "api"));
         assert_eq!(
             (names(&rows, "web"), names(&rows, "api")),
             (vec!["one".to_owned()], vec!["two".to_owned()])
@@ -229,17 +233,17 @@ mod tests {
         // It has no pods any more.
         let mut external = service("two", "api");
         external["spec"] = json!({"type": "ExternalName"});
-        rows.put(&external);
+        rows.put(services(), &external);
         assert_eq!((rows.len(), rows.by_clue.len()), (0, 0));
     }
 
     #[test]
     fn those_of_a_namespace_are_found() {
         let mut rows = Rows::default();
-        rows.put(&service("one", "web"));
+        rows.put(services(), &service("one", "web"));
         let mut elsewhere = service("two", "web");
         elsewhere["metadata"]["namespace"] = json!("shop-2");
-        rows.put(&elsewhere);
+        rows.put(services(), &elsewhere);
         let names = |namespace: &str| -> Vec<Value> {
             rows.of_namespace(Some(namespace)).map(|object| object["metadata"]["name"].clone()).collect()
         };
@@ -252,10 +256,10 @@ mod tests {
     #[test]
     fn what_a_new_list_does_not_hold_is_gone() {
         let mut rows = Rows::default();
-        rows.put(&service("one", "web"));
+        rows.put(services(), &service("one", "web"));
         assert!(!rows.is_filled());
         rows.begin();
-        rows.put(&service("two", "web"));
+        rows.put(services(), &service("two", "web"));
         assert_eq!(names(&rows, "web"), ["one", "two"], "the old list counts until the new one is read");
         rows.end();
         assert_eq!(names(&rows, "web"), ["two"]);

@@ -58,7 +58,7 @@ mod tests {
         let watched = WATCHED.iter().find(|watched| watched.kind == kind).unwrap();
         let mut rows = Rows::default();
         for object in objects {
-            rows.put(&watched.typed(listed::trimmed(object)));
+            rows.put(watched, &listed::trimmed(object));
         }
         rows
     }

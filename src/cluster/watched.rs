@@ -4,7 +4,7 @@ use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::Value;
 
 use crate::kubernetes::kind::Kind;
-use crate::surroundings::neighbour::Role;
+use crate::surroundings::neighbour::{Neighbour, Role};
 
 /// One kind, as the API serves it.
 #[derive(Debug)]
@@ -111,14 +111,12 @@ impl Watched {
         self.part == Part::Neighbour(Role::Workload)
     }
 
-    /// The object with its kind, of which those in lists and rows say nothing.
-    pub fn typed(&self, mut object: Value) -> Value {
-        if let Some(object) = object.as_object_mut() {
-            let group = if self.group.is_empty() { String::new() } else { format!("{}/", self.group) };
-            object.insert("apiVersion".to_owned(), format!("{group}{}", self.version).into());
-            object.insert("kind".to_owned(), self.kind.into());
+    /// The neighbour that an object of this kind is, or one of which only this is left.
+    pub fn neighbour<'o>(&self, namespace: Option<&'o str>, object: &'o Value) -> Option<Neighbour<'o>> {
+        match self.part {
+            Part::Neighbour(role) => Neighbour::read_as(role, self.kind, namespace, object),
+            Part::Revision(_) => None,
         }
-        object
     }
 }
 

@@ -196,6 +196,19 @@ impl Role {
         Role::Workload,
         Role::Namespace,
     ];
+
+    /// That of objects of this version and kind, if they are neighbours.
+    fn of(api_version: &str, kind: &str) -> Option<Self> {
+        let group = api_version.split_once('/').map_or("", |(group, _)| group);
+        match (group, kind) {
+            ("", "Service") => Some(Role::Service),
+            ("", "PersistentVolumeClaim") => Some(Role::Claim),
+            ("", "Namespace") => Some(Role::Namespace),
+            ("autoscaling", "HorizontalPodAutoscaler") => Some(Role::Autoscaler),
+            ("policy", "PodDisruptionBudget") => Some(Role::DisruptionBudget),
+            _ => Kind::of(Some(api_version), Some(kind)).map(|_| Role::Workload),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -251,21 +264,26 @@ impl<'a> Neighbour<'a> {
     pub fn read(object: &'a Value) -> Option<Self> {
         let text = |field| object.get(field).and_then(Value::as_str);
         let (api_version, kind) = (text("apiVersion")?, text("kind")?);
-        let written = Written::deserialize(object).ok()?;
-        let group = api_version.split_once('/').map_or("", |(group, _)| group);
-        let spec = written.spec;
-        let what = match (group, kind) {
-            ("", "Service") => {
+        let namespace = at(object, &["metadata", "namespace"]).and_then(Value::as_str);
+        Neighbour::read_as(Role::of(api_version, kind)?, kind, namespace, object)
+    }
+
+    /// The neighbour of this role and kind that `object` is, which need say neither, nor its
+    /// namespace.
+    pub fn read_as(role: Role, kind: &'a str, namespace: Option<&'a str>, object: &'a Value) -> Option<Self> {
+        let Written { metadata, spec } = Written::deserialize(object).ok()?;
+        let what = match role {
+            Role::Service => {
                 let selector = service_selector(object)?;
                 let is_tcp = |port: &&Port| port.protocol.unwrap_or("TCP") == "TCP";
                 let ports = spec.ports.iter().filter(is_tcp).map(Port::read).collect();
                 What::Service { selector, ports }
             }
-            ("autoscaling", "HorizontalPodAutoscaler") => What::Autoscaler {
+            Role::Autoscaler => What::Autoscaler {
                 target: spec.scale_target_ref,
                 min_replicas: spec.min_replicas.unwrap_or(1),
             },
-            ("policy", "PodDisruptionBudget") => What::DisruptionBudget {
+            Role::DisruptionBudget => What::DisruptionBudget {
                 // Without a selector it selects nothing; with an empty one everything.
                 selector: LabelSelector::deserialize(object.get("spec")?.get("selector")?).ok()?,
                 wants: match (spec.min_available, spec.max_unavailable) {
@@ -274,24 +292,23 @@ impl<'a> Neighbour<'a> {
                     _ => return None,
                 },
             },
-            ("", "PersistentVolumeClaim") if spec.access_modes.is_empty() => return None,
-            ("", "PersistentVolumeClaim") => {
+            Role::Claim if spec.access_modes.is_empty() => return None,
+            Role::Claim => {
                 What::Claim { is_shared: spec.access_modes.iter().any(|mode| SHARED_MODES.contains(mode)) }
             }
-            ("", "Namespace") => {
+            Role::Namespace => {
                 let texts = ["labels", "annotations"].map(|field| mesh_texts(object, field));
                 let texts = texts.into_iter().flatten().flatten();
                 What::Namespace {
                     mesh: texts.filter_map(|(key, value)| Some((key, value.as_str()?.to_owned()))).collect(),
                 }
             }
-            _ if Kind::of(Some(api_version), Some(kind)).is_some() => {
+            Role::Workload => {
                 let selector = LabelSelector::deserialize(object.get("spec")?.get("selector")?).ok()?;
                 What::Workload { kind, selector, object }
             }
-            _ => return None,
         };
-        Some(Neighbour { name: written.metadata.name, namespace: written.metadata.namespace, what })
+        Some(Neighbour { name: metadata.name, namespace, what })
     }
 
     /// `metadata.name`, empty if it has none.
@@ -432,8 +449,6 @@ struct Written<'a> {
 struct Metadata<'a> {
     #[serde(borrow, deserialize_with = "or_default")]
     name: &'a str,
-    #[serde(borrow)]
-    namespace: Option<&'a str>,
 }
 
 /// The fields of all kinds of neighbours that have one type wherever they occur.

@@ -158,13 +158,24 @@ fn what_is_around_a_workload_counts_after_restarts_too() {
     });
     let mut canary = web.clone();
     canary["metadata"]["name"] = json!("canary");
-    for neighbour in [&service, &budget, &canary] {
+    for neighbour in
+        [&service, &budget, &canary, &claim("disk", "ReadWriteOnce"), &claim("share", "ReadWriteMany")]
+    {
         namespace.apply(&neighbour.to_string()).ok();
     }
+    let [on_disk, on_share] = ["disk", "share"].map(|name| {
+        let volume = json!({"name": "data", "persistentVolumeClaim": {"claimName": name}});
+        let mut workload = deployment(name);
+        workload["spec"]["template"]["spec"]["volumes"] = json!([volume]);
+        workload
+    });
     let all_count = || {
         for rule in ["dangling-target-port", "blocking-disruption-budget", "selector-overlap"] {
             comes_to(&namespace, &web, rule, true);
         }
+        comes_to(&namespace, &on_disk, "surge-deadlock", true);
+        comes_to(&namespace, &on_share, "surge-deadlock", false);
+        is_asked_where_its_service_sends_requests(&namespace);
     };
     all_count();
     cluster.restart_apiserver();
@@ -182,6 +193,29 @@ fn what_is_around_a_workload_counts_after_restarts_too() {
     namespace.kubectl(["delete", "service,pdb", "web"]).ok();
     comes_to(&namespace, &web, "dangling-target-port", false);
     comes_to(&namespace, &web, "blocking-disruption-budget", false);
+}
+
+fn claim(name: &str, mode: &str) -> Value {
+    json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": name},
+        "spec": {"accessModes": [mode], "resources": {"requests": {"storage": "1Gi"}}}})
+}
+
+/// Of two ports, neither of which has a name, the one is asked that a Service targets.
+fn is_asked_where_its_service_sends_requests(namespace: &Namespace) {
+    let mut api = deployment("api");
+    api["spec"]["template"]["spec"]["containers"][0]["ports"] =
+        json!([{"containerPort": 8080}, {"containerPort": 9090}]);
+    let service = json!({
+        "apiVersion": "v1", "kind": "Service", "metadata": {"name": "api"},
+        "spec": {"selector": api["spec"]["selector"]["matchLabels"], "ports": [{"port": 80, "targetPort": 9090}]},
+    });
+    namespace.apply(&service.to_string()).ok();
+    eventually("the probe", || {
+        let created = namespace.create(&api.to_string()).args(["--dry-run=server", "-o", "json"]).ok().json();
+        let probe = &created["spec"]["template"]["spec"]["containers"][0]["readinessProbe"];
+        if probe["tcpSocket"]["port"] == 9090 { Ok(()) } else { Err(probe.to_string()) }
+    });
+    namespace.kubectl(["delete", "service", "api"]).ok();
 }
 
 /// gapless reaches the API server by a link that the test cuts; the API server reaches gapless.
