@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 
 use crate::audit;
 use crate::certificates::host::Host;
@@ -222,6 +223,22 @@ pub enum Command {
 
     /// Print the JSON Schema of the configuration, a GaplessConfiguration
     Schema,
+
+    /// Print a script with which a shell completes commands and options
+    ///
+    ///   source <(gapless completions bash)             in ~/.bashrc
+    ///   gapless completions zsh > "${fpath[1]}/_gapless"
+    ///   gapless completions fish > ~/.config/fish/completions/gapless.fish
+    #[command(verbatim_doc_comment)]
+    Completions(CompletionsArguments),
+}
+
+/// The arguments of `gapless completions`.
+#[derive(Debug, Args)]
+pub struct CompletionsArguments {
+    /// The shell
+    #[arg(value_name = "SHELL")]
+    pub shell: Shell,
 }
 
 /// The arguments of `gapless check`.

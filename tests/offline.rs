@@ -16,6 +16,7 @@ mod offline {
     mod audit;
     mod certs;
     mod check;
+    mod completions;
     mod fix;
     mod hooks;
     mod house;

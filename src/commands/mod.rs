@@ -3,6 +3,7 @@
 mod audit;
 mod certs;
 mod check;
+mod completions;
 mod fix;
 mod live;
 mod output;
@@ -32,5 +33,6 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Ping(arguments) => ping::run(&arguments),
         Command::Rules(arguments) => rules::run(&arguments),
         Command::Schema => schema::run(),
+        Command::Completions(arguments) => completions::run(&arguments),
     }
 }
