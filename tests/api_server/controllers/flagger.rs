@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::{RECORD, installed, nothing_was_denied};
+use crate::support::audit::{audit_as, names};
 use crate::support::fixtures::scenario;
 use crate::support::flagger::Flagger;
 use crate::support::kubelet::run_pods;
@@ -82,6 +83,9 @@ fn a_canary_is_released_and_its_copy_left_alone() {
     namespace.apply(CANARY).ok();
     becomes(&namespace, &flagger, "Initialized");
     primary_is_a_copy(&namespace, "v1.0");
+    let audited = audit_as(cluster, "admin", &["-f", "json", "-n", &namespace.name]).json();
+    assert_eq!(names(&audited["copied"]), [format!("{}/chatbot", namespace.name)]);
+    assert_eq!(audited["copied"][0]["canary"], "chatbot");
 
     // The target is scaled to zero, which changes nothing else and starts nothing; nor do
     // further applies. Of so many replicas nothing is to be said.
@@ -160,4 +164,23 @@ fn a_copy_through_types_that_know_no_sleep_is_refused() {
     waived["spec"]["template"]["spec"]["containers"][0]["image"] = json!("kuberada-chatbot:v2.0");
     namespace.apply(&waived.to_string()).ok();
     copy().ok();
+}
+
+#[test]
+fn who_may_not_list_canaries_is_told_so() {
+    let Some(installed) = installed() else { return };
+    let cluster = &installed.cluster;
+    Flagger::serve(cluster);
+    let namespace = cluster.namespace();
+    namespace.grant("team", &["list"], "deployments.apps");
+    let unlisted = || {
+        let audited = audit_as(cluster, "team", &["-f", "json", "-n", &namespace.name]).json();
+        let unlisted = audited["unlisted"].as_array().unwrap().iter().find(|it| it["kind"] == "Canary");
+        unlisted.map(|it| it["message"].as_str().unwrap().to_owned())
+    };
+    let said =
+        format!("the permission to list canaries.flagger.app in namespace {} is missing", namespace.name);
+    assert!(unlisted().unwrap().starts_with(&said), "{:?}", unlisted());
+    namespace.grant("team", &["list"], "canaries.flagger.app");
+    assert_eq!(unlisted(), None);
 }
