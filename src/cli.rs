@@ -160,7 +160,8 @@ pub enum Command {
     /// or the service account of a pod. Needed are the permissions to list
     /// deployments.apps, and to get the namespace or to list all of them; other
     /// workloads and what stands around them (Services, autoscalers, disruption
-    /// budgets, claims) are named if they cannot be listed, and count as unknown. Where
+    /// budgets, claims, Canaries of Flagger) are named if they cannot be listed, and
+    /// count as unknown. Where
     /// gapless is installed, namespaces that its webhooks leave out are left out
     /// too; that needs the permissions to list both kinds of webhook
     /// configurations.

@@ -21,6 +21,7 @@ mod api_server {
     mod chart;
     mod client_ca;
     mod context;
+    mod controllers;
     mod fix;
     mod gitops;
     mod helm;

@@ -211,12 +211,17 @@ pub fn review(terms: Terms, phase: Phase, body: &[u8]) -> Result<Review, ReviewE
         kind,
         object: object.view(),
         old_object: old_object.map(Object::view),
-        differs_unread: old_object.is_some_and(|old| !object.has_same_unread_template(old)),
+        differs_unread: old_object.is_some_and(|old| !has_same_unread_template(kind, object, old)),
         is_undo: false,
+        may_be_undo_by_argo: false,
         field_manager: request.options.as_ref().and_then(|options| options.field_manager.as_deref()),
         origin: Origin::ApiServer,
     };
-    let change = Change { is_undo: rollback::is_undo(&request, &change), ..change };
+    let change = Change {
+        is_undo: rollback::is_undo(&request, &change),
+        may_be_undo_by_argo: rollback::may_be_undo_by_argo(&request, &change),
+        ..change
+    };
     let subject = Subject {
         request: &request,
         object,
@@ -231,6 +236,15 @@ pub fn review(terms: Terms, phase: Phase, body: &[u8]) -> Result<Review, ReviewE
     match phase {
         Phase::Mutate => mutate(review, &subject),
         Phase::Validate => validate(review, &subject),
+    }
+}
+
+/// The API server fills nothing into a custom resource, and its controller and clients fill
+/// in much of what the API server would.
+fn has_same_unread_template(kind: Kind, object: &Object, old_object: &Object) -> bool {
+    match kind.is_defaulted_by_api_server() {
+        true => object.has_same_unread_template(old_object),
+        false => object.has_same_unread_template_but_for_defaults(old_object),
     }
 }
 
@@ -457,7 +471,8 @@ impl<'r> Subject<'r> {
 
     /// The record of the revision that an undo brings back and leaves behind.
     fn record_of_revision(&self) -> Option<Record> {
-        if !self.change.is_undo || self.change.kind.undo_brings_annotations() {
+        let is_undo = self.change.is_undo || self.change.may_be_undo_by_argo;
+        if !is_undo || self.change.kind.undo_brings_annotations() {
             return None;
         }
         match self.revisions() {

@@ -22,24 +22,35 @@ use crate::surroundings::Revision;
 /// one with a newer time (seen on 1.37). Times are whole seconds, so that a second
 /// undo within one leaves the entry as it is.
 pub fn is_undo(request: &Request, change: &Change) -> bool {
+    is_written_by(is_kubectl, request, change)
+}
+
+/// Whether the request may be a `kubectl argo rollouts undo`: this plugin gives no field
+/// manager either. Its `set image` cannot be told from it.
+pub fn may_be_undo_by_argo(request: &Request, change: &Change) -> bool {
+    is_written_by(is_plugin_of_argo, request, change)
+}
+
+/// Whether a program with such a name, which gives no field manager, changes the template.
+fn is_written_by(is_program: fn(&str) -> bool, request: &Request, change: &Change) -> bool {
     let Some(old_object) = change.old_object else { return false };
     let field_manager = request.options.as_ref().and_then(|options| options.field_manager.as_deref());
     if field_manager.is_some_and(|manager| !manager.is_empty()) {
         return false;
     }
     // Times are RFC 3339 in UTC, so that they sort as text.
-    let newest_by_kubectl = |object: View| {
-        let is_by_kubectl = |entry: &Entry| {
-            entry.manager.as_deref().is_some_and(is_kubectl)
+    let newest_by_program = |object: View| {
+        let is_by_program = |entry: &Entry| {
+            entry.manager.as_deref().is_some_and(is_program)
                 && entry.operation.as_deref() == Some("Update")
                 && entry.subresource.as_deref().unwrap_or_default().is_empty()
         };
-        let entries = object.managed_fields.entries().into_iter().filter(is_by_kubectl);
+        let entries = object.managed_fields.entries().into_iter().filter(is_by_program);
         entries.filter_map(|entry| Some(entry.time?.into_owned())).max()
     };
-    let newest = newest_by_kubectl(change.object);
+    let newest = newest_by_program(change.object);
     newest.is_some()
-        && newest >= newest_by_kubectl(old_object)
+        && newest >= newest_by_program(old_object)
         && !change.is_stored_template(change.object.tree)
 }
 
@@ -47,10 +58,19 @@ pub fn is_undo(request: &Request, change: &Change) -> bool {
 /// `kubectl1.30`. The field managers of kubectl's verbs, such as `kubectl-edit`,
 /// are words behind a dash.
 fn is_kubectl(manager: &str) -> bool {
+    if is_plugin_of_argo(manager) {
+        return false;
+    }
     let suffix = ["kubectl", "oc"].into_iter().find_map(|program| manager.strip_prefix(program));
     suffix.is_some_and(|suffix| {
         suffix.is_empty() || suffix.starts_with('.') || suffix.contains(|it: char| it.is_ascii_digit())
     })
+}
+
+/// The same for `kubectl argo rollouts`, a file of its own: `kubectl-argo-rollouts`, or
+/// `kubectl-argo-rollouts-linux-amd64` as it is downloaded.
+fn is_plugin_of_argo(manager: &str) -> bool {
+    manager.starts_with("kubectl-argo-rollouts")
 }
 
 /// Whether the template of `object` equals one of these, which its workload has had: then
@@ -168,6 +188,21 @@ mod tests {
         }
         let scale = json!([{"manager": "kubectl", "operation": "Update", "subresource": "scale", "time": "2026-11-23T10:00:00Z"}]);
         assert!(!undo(json!(null), scale, json!([])));
+    }
+
+    #[test]
+    fn an_undo_by_argo_is_written_by_its_plugin() {
+        let by = |manager: &str| json!([{"manager": manager, "operation": "Update", "time": "2026-11-23T10:00:00Z"}]);
+        let found = |field_manager: Value, manager: &str| {
+            let (object, old) = (managed("app:v1", by(manager)), managed("app:v2", json!([])));
+            let (request, change) = (request(field_manager), update(&object, &old));
+            [is_undo(&request, &change), may_be_undo_by_argo(&request, &change)]
+        };
+        for program in ["kubectl-argo-rollouts", "kubectl-argo-rollouts-linux-amd64"] {
+            assert_eq!(found(json!(null), program), [false, true], "{program}");
+        }
+        assert_eq!(found(json!("kubectl-argo-rollouts"), "kubectl-argo-rollouts"), [false, false]);
+        assert_eq!(found(json!(null), "rollouts-controller"), [false, false]);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::canaries::WARNING;
 use super::{Judgement, Problem, Report, Subject};
 use crate::admission::Outcome;
 use crate::kubernetes::kind::Kind;
@@ -26,6 +27,8 @@ The form json is one object:
   problems     annotations that have no effect: id, message
   injections   what the next rollout would bring: default, message,
                announcedOnly (the profile says so and injects nothing)
+  copied       workloads whose preStop hook a Canary of Flagger may copy as an
+               empty one: canary, message
   skipped      workloads that are not judged: reason, message
   errors       workloads that cannot be read: message
   unlisted     kinds that cannot be listed: kind, message
@@ -37,8 +40,8 @@ The form json is one object:
                (findings), denials, warnings (workloads by rule), injections,
                announcements (workloads by default), namespaces (namespace,
                profile, judged, deployments, denied, warned)
-The items of workloads, deployments, findings, problems, injections, skipped,
-errors and stuck have kind, namespace and name, and the first five profile. What is not known
+The items of workloads, deployments, findings, problems, injections, copied, skipped,
+errors and stuck have kind, namespace and name, and the first six profile. What is not known
 is null. The fields of check have the same meaning there.";
 
 #[derive(Serialize)]
@@ -51,6 +54,7 @@ struct ReportJson<'r> {
     findings: Vec<Item<'r, FindingJson<'r>>>,
     problems: Vec<Item<'r, ProblemJson<'r>>>,
     injections: Vec<Item<'r, InjectionJson<'r>>>,
+    copied: Vec<Item<'r, CopiedJson<'r>>>,
     skipped: Vec<Item<'r, SkippedJson>>,
     errors: Vec<Item<'r, ErrorJson<'r>>>,
     unlisted: Vec<UnlistedJson<'r>>,
@@ -97,6 +101,12 @@ struct InjectionJson<'r> {
     default: &'r str,
     message: &'r str,
     announced_only: bool,
+}
+
+#[derive(Serialize)]
+struct CopiedJson<'r> {
+    canary: &'r str,
+    message: &'static str,
 }
 
 #[derive(Serialize)]
@@ -174,6 +184,10 @@ pub fn write(report: &Report) -> serde_json::Result<String> {
         findings: of_each(report, |it| it.findings.iter().map(FindingJson::from).collect()),
         problems: of_each(report, |it| it.problems.iter().map(problem).collect()),
         injections: of_each(report, injections),
+        copied: report
+            .copied()
+            .map(|(it, canary)| it.item(CopiedJson { canary, message: WARNING }))
+            .collect(),
         skipped: report
             .skipped
             .iter()

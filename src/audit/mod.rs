@@ -4,6 +4,7 @@
 //! Pure: [`crate::commands`] reads the cluster, and `text` and `json` are the
 //! forms in which the [`Report`] is written.
 
+pub mod canaries;
 pub mod json;
 pub mod namespaces;
 pub mod stuck;
@@ -23,6 +24,7 @@ use crate::kubernetes::kind::Kind;
 use crate::policy::{InjectionMode, Policy, Profile};
 use crate::report::by_kind;
 use crate::surroundings::{Around, Surroundings};
+use canaries::Canaries;
 use namespaces::{Namespaces, NotJudged};
 use stuck::{Stuck, Suspect};
 
@@ -43,6 +45,7 @@ pub struct Audit<'p> {
     today: Date,
     namespaces: Namespaces<'p>,
     around: &'p dyn Around,
+    canaries: &'p Canaries,
     entries: Vec<Entry>,
     unlisted: Vec<(&'static str, String)>,
     suspects: Vec<Suspect>,
@@ -87,6 +90,8 @@ pub struct Judgement {
     pub injections: Vec<(&'static str, String)>,
     /// Whether the profile injects them, or only says that it would.
     pub injection: InjectionMode,
+    /// The Canary of Flagger that copies it, if it sleeps before it stops, or will.
+    pub canary: Option<String>,
 }
 
 /// A workload that is not judged.
@@ -147,12 +152,19 @@ pub struct Count {
 
 impl<'p> Audit<'p> {
     /// Nothing has been judged yet. `around` knows what stands around the workloads.
-    pub fn new(policy: &'p Policy, today: Date, namespaces: Namespaces<'p>, around: &'p dyn Around) -> Self {
+    pub fn new(
+        policy: &'p Policy,
+        today: Date,
+        namespaces: Namespaces<'p>,
+        around: &'p dyn Around,
+        canaries: &'p Canaries,
+    ) -> Self {
         Audit {
             policy,
             today,
             namespaces,
             around,
+            canaries,
             entries: Vec::new(),
             unlisted: Vec::new(),
             suspects: Vec::new(),
@@ -172,7 +184,8 @@ impl<'p> Audit<'p> {
         let entry = match self.namespaces.profile(&subject.namespace) {
             Ok(profile) => {
                 let around = self.around.around(kind, object, Some(&subject.namespace));
-                judge(subject, object, &around, profile, self.today)
+                let canary = self.canaries.of(&subject);
+                judge(subject, object, &around, profile, self.today, canary)
             }
             Err(reason) => Entry::Skipped(Skipped { subject, reason }),
         };
@@ -229,7 +242,14 @@ impl<'p> Audit<'p> {
     }
 }
 
-fn judge(subject: Subject, object: &Value, around: &Surroundings, profile: &Profile, today: Date) -> Entry {
+fn judge(
+    subject: Subject,
+    object: &Value,
+    around: &Surroundings,
+    profile: &Profile,
+    today: Date,
+    canary: Option<&str>,
+) -> Entry {
     let assessment = match admission::assess(subject.kind, object, around, profile, today) {
         Ok(assessment) => assessment,
         Err(InjectError::Patch(error)) => {
@@ -243,6 +263,12 @@ fn judge(subject: Subject, object: &Value, around: &Surroundings, profile: &Prof
     if let Some(skip) = assessment.skip {
         return Entry::Skipped(Skipped { subject, reason: NotJudged::Gate(skip) });
     }
+    let after_rollout = match profile.injection {
+        InjectionMode::Inject => &assessment.injection.object,
+        InjectionMode::Announce => object,
+    };
+    let is_hurt = canaries::sleeps(object) || canaries::sleeps(after_rollout);
+    let canary = canary.filter(|_| is_hurt).map(str::to_owned);
     Entry::Judged(Judgement {
         subject,
         profile: profile.name.clone(),
@@ -250,6 +276,7 @@ fn judge(subject: Subject, object: &Value, around: &Surroundings, profile: &Prof
         problems: assessment.problems,
         injections: assessment.injection.announcements,
         injection: profile.injection,
+        canary,
     })
 }
 
@@ -324,6 +351,12 @@ impl Report {
         let mut counts: Vec<_> = counts.into_iter().collect();
         counts.sort_by_key(|(id, count)| (Reverse(*count), *id));
         counts
+    }
+
+    /// The workloads that sleep before they stop, or will, and that Flagger copies, each with
+    /// its Canary.
+    pub fn copied(&self) -> impl Iterator<Item = (&Judgement, &str)> {
+        self.judgements.iter().filter_map(|it| Some((it, it.canary.as_deref()?)))
     }
 
     /// How many Deployments were not judged, by reason.

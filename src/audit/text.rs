@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use anstyle::{AnsiColor, Style};
 
+use super::canaries::WARNING;
 use super::{Count, Judgement, Report, Subject};
 use crate::kubernetes::kind::Kind;
 use crate::policy::InjectionMode;
@@ -125,6 +126,10 @@ fn summary(report: &Report, text: &mut String) {
     for (kind, message) in &report.unlisted {
         line("not listed", printable(&format!("{kind}: {message}")).into_owned());
     }
+    let copied: Vec<_> = report.copied().map(|(judgement, _)| judgement.subject.to_string()).collect();
+    if !copied.is_empty() {
+        line("note", printable(&format!("{}: {WARNING}", copied.join(", "))).into_owned());
+    }
     for (namespace, label) in &report.unknown_profiles {
         line(
             "note",
@@ -211,7 +216,8 @@ impl Cell {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{audited, live};
+    use super::super::canaries::Canaries;
+    use super::super::testing::{audited, audited_with, live};
     use super::*;
     use serde_json::{Value, json};
 
@@ -258,6 +264,40 @@ production   1            2           1        2
 What a rule means: gapless rules ID. Every finding with its fix: -f json
 "
         );
+    }
+
+    #[test]
+    fn what_flagger_copies_is_named() {
+        let mut canaries = Canaries::default();
+        for name in ["web", "waived", "own-hook", "announced"] {
+            let namespace = if name == "announced" { "trial" } else { "shop" };
+            let target = json!({"kind": "Deployment", "name": name});
+            let metadata = json!({"namespace": namespace, "name": "canary"});
+            canaries.add(&json!({"metadata": metadata, "spec": {"targetRef": target}}));
+        }
+        let mut waived = live("shop", "waived", json!({}));
+        waived["metadata"]["annotations"] = json!({"gapless.dev/waive.pre-stop-sleep": "Flagger"});
+        let mut own_hook = live("shop", "own-hook", json!({}));
+        own_hook["spec"]["template"]["spec"]["containers"][0]["lifecycle"] =
+            json!({"preStop": {"exec": {"command": ["sleep", "10"]}}});
+        let mut other = live("shop", "other", json!({}));
+        let hook = json!({"preStop": {"sleep": {"seconds": 5}}});
+        other["spec"]["template"]["spec"]["containers"][0]["lifecycle"] = hook.clone();
+        let mut live_ones =
+            vec![live("shop", "web", json!({})), live("trial", "announced", json!({})), other, own_hook];
+        let note = |waived: &Value, others: &[Value]| {
+            let workloads = [&[waived.clone()], others].concat();
+            let namespaces = [("shop", None), ("trial", Some("advisory"))];
+            let text = write(&audited_with(&canaries, &namespaces, &workloads));
+            let text = anstream::adapter::strip_str(&text).to_string();
+            text.lines().find_map(|line| line.strip_prefix("  note           ")).map(str::to_owned)
+        };
+        assert_eq!(note(&waived, &live_ones), Some(format!("Deployment shop/web: {WARNING}")));
+        live_ones.remove(0);
+        assert_eq!(note(&waived, &live_ones), None);
+        // A waiver takes the hook away with the next rollout only.
+        waived["spec"]["template"]["spec"]["containers"][0]["lifecycle"] = hook;
+        assert_eq!(note(&waived, &live_ones), Some(format!("Deployment shop/waived: {WARNING}")));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use serde_json::Value;
 use tokio::runtime;
 
 use super::{live, output};
+use crate::audit::canaries::Canaries;
 use crate::audit::namespaces::{InstalledWebhooks, Namespaces};
 use crate::audit::{self, Audit, Report, Scope};
 use crate::cli::{AuditArguments, AuditFormat, namespace_name};
@@ -61,8 +62,9 @@ async fn audit(arguments: &AuditArguments, policy: &Policy) -> anyhow::Result<Re
     let webhooks = installed_webhooks(&connection, arguments.chunk_size, namespace.is_none()).await?;
     let namespaces = namespaces.with_webhooks(webhooks);
     let today = clock::today();
-    let unknown = look_around(&view, &connection, namespace.as_deref(), arguments.chunk_size).await?;
-    let start = || Audit::new(policy, today, namespaces.clone(), &view);
+    let mut unknown = look_around(&view, &connection, namespace.as_deref(), arguments.chunk_size).await?;
+    let canaries = canaries(&connection, namespace.as_deref(), arguments.chunk_size, &mut unknown).await?;
+    let start = || Audit::new(policy, today, namespaces.clone(), &view, &canaries);
     let mut audit = start();
     unknown.into_iter().for_each(|(kind, why)| audit.cannot_list(kind, why));
     for kind in Kind::ALL {
@@ -144,6 +146,38 @@ async fn look_at_suspects(audit: &mut Audit<'_>, connection: &Connection) -> Res
     }
     audit.found_stuck(stuck);
     Ok(())
+}
+
+/// Lists the Canaries of Flagger, of which there need be none; they are unknown to those who
+/// may not.
+async fn canaries(
+    connection: &Connection,
+    namespace: Option<&str>,
+    limit: u32,
+    unknown: &mut Vec<(&'static str, String)>,
+) -> Result<Canaries, RequestError> {
+    const ROOT: &str = "/apis/flagger.app/v1beta1";
+    let list = List {
+        resource: "canaries.flagger.app",
+        root: ROOT,
+        plural: "canaries",
+        namespace,
+        labels: "",
+        limit,
+    };
+    let take = |all: &mut Canaries, page: Page| page.items.iter().for_each(|it| all.add(it));
+    match list.read(connection, Canaries::default, take, || restarted(list.resource)).await {
+        Ok(canaries) => return Ok(canaries),
+        Err(RequestError::NotFound { .. }) => {}
+        Err(error @ RequestError::Forbidden { .. }) => {
+            // Who may not ask for what is not there is told so before that it is not.
+            if list::is_served(connection, ROOT).await? {
+                unknown.push(("Canary", error.to_string()));
+            }
+        }
+        Err(error) => return Err(error),
+    }
+    Ok(Canaries::default())
 }
 
 fn list_of(kind: Kind, namespace: Option<&str>, limit: u32) -> List<'_> {

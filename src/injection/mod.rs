@@ -94,7 +94,7 @@ pub fn inject(change: Change, terms: Terms) -> Result<Injection, InjectError> {
     let may_change_again = |pass: &Pass| {
         let becomes_stored =
             || change.is_stored_template(&pass.object) && !change.is_stored_template(change.object.tree);
-        change.is_undo || pass.has_left_overs || becomes_stored()
+        change.is_undo || change.may_be_undo_by_argo || pass.has_left_overs || becomes_stored()
     };
     for _ in 0..MAX_PASSES {
         if !may_change_again(&pass) || pass.object == *change.object.tree {
@@ -144,14 +144,16 @@ fn run_once(change: Change, terms: Terms) -> Result<Option<Pass>, InjectError> {
         return Ok(None);
     }
     // With its template as stored it is an update like any other.
-    let is_undo = change.is_undo && !change.is_stored_template(change.object.tree);
-    let change = Change { is_undo, ..change };
+    let changes_template = || !change.is_stored_template(change.object.tree);
+    let is_undo = change.is_undo && changes_template();
+    let may_be_undo_by_argo = change.may_be_undo_by_argo && changes_template();
+    let change = Change { is_undo, may_be_undo_by_argo, ..change };
     let waived = DEFAULTS.iter().filter(|default| terms.waivers.reason(default.id).is_some());
     let waived = waived.map(|default| default.fields);
     let replaces_api_defaults = terms.profile.settings.rolling_update.replace_api_defaults;
     let mut owners = Owners::read(change, replaces_api_defaults, waived.collect());
 
-    if is_undo && !change.kind.undo_brings_annotations() {
+    if may_be_undo_by_argo || (is_undo && !change.kind.undo_brings_annotations()) {
         match terms.record_of_revision {
             Some(record) => recognize_record_of_revision(&mut owners, record),
             None => recognize_labels_of_revision(&mut owners, terms)?,

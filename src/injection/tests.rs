@@ -43,6 +43,7 @@ fn injected(object: &Value, old_object: Option<&Value>, is_undo: bool, profile: 
         old_object: old_object.map(View::of),
         differs_unread: false,
         is_undo,
+        may_be_undo_by_argo: false,
         field_manager: None,
         origin: Origin::ApiServer,
     };
@@ -585,6 +586,53 @@ fn what_the_users_hook_needs_is_not_withdrawn() {
     let waived = with_annotation(&old, "gapless.dev/waive.pre-stop-sleep", "we have our own");
     let edited = with(&waived, &[(HOOK, json!({"sleep": {"seconds": 35}}))]);
     assert_eq!(at(&update(&old, &edited).object, GRACE), 40, "nor by a waiver");
+}
+
+/// `kubectl argo rollouts undo` replaces the template and leaves the newer record behind.
+#[test]
+fn an_undo_by_argo_hands_nothing_to_the_user() {
+    let named = |port: u16, image: &str| {
+        let ports = json!([{"containerPort": port}]);
+        let mut rollout = with(&naive(), &[(IMAGE, json!(image))]);
+        (rollout["apiVersion"], rollout["kind"]) = (json!("argoproj.io/v1alpha1"), json!("Rollout"));
+        rollout["spec"]["strategy"] = json!({"canary": {}});
+        rollout["spec"]["template"]["spec"]["containers"][0]["ports"] = ports;
+        rollout
+    };
+    let profile = Profile::production();
+    let first = injected(&named(80, "app:v1"), None, false, &profile).object;
+    let second = injected(&named(81, "app:v2"), None, false, &profile).object;
+    let undone = with(&second, &[("/spec/template", first["spec"]["template"].clone())]);
+    let record = Record::read(&first).unwrap().unwrap();
+    let undo = |may_be_undo_by_argo: bool, record_of_revision: Option<&Record>| {
+        let workload = Workload::read(&undone).unwrap();
+        let waivers = ActiveWaivers::read(&workload, profile.waivers, date(2026, 11, 23), |_| true);
+        let change = Change::create(Kind::Rollout, View::of(&undone), Origin::ApiServer);
+        let change = Change { old_object: Some(View::of(&second)), may_be_undo_by_argo, ..change };
+        let surroundings = &crate::surroundings::NONE;
+        let terms = Terms {
+            record_of_revision,
+            profile: &profile,
+            waivers: &waivers,
+            surroundings,
+            mode: profile.injection,
+        };
+        inject(change, terms).unwrap().object
+    };
+    let object = undo(true, Some(&record));
+    assert_eq!(object["spec"]["template"], first["spec"]["template"]);
+    assert_eq!(Record::read(&object).unwrap().unwrap(), record);
+    // Where nobody knows its record, the labels at least.
+    let object = undo(true, None);
+    assert_eq!(object["spec"]["template"], first["spec"]["template"]);
+    for label in ["version", "app.kubernetes.io/version"] {
+        assert_eq!(object["metadata"]["labels"][label], "v1");
+        assert_eq!(entry(&object, &format!("spec.template.metadata.labels[{label}]")), "v1");
+        assert_eq!(
+            entry(&undo(false, None), &format!("spec.template.metadata.labels[{label}]")),
+            Value::Null
+        );
+    }
 }
 
 #[test]

@@ -133,11 +133,11 @@ impl Kind {
         self != Kind::StatefulSet
     }
 
-    /// Whether `kubectl rollout undo` brings back the annotations of the older revision too.
-    /// The revisions of the others are templates alone (kubectl, pkg/polymorphichelpers,
-    /// rollback.go).
+    /// Whether an undo brings back the annotations of the older revision too. Those of the
+    /// others bring the template alone (kubectl, pkg/polymorphichelpers, rollback.go;
+    /// argo-rollouts, pkg/kubectl-argo-rollouts/cmd/undo).
     pub fn undo_brings_annotations(self) -> bool {
-        !matches!(self, Kind::StatefulSet | Kind::DaemonSet)
+        self == Kind::Deployment
     }
 
     /// Whether a rollout of it has a deadline.

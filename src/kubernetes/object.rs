@@ -14,6 +14,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Number, Value};
 
 use super::managed_fields::ManagedFields;
+use super::pod_template::remove_defaults;
 
 /// A workload on its way into the cluster, or as it is stored.
 #[derive(Debug, Default)]
@@ -114,6 +115,19 @@ impl<'a> Object<'a> {
         }
         let (left, right) = (self.sorted_template(), other.sorted_template());
         left.len() == right.len() && left.iter().zip(right).all(|(left, right)| left.is_same(right))
+    }
+
+    /// The same where the API server's defaults make no difference. Where the trees differ
+    /// in the containers, it says nothing.
+    pub fn has_same_unread_template_but_for_defaults(&self, other: &Object) -> bool {
+        let Some(template) = at(&other.tree, &["spec", "template"]) else { return true };
+        let whole = |object: &Object| {
+            let mut template = template.clone();
+            object.unread.iter().try_for_each(|unread| unread.put_into(&mut template)).ok()?;
+            remove_defaults(&mut template);
+            Some(template)
+        };
+        self.has_same_unread_template(other) || whole(self) == whole(other)
     }
 
     /// What is in no tree, without what is nothing to the API.
@@ -554,6 +568,26 @@ mod tests {
         assert!(!is_same(&format!("{pod}/containers/1/resources"), json!({"limits": {}})));
         assert!(!is_same(&format!("{pod}/volumes/0/emptyDir"), json!({"medium": "Memory"})));
         assert!(is_same("/status", json!({})), "it is no part of the template");
+    }
+
+    #[test]
+    fn defaults_are_no_difference_where_nobody_fills_them_in() {
+        let (bare, rest) =
+            (web(), json!({"resources": {}, "terminationMessagePath": "/dev/termination-log"}));
+        let with = |more: &Value| {
+            let mut object = bare.clone();
+            let container = &mut object["spec"]["template"]["spec"]["containers"][0];
+            container.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            text(&object)
+        };
+        let (bare, filled, other) =
+            (text(&bare), with(&rest), with(&json!({"resources": {"limits": {"cpu": 1}}})));
+        let [bare, filled, other] = [&bare, &filled, &other].map(|text| Object::read(text).unwrap());
+        assert!(!bare.has_same_unread_template(&filled));
+        assert!(bare.has_same_unread_template_but_for_defaults(&filled));
+        assert!(filled.has_same_unread_template_but_for_defaults(&bare));
+        assert!(!bare.has_same_unread_template_but_for_defaults(&other));
+        assert!(!other.has_same_unread_template_but_for_defaults(&bare));
     }
 
     #[test]

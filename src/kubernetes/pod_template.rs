@@ -63,9 +63,8 @@ fn api_default(parent: &str, field: &str) -> Option<Value> {
     })
 }
 
-/// Brings a pod template into the form that all those have which mean the same: without what
-/// is null or empty, without the API server's defaults, without what controllers write into
-/// the copies that they keep.
+/// Brings a pod template into the form that all those have which mean the same: without the
+/// API server's defaults, and without what controllers write into the copies that they keep.
 pub fn normalize(template: &mut Value) {
     remove(template, "$patch");
     if let Some(metadata) = template.get_mut("metadata") {
@@ -78,12 +77,20 @@ pub fn normalize(template: &mut Value) {
         }
     }
     if let Some(pod) = template.get_mut("spec").and_then(Value::as_object_mut) {
-        normalize_pod(pod);
+        ANTI_AFFINITY.iter().for_each(|terms| remove_terms_of_rollout(pod, terms));
+    }
+    remove_defaults(template);
+}
+
+/// Takes the API server's defaults away, and what is null or empty.
+pub fn remove_defaults(template: &mut Value) {
+    if let Some(pod) = template.get_mut("spec").and_then(Value::as_object_mut) {
+        remove_defaults_of_pod(pod);
     }
     prune(template, "template");
 }
 
-fn normalize_pod(pod: &mut Map<String, Value>) {
+fn remove_defaults_of_pod(pod: &mut Map<String, Value>) {
     let is_on_host_network = pod.get("hostNetwork") == Some(&Value::Bool(true));
     for list in ["containers", "initContainers"] {
         for container in items(pod, list) {
@@ -93,9 +100,6 @@ fn normalize_pod(pod: &mut Map<String, Value>) {
     // One is an older name of the other.
     if let Some(name) = pod.remove("serviceAccount") {
         pod.entry("serviceAccountName").or_insert(name);
-    }
-    for terms in ANTI_AFFINITY {
-        remove_terms_of_rollout(pod, terms);
     }
 }
 

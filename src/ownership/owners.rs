@@ -29,6 +29,9 @@ pub struct Change<'a> {
     /// Whether the request is a `kubectl rollout undo`, which replaces template
     /// and annotations, but for last-applied, by those of an older revision.
     pub is_undo: bool,
+    /// Whether the request may be a `kubectl argo rollouts undo`, which replaces the
+    /// template alone.
+    pub may_be_undo_by_argo: bool,
     /// The name under which the client writes, if it gave one.
     pub field_manager: Option<&'a str>,
     /// Where the object comes from.
@@ -64,6 +67,7 @@ impl<'a> Change<'a> {
             old_object: None,
             differs_unread: false,
             is_undo: false,
+            may_be_undo_by_argo: false,
             field_manager: None,
             origin,
         }

@@ -1,11 +1,11 @@
 //! Whether two pod templates are one to the controller, which starts a rollout if and only
 //! if they are not.
 
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 
-use crate::kubernetes::api_default::{GRACE_PERIOD_SECONDS, fill, fill_probe};
 use crate::kubernetes::kind::Kind;
 use crate::kubernetes::object::{at, same_to_the_api};
+use crate::kubernetes::pod_template::remove_defaults;
 
 /// Whether both objects, which are of this kind, have the same pod template, as far as it
 /// is in their trees (kubernetes, pkg/controller/deployment/util, `EqualIgnoreHash`).
@@ -18,39 +18,19 @@ pub fn same_template(kind: Kind, object: &Value, old_object: &Value) -> bool {
         [object, old_object].map(|object| at(object, &["spec", "template"]).unwrap_or(&Value::Null));
     same_to_the_api(template, old_template)
         || (!kind.is_defaulted_by_api_server()
-            && same_to_the_api(&completed(template), &completed(old_template)))
+            && without_defaults(template) == without_defaults(old_template))
 }
 
-/// The template with the defaults that the API server would fill into what gapless looks at
-/// (kubernetes, pkg/apis/core/v1/defaults.go).
-fn completed(template: &Value) -> Value {
+fn without_defaults(template: &Value) -> Value {
     let mut template = template.clone();
-    let Some(pod) = template.get_mut("spec").and_then(Value::as_object_mut) else { return template };
-    fill(pod, &[("terminationGracePeriodSeconds", json!(GRACE_PERIOD_SECONDS))]);
-    for list in ["containers", "initContainers"] {
-        let containers = pod.get_mut(list).and_then(Value::as_array_mut);
-        containers.into_iter().flatten().filter_map(Value::as_object_mut).for_each(complete_container);
-    }
+    remove_defaults(&mut template);
     template
-}
-
-fn complete_container(container: &mut Map<String, Value>) {
-    let ports = container.get_mut("ports").and_then(Value::as_array_mut);
-    for port in ports.into_iter().flatten().filter_map(Value::as_object_mut) {
-        fill(port, &[("protocol", json!("TCP"))]);
-    }
-    for probe in ["readinessProbe", "livenessProbe", "startupProbe"] {
-        let Some(probe) = container.get_mut(probe).and_then(Value::as_object_mut) else { continue };
-        fill_probe(probe);
-        if let Some(http_get) = probe.get_mut("httpGet").and_then(Value::as_object_mut) {
-            fill(http_get, &[("path", json!("/"))]);
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     #[test]
     fn what_the_controller_of_rollouts_fills_in_is_no_change() {
@@ -61,13 +41,18 @@ mod tests {
         };
         let bare = json!({"name": "app", "ports": [{"containerPort": 80}],
             "readinessProbe": {"httpGet": {"port": 80}}});
-        let completed = json!({"name": "app", "ports": [{"containerPort": 80, "protocol": "TCP"}],
+        let completed = json!({"name": "app", "resources": {}, "imagePullPolicy": "IfNotPresent",
+            "ports": [{"containerPort": 80, "protocol": "TCP"}],
             "readinessProbe": {"httpGet": {"port": 80, "path": "/", "scheme": "HTTP"}, "periodSeconds": 10,
                 "timeoutSeconds": 1, "successThreshold": 1, "failureThreshold": 3}});
         let (bare, same) = (with(bare, Value::Null), with(completed.clone(), json!(30)));
         assert!(same_template(Kind::Rollout, &bare, &same));
         assert!(!same_template(Kind::Deployment, &bare, &same), "there it is filled in before");
         assert!(!same_template(Kind::Rollout, &bare, &with(completed.clone(), json!(40))));
+        let mut restarted = bare.clone();
+        let annotations = json!({"kubectl.kubernetes.io/restartedAt": "2026-11-29T00:00:00Z"});
+        restarted["spec"]["template"]["metadata"] = json!({"annotations": annotations});
+        assert!(!same_template(Kind::Rollout, &bare, &restarted), "a restart is a rollout");
         let mut other = completed;
         other["readinessProbe"]["timeoutSeconds"] = json!(2);
         assert!(!same_template(Kind::Rollout, &bare, &with(other, json!(30))));

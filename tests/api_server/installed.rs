@@ -31,19 +31,27 @@ pub fn installed() -> Option<&'static Installed> {
     // A LazyLock runs this once, also if it panics: the first test says why.
     static INSTALLED: LazyLock<Option<Installed>> = LazyLock::new(|| {
         let cluster = support::cluster()?;
-        let file = cluster.file("config.yaml");
-        write(&file, &config(11));
-        let path = file.display().to_string();
-        let gapless = Gapless::start(cluster, ["--config", &path, "--config-poll-interval", "50ms"]);
-        // More patience than usual: the machine is busy with other tests.
-        let webhooks = "{failurePolicy: Fail, timeoutSeconds: 20}";
-        let indented = config(11).replace('\n', "\n  ");
-        install(cluster, &gapless, &format!("webhooks: {webhooks}\nconfig:{indented}\n"));
+        let (gapless, file) = install_in(cluster, &[]);
         Some(Installed { cluster, gapless, file })
     });
     // Asked here too, so that each skipped test says that it is.
     support::cluster()?;
     INSTALLED.as_ref()
+}
+
+/// Installs it in a control plane as in the shared one, with more arguments, and returns it
+/// with its configuration file.
+pub fn install_in(cluster: &Cluster, arguments: &[&str]) -> (Gapless, PathBuf) {
+    let file = cluster.file("config.yaml");
+    write(&file, &config(11));
+    let path = file.display().to_string();
+    let arguments = [&["--config", &path, "--config-poll-interval", "50ms"], arguments].concat();
+    let gapless = Gapless::start(cluster, arguments);
+    // More patience than usual: the machine is busy with other tests.
+    let webhooks = "{failurePolicy: Fail, timeoutSeconds: 20}";
+    let indented = config(11).replace('\n', "\n  ");
+    install(cluster, &gapless, &format!("webhooks: {webhooks}\nconfig:{indented}\n"));
+    (gapless, file)
 }
 
 /// The value `config` of the chart, and the body of the file that gapless reads. The

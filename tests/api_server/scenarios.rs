@@ -4,11 +4,11 @@
 use serde_json::{Value, json};
 
 use super::installed::installed;
-use crate::support;
 use crate::support::bench::kubernetes_minor;
 use crate::support::client::{Invocation, Output};
 use crate::support::fixtures::{deployments, scenario};
 use crate::support::namespace::Namespace;
+use crate::support::{self, eventually};
 
 /// The ways in which kubectl sends a manifest. Each leaves other traces of what
 /// the user wrote.
@@ -162,6 +162,48 @@ fn a_new_image_is_one_rollout_and_an_undo_brings_the_old_one_back() {
         assert_eq!(undone["spec"]["template"], first["spec"]["template"], "{way:?}");
         assert_eq!(namespace.replica_sets("chatbot").len(), 2, "the old ReplicaSet is used again ({way:?})");
     });
+}
+
+/// A subset picks, among the pods of the Service, those with its labels (istio.io,
+/// reference/config/networking/destination-rule, Subset). Kiali reads either label.
+const DESTINATION_RULE: &str = "
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: chatbot}
+spec:
+  host: chatbot
+  subsets:
+    - {name: v1.0, labels: {version: v1.0}}
+    - {name: v2.0, labels: {version: v2.0}}
+    - {name: v1.0, labels: {version: v1.0, app.kubernetes.io/version: v1.0}}
+    - {name: v2.0, labels: {app.kubernetes.io/version: v2.0}}
+";
+
+#[test]
+fn the_versions_of_a_rollout_are_subsets_of_a_mesh() {
+    let Some(installed) = installed() else { return };
+    let namespace = installed.cluster.namespace();
+    let rule: Value = serde_saphyr::from_str(DESTINATION_RULE).unwrap();
+    let pods_of = |subset: &Value, count: usize| {
+        let labels = subset["labels"].as_object().unwrap().iter();
+        let labels = labels.map(|(key, value)| format!(",{key}={}", value.as_str().unwrap()));
+        let selector = "app=chatbot".to_owned() + &labels.collect::<String>();
+        let image = json!(format!("kuberada-chatbot:{}", subset["name"].as_str().unwrap()));
+        eventually(&selector, || {
+            let pods = namespace.kubectl(["get", "pods", "-o", "json", "--selector", &selector]).ok().json();
+            let pods = pods["items"].as_array().unwrap();
+            let are_right = pods.iter().all(|pod| pod["spec"]["containers"][0]["image"] == image);
+            if are_right && pods.len() == count { Ok(()) } else { Err(format!("{pods:#?}")) }
+        });
+    };
+    let subsets = &rule["spec"]["subsets"];
+    namespace.apply(&scenario("rolling.yaml")).ok();
+    pods_of(&subsets[0], 2);
+    // No pod gets ready here, so that the old ones stay beside the first new one.
+    namespace.kubectl(["set", "image", "deploy/chatbot", "kuberada-chatbot=kuberada-chatbot:v2.0"]).ok();
+    for (subset, count) in subsets.as_array().unwrap().iter().zip([2, 1, 2, 1]) {
+        pods_of(subset, count);
+    }
 }
 
 #[test]

@@ -1,13 +1,18 @@
-//! The CustomResourceDefinition of Argo Rollouts, from its Go module.
+//! Argo Rollouts from its Go module: the CustomResourceDefinitions of some releases, and
+//! controller and kubectl plugin of the newest, built unchanged.
 
+use std::ffi::OsStr;
 use std::fs;
-use std::path::Path;
-use std::process::Command;
+use std::path::PathBuf;
 
 use serde_json::Value;
 
+use super::bench::{GoModule, Unavailable, module_directory};
+use super::client::Invocation;
 use super::control_plane::Cluster;
 use super::eventually;
+use super::namespace::Namespace;
+use super::process::{Tied, tied};
 
 /// A release of Argo Rollouts, pinned by the hash of its module.
 pub struct Release {
@@ -32,22 +37,14 @@ pub const RELEASES: [Release; 2] = [
 ];
 
 impl Release {
-    /// The text of its CustomResourceDefinition.
+    /// The text of the CustomResourceDefinition of Rollouts.
     fn crd(&self) -> String {
-        let module = format!("github.com/argoproj/argo-rollouts@{}", self.version);
-        // Outside any module, so that none is changed.
-        let outside = tempfile::tempdir().expect("a directory");
-        let output = Command::new("go")
-            .args(["mod", "download", "-json", &module])
-            .env_remove("GOFLAGS")
-            .current_dir(outside.path())
-            .output()
-            .expect("Go is installed, it built the bench");
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        let module: Value = serde_json::from_slice(&output.stdout).expect("JSON");
-        assert_eq!(module["Sum"], self.sum, "{}", self.version);
-        let directory = Path::new(module["Dir"].as_str().expect("a directory"));
-        fs::read_to_string(directory.join("manifests/crds/rollout-crd.yaml")).expect("the CRD")
+        fs::read_to_string(self.directory().join("manifests/crds/rollout-crd.yaml")).expect("the CRD")
+    }
+
+    /// Where its Go module is.
+    fn directory(&self) -> PathBuf {
+        module_directory(&format!("github.com/argoproj/argo-rollouts@{}", self.version), self.sum)
     }
 
     /// Makes the API server serve Rollouts as this release has them.
@@ -76,5 +73,65 @@ impl Release {
                 false => Err(output.to_string()),
             }
         });
+    }
+}
+
+const CONTROLLER: GoModule = GoModule {
+    directory: "tests/argo",
+    program: "rollouts-controller",
+    name: "the controller of Argo Rollouts",
+    takes: "three minutes",
+};
+
+const PLUGIN: GoModule = GoModule {
+    directory: "tests/argo",
+    program: "kubectl-argo-rollouts",
+    name: "the kubectl plugin of Argo Rollouts",
+    takes: "half a minute",
+};
+
+/// The controller of the newest release at work on all Rollouts of a control plane. It
+/// ends when it is dropped, at the latest with this process.
+pub struct Argo {
+    process: Tied,
+    plugin: PathBuf,
+}
+
+impl Argo {
+    /// Builds what has to be built, unless it is up to date.
+    pub fn build() -> Result<[PathBuf; 2], Unavailable> {
+        Ok([CONTROLLER.build()?, PLUGIN.build()?])
+    }
+
+    /// Starts the controller, with its CustomResourceDefinitions.
+    pub fn start([controller, plugin]: [PathBuf; 2], cluster: &Cluster) -> Argo {
+        let [.., newest] = RELEASES;
+        newest.serve(cluster);
+        let crds = newest.directory().join("manifests/crds");
+        let apply = ["apply", "--server-side", "--force-conflicts", "--kustomize"];
+        cluster.kubectl(apply).args([crds]).ok();
+
+        let mut command = tied(cluster.bench(), &cluster.home(), None, &controller);
+        command.arg("--kubeconfig").arg(cluster.kubeconfig("admin"));
+        // It would serve these to everybody, not only on loopback. What it cannot listen on
+        // it does without.
+        command.args(["--metricsPort=-1", "--healthzPort=-1", "--leader-elect=false"]);
+        let process = Tied::start(command, &cluster.file("rollouts-controller.log"));
+        Argo { process: process.expect("the controller can be started"), plugin }
+    }
+
+    /// `kubectl argo rollouts` with these arguments, in this namespace.
+    pub fn kubectl<'a, I>(&self, cluster: &'a Cluster, namespace: &Namespace, arguments: I) -> Invocation<'a>
+    where
+        I: IntoIterator,
+        I::Item: AsRef<OsStr>,
+    {
+        let invocation = Invocation::of_program(cluster, &self.plugin, "kubectl argo rollouts");
+        invocation.args(["--namespace", &namespace.name]).args(arguments)
+    }
+
+    /// What the controller has logged so far.
+    pub fn log(&self) -> String {
+        self.process.log()
     }
 }

@@ -44,6 +44,12 @@ impl<'a> Invocation<'a> {
         invocation.user("admin")
     }
 
+    /// Another program that reads `KUBECONFIG`, such as a plugin of kubectl.
+    pub(super) fn of_program(cluster: &'a Cluster, program: &Path, shown: &str) -> Invocation<'a> {
+        let command = isolated(program, &cluster.home());
+        Invocation { cluster, command, shown: format!("$ {shown}"), input: None }.user("admin")
+    }
+
     /// Adds arguments.
     pub fn args<I>(mut self, arguments: I) -> Self
     where

@@ -32,7 +32,9 @@ pub mod client;
 pub mod control_plane;
 pub mod deployment;
 pub mod fixtures;
+pub mod flagger;
 pub mod gapless;
+pub mod kubelet;
 pub mod lab;
 pub mod load;
 pub mod namespace;
@@ -72,6 +74,16 @@ pub fn own_cluster(apiserver_arguments: &[String]) -> Option<Cluster> {
     let cluster = Bench::build()
         .and_then(|bench| Cluster::boot(bench, apiserver_arguments).map_err(Unavailable::Failed));
     cluster.map_err(|why| skip(&why)).ok()
+}
+
+/// What [`argo::Argo::start`] starts. `None` as for [`cluster`].
+pub fn argo_programs() -> Option<[std::path::PathBuf; 2]> {
+    argo::Argo::build().map_err(|why| skip(&why)).ok()
+}
+
+/// What [`flagger::Flagger::start`] starts. `None` as for [`cluster`].
+pub fn flagger_program() -> Option<std::path::PathBuf> {
+    flagger::Flagger::build().map_err(|why| skip(&why)).ok()
 }
 
 /// A whole node, brought up for this call. `None`: the machine lacks something for
