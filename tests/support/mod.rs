@@ -37,6 +37,7 @@ pub mod lab;
 pub mod load;
 pub mod namespace;
 pub mod page;
+pub mod pattern;
 pub mod process;
 pub mod program;
 pub mod ran;
