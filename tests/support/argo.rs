@@ -1,12 +1,9 @@
-//! The CustomResourceDefinition of Argo Rollouts, from its Go module.
-
-use std::fs;
-use std::path::Path;
-use std::process::Command;
+//! The CustomResourceDefinitions of Argo Rollouts, from its Go module.
 
 use serde_json::Value;
 
 use super::control_plane::Cluster;
+use super::crds::Module;
 use super::eventually;
 
 /// A release of Argo Rollouts, pinned by the hash of its module.
@@ -32,27 +29,16 @@ pub const RELEASES: [Release; 2] = [
 ];
 
 impl Release {
-    /// The text of its CustomResourceDefinition.
-    fn crd(&self) -> String {
-        let module = format!("github.com/argoproj/argo-rollouts@{}", self.version);
-        // Outside any module, so that none is changed.
-        let outside = tempfile::tempdir().expect("a directory");
-        let output = Command::new("go")
-            .args(["mod", "download", "-json", &module])
-            .env_remove("GOFLAGS")
-            .current_dir(outside.path())
-            .output()
-            .expect("Go is installed, it built the bench");
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        let module: Value = serde_json::from_slice(&output.stdout).expect("JSON");
-        assert_eq!(module["Sum"], self.sum, "{}", self.version);
-        let directory = Path::new(module["Dir"].as_str().expect("a directory"));
-        fs::read_to_string(directory.join("manifests/crds/rollout-crd.yaml")).expect("the CRD")
+    /// The text of a CustomResourceDefinition of it, such as `rollout`.
+    pub fn crd(&self, name: &str) -> String {
+        let Release { version, sum, .. } = *self;
+        let module = Module { path: "github.com/argoproj/argo-rollouts", version, sum };
+        module.text(&format!("manifests/crds/{name}-crd.yaml"))
     }
 
     /// Makes the API server serve Rollouts as this release has them.
     pub fn serve(&self, cluster: &Cluster) {
-        let crd = self.crd();
+        let crd = self.crd("rollout");
         let apply = ["apply", "--server-side", "--force-conflicts", "-f", "-"];
         cluster.kubectl(apply).stdin(crd).ok();
         // The schema by which it merges follows a moment later.

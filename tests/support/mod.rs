@@ -30,6 +30,7 @@ pub mod audit;
 pub mod bench;
 pub mod client;
 pub mod control_plane;
+pub mod crds;
 pub mod deployment;
 pub mod fixtures;
 pub mod gapless;
