@@ -219,7 +219,7 @@ pub enum Command {
     #[command(verbatim_doc_comment)]
     Ping(PingArguments),
 
-    /// List the rules and defaults, or explain one
+    /// List the rules and defaults, or explain one, or a way to release
     Rules(RulesArguments),
 
     /// Print the JSON Schema of the configuration, a GaplessConfiguration
@@ -490,7 +490,7 @@ pub struct PingArguments {
 /// The arguments of `gapless rules`.
 #[derive(Debug, Args)]
 pub struct RulesArguments {
-    /// Rule or default whose page to show
+    /// Rule, default or way to release whose page to show
     pub id: Option<String>,
 
     /// Form of the output: text for people, json for programs

@@ -29,8 +29,8 @@
 //! ```text
 //! commands     → fix, cli, server, config, cluster, certificates, watched, observe,
 //!                client, preview, audit, report, offline, yaml, admission, policy,
-//!                rules, defaults, rollout, finding, exit, clock, printable, kubernetes,
-//!                names, nearest, field
+//!                rules, defaults, patterns, rollout, finding, exit, clock, printable,
+//!                kubernetes, names, nearest, field
 //! fix          → offline, yaml, admission, injection, policy, finding, kubernetes,
 //!                field
 //! cli          → certificates, observe, audit, report, offline, kubernetes, names
@@ -69,7 +69,8 @@
 //! finding      → field
 //! ```
 //!
-//! [`exit`], [`clock`], [`printable`], [`kubernetes`], [`names`], [`nearest`] and [`field`] know none.
+//! [`patterns`], [`exit`], [`clock`], [`printable`], [`kubernetes`], [`names`], [`nearest`] and
+//! [`field`] know none.
 
 pub mod admission;
 pub mod audit;
@@ -93,6 +94,7 @@ pub mod observe;
 pub mod offline;
 pub mod ownership;
 pub mod patch;
+pub mod patterns;
 pub mod policy;
 pub mod preview;
 pub mod printable;

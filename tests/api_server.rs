@@ -30,6 +30,7 @@ mod api_server {
     mod lifecycle;
     mod monitoring;
     mod ownership;
+    mod patterns;
     mod ping;
     mod preview;
     mod profiles;

@@ -24,6 +24,7 @@ mod offline {
     mod load;
     mod neighbours;
     mod pages;
+    mod patterns;
     mod preview;
     mod properties;
     mod readme;

@@ -1,4 +1,4 @@
-//! `gapless rules`: the rules and defaults, or the page of one of them.
+//! `gapless rules`: the rules and defaults, or one page, which may be about a way to release.
 
 use std::fmt::Write;
 use std::process::ExitCode;
@@ -11,6 +11,7 @@ use crate::cli::{RulesArguments, RulesFormat};
 use crate::defaults::DEFAULTS;
 use crate::finding::Action;
 use crate::nearest::nearest;
+use crate::patterns::{PATTERNS, Pattern};
 use crate::policy::Profile;
 use crate::rules::RULES;
 
@@ -30,21 +31,29 @@ struct Row {
     page: &'static str,
 }
 
-/// Writes the table, or the page of the rule or default that was asked for.
+/// Writes the table, or the page that was asked for.
 ///
 /// # Errors
-/// If there is no rule or default of that id, or the output cannot be written.
+/// If there is no page of that id, or the output cannot be written.
 pub fn run(arguments: &RulesArguments) -> anyhow::Result<ExitCode> {
     let rows: Vec<Row> = rules().chain(defaults()).collect();
-    let row = match &arguments.id {
-        None => None,
-        Some(id) => Some(rows.iter().find(|row| row.id == id).ok_or_else(|| unknown(id, &rows))?),
+    let Some(id) = &arguments.id else {
+        match arguments.format {
+            RulesFormat::Text => output::print(&table(&rows, width()))?,
+            RulesFormat::Json => print_json(&rows.iter().map(Row::json).collect())?,
+        }
+        return Ok(ExitCode::SUCCESS);
     };
-    match (arguments.format, row) {
-        (RulesFormat::Text, None) => output::print(&table(&rows, width()))?,
-        (RulesFormat::Text, Some(row)) => output::print(&styled(row.page))?,
-        (RulesFormat::Json, None) => print_json(&rows.iter().map(Row::json).collect())?,
-        (RulesFormat::Json, Some(row)) => print_json(&row.json())?,
+    let row = rows.iter().find(|row| row.id == id);
+    let pattern = PATTERNS.iter().find(|pattern| pattern.id == id);
+    let (page, json) = match (row, pattern) {
+        (Some(row), _) => (row.page, row.json()),
+        (None, Some(pattern)) => (pattern.page, json(pattern)),
+        (None, None) => return Err(unknown(id, &rows)),
+    };
+    match arguments.format {
+        RulesFormat::Text => output::print(&styled(page))?,
+        RulesFormat::Json => print_json(&json)?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -84,9 +93,10 @@ fn word(action: Action) -> &'static str {
 }
 
 fn unknown(id: &str, rows: &[Row]) -> anyhow::Error {
-    match nearest(id, rows.iter().map(|row| row.id)) {
-        Some(nearest) => anyhow::anyhow!("there is no rule or default {id:?}; did you mean {nearest}?"),
-        None => anyhow::anyhow!("there is no rule or default {id:?}; gapless rules lists them"),
+    let patterns = PATTERNS.iter().map(|pattern| pattern.id);
+    match nearest(id, rows.iter().map(|row| row.id).chain(patterns)) {
+        Some(nearest) => anyhow::anyhow!("there is no page about {id:?}; did you mean {nearest}?"),
+        None => anyhow::anyhow!("there is no page about {id:?}; gapless rules lists them"),
     }
 }
 
@@ -95,7 +105,8 @@ fn width() -> usize {
     terminal_size::terminal_size().map_or(most, |(width, _)| usize::from(width.0).clamp(least, most))
 }
 
-/// The rules, then the defaults. The summary is broken into lines.
+/// The rules, then the defaults, then the names of the ways to release, which neither find
+/// nor inject anything. The summary is broken into lines.
 fn table(rows: &[Row], width: usize) -> String {
     let id_width = rows.iter().map(|row| row.id.len()).max().unwrap_or_default();
     let mut text = String::new();
@@ -119,6 +130,11 @@ fn table(rows: &[Row], width: usize) -> String {
         }
     }
     text.push_str("\nPROD and DEV are the profiles production and development. More: gapless rules ID\n");
+    let patterns: Vec<&str> = PATTERNS.iter().map(|pattern| pattern.id).collect();
+    let more = format!("ID may be a way to release, too: {}", patterns.join(", "));
+    for line in wrap(&more, width.saturating_sub(4)) {
+        let _ = writeln!(text, "    {line}");
+    }
     text
 }
 
@@ -170,6 +186,11 @@ impl Row {
             "page": self.page,
         })
     }
+}
+
+fn json(pattern: &Pattern) -> serde_json::Value {
+    let Pattern { id, summary, page } = pattern;
+    json!({"id": id, "kind": "pattern", "summary": summary, "page": page})
 }
 
 fn print_json(value: &serde_json::Value) -> anyhow::Result<()> {

@@ -4,7 +4,7 @@
 
 mod alerts;
 mod objects;
-mod promql;
+pub(super) mod promql;
 mod recording;
 
 use serde_json::Value;

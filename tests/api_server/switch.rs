@@ -39,7 +39,7 @@ fn comes_to(namespace: &Namespace, patch: &Value, is_found: bool) -> Output {
 
 /// Makes the pods of a colour ready, as a kubelet would, long enough ago.
 #[track_caller]
-fn become_ready(namespace: &Namespace, colour: &str) {
+pub(super) fn become_ready(namespace: &Namespace, colour: &str) {
     let selector = format!("version={colour}");
     let names = eventually("pods", || {
         let output = namespace.kubectl(["get", "pods", "-o", "name", "-l", &selector]).ok();

@@ -1,5 +1,5 @@
 //! The pages of the rules and defaults, executed: what a page shows is what
-//! gapless does.
+//! gapless does. Those of the ways to release are in `patterns`, but for their form.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -10,6 +10,7 @@ use gapless::defaults::{DEFAULTS, DefaultRule};
 use gapless::finding::Action;
 use gapless::kubernetes::kind::Kind;
 use gapless::ownership::record::ANNOTATION;
+use gapless::patterns::PATTERNS;
 use gapless::policy::Profile;
 use gapless::preview;
 use gapless::rules::{Check, Needs, RULES, Rule};
@@ -47,6 +48,9 @@ const DEFAULT_SECTIONS: [&str; 8] = [
     "How to turn it off",
     "Settings",
 ];
+
+const PATTERN_SECTIONS: [&str; 5] =
+    ["What gapless does", "What it leaves to others", "Manifests", "What gapless says", "What to watch"];
 
 /// What gapless makes of a new object in production, where nothing is around it.
 fn assess(object: &Value) -> Assessment {
@@ -111,11 +115,12 @@ fn shown_waiver(page: &Page, heading: &str, id: &str) -> (String, Value) {
     (key.clone(), reason.clone())
 }
 
-/// Id, page and sections of each rule and default.
+/// Id, page and sections of each rule, default and way to release.
 fn all_pages() -> impl Iterator<Item = (&'static str, &'static str, &'static [&'static str])> {
     let rules = RULES.iter().map(|rule| (rule.id, rule.page, &RULE_SECTIONS[..]));
     let defaults = DEFAULTS.iter().map(|default| (default.id, default.page, &DEFAULT_SECTIONS[..]));
-    rules.chain(defaults)
+    let patterns = PATTERNS.iter().map(|pattern| (pattern.id, pattern.page, &PATTERN_SECTIONS[..]));
+    rules.chain(defaults).chain(patterns)
 }
 
 /// The rules whose pages say what the rollouts of their examples are going to do.
@@ -159,13 +164,16 @@ fn each_id_has_its_page_and_each_page_its_id() {
     };
     let file = |id: &str| format!("{}.md", id.replace('-', "_"));
     assert_eq!(files("src/rules"), RULES.iter().map(|rule| file(rule.id)).collect());
+    assert_eq!(files("src/patterns"), PATTERNS.iter().map(|pattern| file(pattern.id)).collect());
     assert_eq!(files("src/defaults"), DEFAULTS.iter().map(|default| file(default.id)).collect());
 }
 
 #[test]
 fn summaries_fit_on_a_line() {
     let rules = RULES.iter().map(|rule| (rule.id, rule.summary));
-    for (id, summary) in rules.chain(DEFAULTS.iter().map(|default| (default.id, default.summary))) {
+    let defaults = DEFAULTS.iter().map(|default| (default.id, default.summary));
+    let patterns = PATTERNS.iter().map(|pattern| (pattern.id, pattern.summary));
+    for (id, summary) in rules.chain(defaults).chain(patterns) {
         let length = summary.chars().count();
         assert!((1..=80).contains(&length), "{id}: {length} characters");
         assert!(!summary.ends_with('.') && !summary.contains('\n'), "{id}: {summary}");
@@ -184,6 +192,8 @@ fn pages_are_complete_and_in_order() {
         for section in &page.sections {
             let is_empty = section.text.trim().is_empty() && section.blocks.is_empty();
             assert!(!is_empty, "{id}: nothing in {:?}", section.heading);
+            let is_asked = section.heading == "What to watch";
+            assert_eq!(section.queries.is_empty(), !is_asked, "{id}: queries in {:?}", section.heading);
         }
     }
 }

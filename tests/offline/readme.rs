@@ -1,9 +1,10 @@
-//! README.md lists the rules and defaults that there are, and the Kubernetes releases
+//! README.md lists the rules, defaults and ways to release that there are, and the Kubernetes releases
 //! that the tests run against.
 
 use std::fs;
 
 use gapless::defaults::DEFAULTS;
+use gapless::patterns::PATTERNS;
 use gapless::rules::RULES;
 
 use crate::support::bench::known_minor_versions;
@@ -31,6 +32,18 @@ fn lists_every_rule_and_default() {
     let readme = fs::read_to_string(repository_file("README.md")).unwrap();
     let tables = tables();
     assert!(readme.contains(&tables), "put these tables into README.md:\n\n{tables}");
+}
+
+#[test]
+fn links_the_page_of_every_way_to_release() {
+    let readme = fs::read_to_string(repository_file("README.md")).unwrap();
+    let mut table = String::from("| pattern | what it is |\n| --- | --- |\n");
+    for pattern in PATTERNS {
+        let file = format!("src/patterns/{}.md", pattern.id.replace('-', "_"));
+        assert!(repository_file(&file).is_file(), "{file}");
+        table.push_str(&format!("| [`{}`]({file}) | {} |\n", pattern.id, pattern.summary));
+    }
+    assert!(readme.contains(&table), "put this table into README.md:\n\n{table}");
 }
 
 #[test]

@@ -3,8 +3,9 @@
 use std::process::{Command, Stdio};
 
 use gapless::defaults::DEFAULTS;
+use gapless::patterns::PATTERNS;
 use gapless::rules::RULES;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::ran;
 
@@ -45,11 +46,19 @@ fn the_table_has_all_rules_then_all_defaults() {
     assert_eq!(line("no-rollback-history"), ["no-rollback-history", "Deny", "Warn"]);
     assert_eq!(line("readiness-probe"), ["readiness-probe", "On", "On"]);
     assert_eq!(line("pre-stop-sleep"), ["pre-stop-sleep", "On", "Off"]);
+
+    // Ways to release are named below.
+    let rest = table.split("ID may be a way to release, too:").nth(1).unwrap();
+    let named: Vec<_> = rest.split([',', ' ', '\n']).filter(|word| !word.is_empty()).collect();
+    assert_eq!(named, PATTERNS.iter().map(|pattern| pattern.id).collect::<Vec<_>>());
 }
 
 #[test]
-fn each_rule_and_default_has_its_page() {
-    for (id, page) in [(RULES[0].id, RULES[0].page), (DEFAULTS[0].id, DEFAULTS[0].page)] {
+fn each_rule_default_and_way_to_release_has_its_page() {
+    let pattern = &PATTERNS[1];
+    for (id, page) in
+        [(RULES[0].id, RULES[0].page), (DEFAULTS[0].id, DEFAULTS[0].page), (pattern.id, pattern.page)]
+    {
         let (code, shown, errors) = rules(&[id]);
         assert_eq!((code, errors.as_str()), (0, ""));
         assert_eq!(shown.trim_end(), page.trim_end());
@@ -68,13 +77,11 @@ fn an_unknown_id_has_a_nearest_one() {
     let table = [
         (
             "recreate-stategy",
-            "error: there is no rule or default \"recreate-stategy\"; did you mean recreate-strategy?\n",
+            "error: there is no page about \"recreate-stategy\"; did you mean recreate-strategy?\n",
         ),
-        (
-            "version-lable",
-            "error: there is no rule or default \"version-lable\"; did you mean version-label?\n",
-        ),
-        ("x", "error: there is no rule or default \"x\"; gapless rules lists them\n"),
+        ("version-lable", "error: there is no page about \"version-lable\"; did you mean version-label?\n"),
+        ("blue-gren", "error: there is no page about \"blue-gren\"; did you mean blue-green?\n"),
+        ("x", "error: there is no page about \"x\"; gapless rules lists them\n"),
     ];
     for (id, expected) in table {
         assert_eq!(rules(&[id]), (2, String::new(), expected.to_owned()));
@@ -95,6 +102,9 @@ fn json() {
     let (_, text, _) = rules(&["-f", "json", RULES[0].id]);
     let page: Value = serde_json::from_str(&text).unwrap();
     assert_eq!(page["page"], RULES[0].page);
+    let (_, text, _) = rules(&["-f", "json", "canary"]);
+    let page: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!((&page["id"], &page["kind"]), (&json!("canary"), &json!("pattern")));
 }
 
 #[test]

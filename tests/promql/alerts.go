@@ -36,12 +36,7 @@ func alerts(asked question, recorded *tape) (any, error) {
 	if len(errs) > 0 {
 		return nil, errors.Join(errs...)
 	}
-	engine := promql.NewEngine(promql.EngineOpts{
-		Logger:     slog.New(slog.DiscardHandler),
-		MaxSamples: math.MaxInt32,
-		Timeout:    time.Minute,
-		Parser:     language,
-	})
+	engine := newEngine()
 	fired := []*firing{}
 	for _, group := range groups.Groups {
 		for _, rule := range group.Rules {
@@ -96,6 +91,15 @@ func (t *tape) evaluate(engine *promql.Engine, rule rulefmt.Rule) ([]*firing, er
 		}
 	}
 	return fired, nil
+}
+
+func newEngine() *promql.Engine {
+	return promql.NewEngine(promql.EngineOpts{
+		Logger:     slog.New(slog.DiscardHandler),
+		MaxSamples: math.MaxInt32,
+		Timeout:    time.Minute,
+		Parser:     language,
+	})
 }
 
 func (t *tape) ask(engine *promql.Engine, expression string, at time.Time) (promql.Vector, error) {

@@ -1,6 +1,6 @@
 // Command promql answers questions about PromQL with Prometheus' own parser and
-// engine, over what processes have really exposed: the tests of gapless ask it
-// about the alerts and the dashboard of the chart.
+// engine, over what processes have exposed: the tests of gapless ask it about the
+// alerts and the dashboard of the chart, and about the queries on its pages.
 //
 // The first argument names the question, which is read as JSON from standard
 // input; the answer is JSON on standard output.
@@ -22,7 +22,7 @@ type question struct {
 	Minutes float64 `json:"minutes"`
 	// Targets are what is scraped meanwhile.
 	Targets []target `json:"targets"`
-	// Expressions are looked at by "uses": what each is called, and its text.
+	// Expressions are looked at by "uses" and "values": what each is called, and its text.
 	Expressions map[string]string `json:"expressions"`
 	// Rules are looked at by "alerts": the spec of a PrometheusRule.
 	Rules json.RawMessage `json:"rules"`
@@ -34,12 +34,13 @@ var language = parser.NewParser(parser.Options{})
 // questions maps the first argument to what answers it.
 var questions = map[string]func(question, *tape) (any, error){
 	"uses":   uses,
+	"values": values,
 	"alerts": alerts,
 }
 
 func main() {
 	if len(os.Args) != 2 || questions[os.Args[1]] == nil {
-		fmt.Fprintln(os.Stderr, "usage: promql uses|alerts <QUESTION.json")
+		fmt.Fprintln(os.Stderr, "usage: promql uses|values|alerts <QUESTION.json")
 		os.Exit(2)
 	}
 	if err := answer(os.Args[1]); err != nil {

@@ -2,14 +2,14 @@
 //! controller and kubectl plugin of the newest, built unchanged.
 
 use std::ffi::OsStr;
-use std::fs;
 use std::path::PathBuf;
 
 use serde_json::Value;
 
-use super::bench::{GoModule, Unavailable, module_directory};
+use super::bench::{GoModule, Unavailable};
 use super::client::Invocation;
 use super::control_plane::Cluster;
+use super::crds::Module;
 use super::eventually;
 use super::namespace::Namespace;
 use super::process::{Tied, tied};
@@ -37,19 +37,19 @@ pub const RELEASES: [Release; 2] = [
 ];
 
 impl Release {
-    /// The text of the CustomResourceDefinition of Rollouts.
-    fn crd(&self) -> String {
-        fs::read_to_string(self.directory().join("manifests/crds/rollout-crd.yaml")).expect("the CRD")
+    /// The text of a CustomResourceDefinition of it, such as `rollout`.
+    pub fn crd(&self, name: &str) -> String {
+        self.module().text(&format!("manifests/crds/{name}-crd.yaml"))
     }
 
-    /// Where its Go module is.
-    fn directory(&self) -> PathBuf {
-        module_directory(&format!("github.com/argoproj/argo-rollouts@{}", self.version), self.sum)
+    fn module(&self) -> Module {
+        let Release { version, sum, .. } = *self;
+        Module { path: "github.com/argoproj/argo-rollouts", version, sum }
     }
 
     /// Makes the API server serve Rollouts as this release has them.
     pub fn serve(&self, cluster: &Cluster) {
-        let crd = self.crd();
+        let crd = self.crd("rollout");
         let apply = ["apply", "--server-side", "--force-conflicts", "-f", "-"];
         cluster.kubectl(apply).stdin(crd).ok();
         // The schema by which it merges follows a moment later.
@@ -107,7 +107,7 @@ impl Argo {
     pub fn start([controller, plugin]: [PathBuf; 2], cluster: &Cluster) -> Argo {
         let [.., newest] = RELEASES;
         newest.serve(cluster);
-        let crds = newest.directory().join("manifests/crds");
+        let crds = newest.module().directory().join("manifests/crds");
         let apply = ["apply", "--server-side", "--force-conflicts", "--kustomize"];
         cluster.kubectl(apply).args([crds]).ok();
 

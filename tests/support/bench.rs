@@ -214,25 +214,6 @@ impl GoModule {
     }
 }
 
-/// Where the files of a Go module are, `PATH@VERSION`, pinned by its hash.
-///
-/// # Panics
-/// If it cannot be had, or is another one.
-pub fn module_directory(module: &str, sum: &str) -> PathBuf {
-    // Outside any module, so that none is changed.
-    let outside = tempfile::tempdir().expect("a directory");
-    let output = Command::new("go")
-        .args(["mod", "download", "-json", module])
-        .env_remove("GOFLAGS")
-        .current_dir(outside.path())
-        .output()
-        .expect("Go is installed, it built the bench");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let found: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
-    assert_eq!(found["Sum"], sum, "{module}");
-    PathBuf::from(found["Dir"].as_str().expect("a directory"))
-}
-
 /// The Kubernetes release that the tests run against, for example `v1.37.2`.
 ///
 /// # Panics

@@ -2,12 +2,17 @@
 
 use std::path::{Path, PathBuf};
 
-use super::bench::{GoModule, Unavailable, module_directory};
+use super::bench::{GoModule, Unavailable};
 use super::control_plane::Cluster;
+use super::crds::{Module, serve};
 use super::process::{Tied, tied};
 
-const MODULE: &str = "github.com/fluxcd/flagger@v1.36.1";
-const SUM: &str = "h1:X2PumtNwZz9YSGaOtZLFm2zAKLgHhFkbNv8beg7ifyc=";
+/// The release, from which its CustomResourceDefinitions are.
+const MODULE: Module = Module {
+    path: "github.com/fluxcd/flagger",
+    version: "v1.36.1",
+    sum: "h1:X2PumtNwZz9YSGaOtZLFm2zAKLgHhFkbNv8beg7ifyc=",
+};
 
 const CONTROLLER: GoModule = GoModule {
     directory: "tests/flagger",
@@ -30,11 +35,7 @@ impl Flagger {
 
     /// Makes the API server serve Canaries.
     pub fn serve(cluster: &Cluster) {
-        let crds = module_directory(MODULE, SUM).join("charts/flagger/crds/crd.yaml");
-        cluster.kubectl(["apply", "--server-side", "-f"]).args([crds]).ok();
-        let names =
-            ["canaries", "metrictemplates", "alertproviders"].map(|it| format!("crd/{it}.flagger.app"));
-        cluster.kubectl(["wait", "--for=condition=Established"]).args(names).ok();
+        serve(cluster, &MODULE.text("charts/flagger/crds/crd.yaml"));
     }
 
     /// Starts the controller, with its CustomResourceDefinitions.

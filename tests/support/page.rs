@@ -1,4 +1,4 @@
-//! A page of a rule or default, taken apart.
+//! A page of a rule, a default or a way to release, taken apart.
 
 use serde_json::Value;
 
@@ -18,19 +18,25 @@ pub struct Section<'p> {
     pub blocks: Vec<Value>,
     /// The documents that follow in each of them.
     pub others: Vec<Vec<Value>>,
+    /// The code blocks in PromQL.
+    pub queries: Vec<String>,
 }
 
 impl<'p> Page<'p> {
     /// Reads the Markdown that the pages are written in: headings of two
-    /// levels, prose, and fenced code blocks, all of them YAML.
+    /// levels, prose, and fenced code blocks in YAML and PromQL.
     pub fn parse(id: &str, text: &'p str) -> Self {
         let mut page = Page { title: "", summary: String::new(), sections: Vec::new() };
         let mut lines = text.lines();
         while let Some(line) = lines.next() {
             if let Some(language) = line.strip_prefix("```") {
-                assert_eq!(language, "yaml", "{id}: a code block that is not executed");
                 let code: Vec<&str> = lines.by_ref().take_while(|line| *line != "```").collect();
                 let section = page.sections.last_mut().expect("a code block above the first section");
+                if language == "promql" {
+                    section.queries.push(code.join("\n"));
+                    continue;
+                }
+                assert_eq!(language, "yaml", "{id}: a code block that is not executed");
                 let mut documents: Vec<Value> =
                     code.split(|line| *line == "---").map(|lines| yaml(id, &lines.join("\n"))).collect();
                 section.blocks.push(documents.remove(0));
@@ -41,6 +47,7 @@ impl<'p> Page<'p> {
                     text: String::new(),
                     blocks: Vec::new(),
                     others: Vec::new(),
+                    queries: Vec::new(),
                 });
             } else if let Some(title) = line.strip_prefix("# ") {
                 assert!(page.title.is_empty(), "{id}: a second title, {title}");

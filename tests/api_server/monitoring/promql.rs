@@ -1,5 +1,6 @@
 //! Asks the program in `tests/promql`.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -77,6 +78,26 @@ impl Target {
         self.exposes(json!({"minute": minute, "text": scrape.text, "contentType": scrape.content_type}))
     }
 
+    /// A pod that a PodMonitor of this namespace and name selects, with the labels of the
+    /// pod that the monitor brings along.
+    pub fn pod(namespace: &str, monitor: &str, pod: &str, brought: &Map<String, Value>) -> Target {
+        let mut labels = json!({
+            "namespace": namespace, "job": format!("{namespace}/{monitor}"), "pod": pod, "container": "chatbot",
+            "endpoint": "http", "instance": pod,
+        });
+        labels.as_object_mut().expect("an object").extend(brought.clone());
+        Target { labels, exposed: Vec::new() }
+    }
+
+    /// It exposes what `text` says of each half minute, in which it is scraped.
+    pub fn each_half_minute(self, minutes: u32, text: impl Fn(u32) -> String) -> Target {
+        let content_type = Scrape::plain(String::new()).content_type;
+        (0..=2 * minutes).fold(self, |target, number| {
+            let minute = f64::from(number) / 2.0;
+            target.exposes(json!({"minute": minute, "text": text(number), "contentType": content_type}))
+        })
+    }
+
     /// From this minute on nobody answers.
     pub fn down_at(self, minute: u32) -> Target {
         self.exposes(json!({"minute": minute, "text": null}))
@@ -107,6 +128,20 @@ pub struct Firing {
 #[track_caller]
 pub fn missing(expressions: Value, targets: &[Target]) -> Vec<String> {
     ask("uses", json!({"expressions": expressions, "targets": jsons(targets)}))
+}
+
+/// A series that an expression returns.
+#[derive(Debug, Deserialize)]
+pub struct Answered {
+    pub labels: BTreeMap<String, String>,
+    pub value: f64,
+}
+
+/// What these expressions, by name, return after so many minutes.
+#[track_caller]
+pub fn values(expressions: &Value, targets: &[Target], minutes: u32) -> BTreeMap<String, Vec<Answered>> {
+    let asked = json!({"expressions": expressions, "targets": jsons(targets), "minutes": minutes});
+    ask("values", asked)
 }
 
 /// The alerts of a PrometheusRule that fire within so many minutes; the first of them
