@@ -93,7 +93,11 @@ fn what_the_pages_show_is_what_happens() {
             }
             let released = watched::release(&namespace, pattern, &objects);
             subsets_are_not_empty(&objects, &[&stored, &released]);
+            monitors_find_their_port(&objects, &released);
             watched::answers(&namespace, pattern, &page, &stored, &released);
+            if pattern.id == "feature-flags" {
+                flags_come_back(&namespace, &stored["Deployment chatbot"]);
+            }
         }
     }
 }
@@ -285,6 +289,31 @@ fn subsets_are_not_empty(objects: &[Value], generations: &[&Stored]) {
             }
         }
     }
+}
+
+/// Each PodMonitor names a port of the pods that it selects.
+fn monitors_find_their_port(objects: &[Value], released: &Stored) {
+    for monitor in objects.iter().filter(|object| object["kind"] == "PodMonitor") {
+        let port = &monitor["spec"]["podMetricsEndpoints"][0]["port"];
+        let labels = &monitor["spec"]["selector"]["matchLabels"];
+        let selected: Vec<&Value> = released.values().filter(|object| has_labels(object, labels)).collect();
+        assert_eq!(selected.len(), released.len(), "{monitor}");
+        for object in selected {
+            let container = &object["spec"]["template"]["spec"]["containers"][0];
+            assert_eq!(container["ports"][0]["name"], *port, "{monitor}");
+        }
+    }
+}
+
+/// An undo brings the template of before back, a restart starts it again.
+fn flags_come_back(namespace: &Namespace, before: &Value) {
+    let template = || namespace.get_json("deployment", "chatbot")["spec"]["template"].clone();
+    assert_eq!(namespace.replica_sets("chatbot").len(), 2);
+    assert_ne!(template(), before["spec"]["template"]);
+    namespace.kubectl(["rollout", "undo", "deployment/chatbot"]).ok();
+    assert_eq!(template(), before["spec"]["template"]);
+    namespace.kubectl(["rollout", "restart", "deployment/chatbot"]).ok();
+    assert_eq!(namespace.replica_sets("chatbot").len(), 3);
 }
 
 /// Whether the pods of a workload have these labels.
