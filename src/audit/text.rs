@@ -296,6 +296,8 @@ What a rule means: gapless rules ID. Every finding with its fix: -f json
         live_ones.remove(0);
         assert_eq!(note(&waived, &live_ones), None);
         // A waiver takes the hook away with the next rollout only.
+        let record = json!({"spec.template.spec.containers[app].lifecycle.preStop": hook["preStop"]});
+        waived["metadata"]["annotations"]["gapless.dev/injected"] = json!(record.to_string());
         waived["spec"]["template"]["spec"]["containers"][0]["lifecycle"] = hook;
         assert_eq!(note(&waived, &live_ones), Some(format!("Deployment shop/waived: {WARNING}")));
     }
