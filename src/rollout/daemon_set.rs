@@ -7,15 +7,16 @@ use super::{Controller, ON_DELETE};
 /// A DaemonSet, as its spec says, on so many nodes.
 #[derive(Clone, Debug)]
 pub struct DaemonSet {
-    /// The nodes that have a pod.
-    pub nodes: i64,
+    /// The nodes that have a pod, in the order in which it comes to them. A real one takes them
+    /// in another order each time.
+    pub nodes: Vec<i64>,
     /// On how many of them a new pod may be beside the old one.
     pub surge: i64,
     /// How many of them may be without an available pod.
     pub unavailable: i64,
     /// Whether somebody has to delete old pods.
     pub is_on_delete: bool,
-    /// Which template it has. The one before is 0.
+    /// Which template it has.
     pub template: usize,
 }
 
@@ -53,7 +54,7 @@ impl DaemonSet {
             let has_ending = world.pods().iter().any(is_ending);
             Node { number, old: here(false), new: here(true), has_ending }
         };
-        (0..self.nodes).map(node).collect()
+        self.nodes.iter().copied().map(node).collect()
     }
 
     /// Nodes without a pod get one. Where two are, the old one goes when the new one is
@@ -129,13 +130,14 @@ mod tests {
     use crate::rollout::kubelet::Timing;
 
     const TIMING: Timing = Timing { ready: Some(10), available: Some(15), terminal: 20, gone: 25 };
-    const THREE: DaemonSet =
-        DaemonSet { nodes: 3, surge: 0, unavailable: 1, is_on_delete: false, template: 1 };
+    fn three() -> DaemonSet {
+        DaemonSet { nodes: vec![0, 1, 2], surge: 0, unavailable: 1, is_on_delete: false, template: 1 }
+    }
 
     /// Old, new and available pods, and those that terminate, whenever that changes.
     fn states(mut set: DaemonSet, timing: Timing) -> (Vec<(u64, [i64; 4])>, World) {
         let mut world = World::new(vec![TIMING, timing], None);
-        world.settle_all(set.nodes);
+        world.settle_all(set.nodes.len() as i64);
         let mut states: Vec<(u64, [i64; 4])> = Vec::new();
         loop {
             while set.sync(&mut world) {}
@@ -153,7 +155,7 @@ mod tests {
 
     #[test]
     fn without_surge_a_node_is_empty_until_the_containers_have_ended() {
-        let (found, world) = states(THREE, TIMING);
+        let (found, world) = states(three(), TIMING);
         let expected = [
             (0, [2, 0, 2, 1]),
             (20, [2, 1, 2, 1]),
@@ -167,12 +169,12 @@ mod tests {
             (105, [0, 3, 3, 0]),
         ];
         assert_eq!(found, expected);
-        assert!(THREE.is_complete(&world));
+        assert!(three().is_complete(&world));
     }
 
     #[test]
     fn with_surge_no_node_is_ever_without() {
-        let (found, world) = states(DaemonSet { surge: 2, unavailable: 0, ..THREE }, TIMING);
+        let (found, world) = states(DaemonSet { surge: 2, unavailable: 0, ..three() }, TIMING);
         let expected = [
             (0, [3, 2, 3, 0]),
             (15, [1, 3, 3, 2]),
@@ -181,20 +183,20 @@ mod tests {
             (55, [0, 3, 3, 0]),
         ];
         assert_eq!(found, expected);
-        assert!(THREE.is_complete(&world));
+        assert!(three().is_complete(&world));
     }
 
     #[test]
     fn new_pods_that_never_get_ready_use_up_the_budget() {
         let broken = Timing { ready: None, available: None, ..TIMING };
         let last = |set| states(set, broken).0.last().unwrap().1;
-        assert_eq!(last(THREE), [2, 1, 2, 0]);
-        assert_eq!(last(DaemonSet { surge: 1, unavailable: 0, ..THREE }), [3, 1, 3, 0]);
+        assert_eq!(last(three()), [2, 1, 2, 0]);
+        assert_eq!(last(DaemonSet { surge: 1, unavailable: 0, ..three() }), [3, 1, 3, 0]);
     }
 
     #[test]
     fn on_delete_waits_for_somebody() {
-        let set = DaemonSet { is_on_delete: true, ..THREE };
+        let set = DaemonSet { is_on_delete: true, ..three() };
         let (found, world) = states(set.clone(), TIMING);
         assert_eq!(found, [(0, [3, 0, 3, 0])]);
         assert!(set.waits_for(&world).is_some());

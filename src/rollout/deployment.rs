@@ -42,9 +42,14 @@ pub struct Deployment {
 }
 
 impl Deployment {
+    /// One that has just been created.
+    pub fn new(says: Spec) -> Self {
+        Deployment { says, sets: Vec::new() }
+    }
+
     /// One that has all of its pods, and whose rollout is over.
     pub fn settled(says: Spec, world: &mut World) -> Self {
-        let mut deployment = Deployment { says, sets: Vec::new() };
+        let mut deployment = Deployment::new(says);
         deployment.create(deployment.wanted());
         world.settle_all(deployment.wanted());
         deployment

@@ -21,11 +21,18 @@ pub struct StatefulSet {
     pub is_ordered: bool,
     /// Whether somebody has to delete old pods.
     pub is_on_delete: bool,
-    /// Which template it has. The one before is 0.
+    /// Which template it has.
     pub template: usize,
+    /// Which template was the last one that all pods had (`status.currentRevision`).
+    pub current: usize,
 }
 
 impl StatefulSet {
+    /// Somebody writes another spec.
+    pub fn change(&mut self, says: StatefulSet) {
+        *self = StatefulSet { current: self.current, ..says };
+    }
+
     /// The pods by their ordinals, those that terminate too.
     fn named(world: &World) -> BTreeMap<i64, &Pod> {
         world.pods().iter().map(|pod| (pod.slot, pod)).collect()
@@ -33,7 +40,7 @@ impl StatefulSet {
 
     /// Which template a pod that is made now has.
     fn template_of(&self, ordinal: i64) -> usize {
-        if ordinal >= self.partition { self.template } else { 0 }
+        if ordinal >= self.partition || self.is_on_delete { self.template } else { self.current }
     }
 
     /// Makes the pods that are not there, from the lowest upwards. Whether the sync ends with
@@ -91,6 +98,13 @@ impl StatefulSet {
         world.delete(&ids)
     }
 
+    /// `completeUpdate`: terminating pods count, and availability does not.
+    fn has_all_updated(&self, world: &World) -> bool {
+        let is_updated =
+            |pod: &Pod| pod.template == self.template && world.is_ready(pod) && !pod.is_terminating();
+        i64::try_from(world.pods().len()) == Ok(self.replicas) && world.pods().iter().all(is_updated)
+    }
+
     fn is_whole(&self, world: &World) -> bool {
         let named = Self::named(world);
         let is_settled = |ordinal: i64| {
@@ -105,6 +119,9 @@ impl StatefulSet {
 
 impl Controller for StatefulSet {
     fn sync(&mut self, world: &mut World) -> bool {
+        if self.has_all_updated(world) {
+            self.current = self.template;
+        }
         if let Some(changed) = self.make(world).or_else(|| self.remove_extra(world)) {
             return changed;
         }
@@ -143,6 +160,7 @@ mod tests {
         is_ordered: true,
         is_on_delete: false,
         template: 1,
+        current: 0,
     };
 
     /// Each creation (+) and deletion (−) of a pod with its ordinal, and when.
