@@ -33,6 +33,7 @@ mod api_server {
     mod preview;
     mod profiles;
     mod replicas;
+    mod rollouts;
     mod scenarios;
     mod simulation;
     mod switch;

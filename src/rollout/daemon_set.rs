@@ -57,19 +57,39 @@ impl DaemonSet {
         self.nodes.iter().copied().map(node).collect()
     }
 
-    /// Nodes without a pod get one. Where two are, the old one goes when the new one is
-    /// available, or when it is of no use itself.
+    /// Nodes without a pod get one, and pods that are too many go.
     fn manage(&self, world: &mut World) -> bool {
         let nodes = self.nodes(world);
-        let over = nodes.iter().filter_map(|node| {
-            let (old, new) = (node.old?, node.new?);
-            (new.is_available || !old.is_ready).then_some(old.id)
-        });
-        let mut changed = world.delete(&over.collect::<Vec<_>>());
-        for node in nodes.iter().filter(|node| node.old.is_none() && node.new.is_none() && !node.has_ending) {
+        let extra: Vec<PodId> = nodes.iter().flat_map(|node| self.extra(node, world)).collect();
+        let mut changed = world.delete(&extra);
+        // One that terminates is waited for, unless new pods come first (`podsShouldBeOnNode`).
+        let lacks_pod = |node: &&Node| {
+            node.old.is_none() && node.new.is_none() && (self.allows_surge() || !node.has_ending)
+        };
+        for node in nodes.iter().filter(lacks_pod) {
             changed |= world.create(0, node.number, self.template);
         }
         changed
+    }
+
+    /// Which pods of a node are too many. With surge there may be two, the oldest new one and the
+    /// oldest of all others; the latter goes when the new one is available, or when it is of no
+    /// use itself. Without, the oldest of all stays.
+    fn extra(&self, node: &Node, world: &World) -> Vec<PodId> {
+        let pods = world.active().filter(|pod| pod.slot == node.number).map(|pod| pod.id);
+        if !self.allows_surge() {
+            return pods.skip(1).collect();
+        }
+        let [old, new] = [node.old, node.new].map(|pod| pod.map(|pod| pod.id));
+        let is_relieved = match (node.old, node.new) {
+            (Some(old), Some(new)) => new.is_available || !old.is_ready,
+            _ => false,
+        };
+        pods.filter(|pod| Some(*pod) != new && (Some(*pod) != old || is_relieved)).collect()
+    }
+
+    fn allows_surge(&self) -> bool {
+        self.surge > 0 && !self.is_on_delete
     }
 
     fn rolling_update(&self, world: &mut World) -> bool {
@@ -192,6 +212,57 @@ mod tests {
         let last = |set| states(set, broken).0.last().unwrap().1;
         assert_eq!(last(three()), [2, 1, 2, 0]);
         assert_eq!(last(DaemonSet { surge: 1, unavailable: 0, ..three() }), [3, 1, 3, 0]);
+    }
+
+    /// What is on each of two nodes, the oldest first, after the third template.
+    fn templates_on_nodes(set: &mut DaemonSet) -> [Vec<usize>; 2] {
+        let idle = Timing { ready: None, available: None, ..TIMING };
+        let mut world = World::new(vec![idle; 3], None);
+        world.settle_all(2);
+        for template in [1, 2] {
+            set.template = template;
+            while set.sync(&mut world) {}
+        }
+        [0, 1].map(|node| {
+            let pods = world.active().filter(|pod| pod.slot == node);
+            pods.map(|pod| pod.template).collect()
+        })
+    }
+
+    /// As the real controller did it.
+    #[test]
+    fn the_pods_of_a_template_between_are_too_many() {
+        let mut set = DaemonSet { nodes: vec![0, 1], surge: 1, unavailable: 0, ..three() };
+        assert_eq!(templates_on_nodes(&mut set), [vec![0, 2], vec![0]]);
+        let mut set = DaemonSet { nodes: vec![0, 1], surge: 2, unavailable: 0, ..three() };
+        assert_eq!(templates_on_nodes(&mut set), [vec![0, 2], vec![0, 2]]);
+    }
+
+    /// Of two pods on a node the older one stays, once there is no surge any more.
+    #[test]
+    fn without_surge_a_second_pod_is_too_many() {
+        let idle = Timing { ready: None, available: None, ..TIMING };
+        let mut world = World::new(vec![TIMING, idle], None);
+        world.settle_all(3);
+        let mut set = DaemonSet { surge: 3, unavailable: 0, ..three() };
+        while set.sync(&mut world) {}
+        assert_eq!(world.active().count(), 6);
+        DaemonSet { is_on_delete: true, ..set }.sync(&mut world);
+        assert_eq!(world.active().map(|pod| pod.template).collect::<Vec<_>>(), [0, 0, 0]);
+    }
+
+    #[test]
+    fn a_node_without_a_pod_gets_one_beside_the_one_that_ends_if_there_is_surge() {
+        let made = |set: DaemonSet| {
+            let mut world = World::new(vec![TIMING; 2], None);
+            world.settle_all(3);
+            let first = world.pods()[0].id;
+            world.delete(&[first]);
+            set.manage(&mut world);
+            world.active().filter(|pod| pod.slot == 0).count()
+        };
+        assert_eq!(made(three()), 0);
+        assert_eq!(made(DaemonSet { surge: 1, unavailable: 0, ..three() }), 1);
     }
 
     #[test]

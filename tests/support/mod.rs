@@ -74,6 +74,13 @@ pub fn own_cluster(apiserver_arguments: &[String]) -> Option<Cluster> {
     cluster.map_err(|why| skip(&why)).ok()
 }
 
+/// The same, of the newest release whatever the environment says.
+pub fn own_newest_cluster() -> Option<Cluster> {
+    let cluster =
+        Bench::build_newest().and_then(|bench| Cluster::boot(bench, &[]).map_err(Unavailable::Failed));
+    cluster.map_err(|why| skip(&why)).ok()
+}
+
 /// A whole node, brought up for this call. `None`: the machine lacks something for
 /// it, and the test is to return early.
 #[track_caller]
