@@ -130,6 +130,18 @@ impl Driven {
         (0..MOST_SYNCS).any(|_| !self.sync())
     }
 
+    /// The same where a Deployment has written all sizes before any of its ReplicaSets acts: it
+    /// does not see what becomes of them. Which of both happens the machine decides.
+    pub fn settle_early(&mut self) -> bool {
+        let world = &mut self.world;
+        let Mover::Deployment(deployment) = &mut self.mover else { return self.settle() };
+        let mut has_settled = |_| {
+            let are_written = (0..MOST_SYNCS).any(|_| !deployment.resize_sets(world));
+            are_written && !deployment.sync_sets(world)
+        };
+        (0..MOST_SYNCS).any(|turn| has_settled(turn))
+    }
+
     fn sync(&mut self) -> bool {
         let world = &mut self.world;
         match &mut self.mover {
@@ -191,6 +203,33 @@ mod tests {
         assert_eq!(settled(&mut driven), [(0, 0, true), (1, 1, false)]);
         driven.happen(last, Event::Deleted);
         assert_eq!(settled(&mut driven), [(0, 0, true), (1, 1, false)], "it is another pod");
+    }
+
+    /// It makes a difference only where somebody scales down in mid-rollout.
+    #[test]
+    fn whether_a_deployment_looks_early_or_late_it_comes_to_the_same() {
+        let object = json!({"apiVersion": "apps/v1", "kind": "Deployment", "spec": {"replicas": 4}});
+        let workload = Workload::read(&object).unwrap();
+        let settled = |settle: fn(&mut Driven) -> bool| {
+            let mut driven = Driven::new(&workload, 2, 0).unwrap();
+            let mut seen = Vec::new();
+            for template in [0, 1] {
+                driven.change(&workload, template).unwrap();
+                assert!(settle(&mut driven));
+                for pod in driven.pods().filter(|pod| pod.template == template).collect::<Vec<_>>() {
+                    driven.happen(pod.id, Event::Ready);
+                    driven.happen(pod.id, Event::Available);
+                    assert!(settle(&mut driven));
+                    seen.push(
+                        driven.pods().map(|pod| (pod.template, pod.is_terminating)).collect::<Vec<_>>(),
+                    );
+                }
+            }
+            seen
+        };
+        let late = settled(Driven::settle);
+        assert_eq!(late.len(), 6);
+        assert_eq!(late, settled(Driven::settle_early));
     }
 
     #[test]
