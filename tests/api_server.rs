@@ -35,6 +35,7 @@ mod api_server {
     mod preview;
     mod profiles;
     mod replicas;
+    mod rollouts;
     mod scenarios;
     mod simulation;
     mod switch;

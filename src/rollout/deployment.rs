@@ -1,8 +1,10 @@
 //! The Deployment controller (kubernetes, pkg/controller/deployment: `syncDeployment`,
 //! rolling.go, recreate.go, sync.go, and util/deployment_util.go).
 //!
-//! The statuses that it reads are always fresh here. A real one lags behind and skips syncs
-//! for that, and comes to the same sizes.
+//! The statuses that it reads are always fresh here. With a real one they lag behind. It skips
+//! syncs for that, and comes to the same sizes; but not always where somebody scales down in
+//! mid-rollout, and pods that are gone in a moment still count as available
+//! ([`Deployment::resize_sets`] on its own shows what comes of that).
 
 use super::Controller;
 use super::replica_set;
@@ -42,9 +44,14 @@ pub struct Deployment {
 }
 
 impl Deployment {
+    /// One that has just been created.
+    pub fn new(says: Spec) -> Self {
+        Deployment { says, sets: Vec::new() }
+    }
+
     /// One that has all of its pods, and whose rollout is over.
     pub fn settled(says: Spec, world: &mut World) -> Self {
-        let mut deployment = Deployment { says, sets: Vec::new() };
+        let mut deployment = Deployment::new(says);
         deployment.create(deployment.wanted());
         world.settle_all(deployment.wanted());
         deployment
@@ -103,7 +110,8 @@ impl Deployment {
         self.spec(place) != size && self.set_size(place, size)
     }
 
-    fn sync_deployment(&mut self, world: &World) -> bool {
+    /// Looks at the pods once, and writes sizes. Whether there was any to write.
+    pub fn resize_sets(&mut self, world: &World) -> bool {
         let is_scaling = self.sets.iter().any(|set| set.spec > 0 && set.desired != self.wanted());
         if self.says.is_paused || is_scaling {
             return self.scale(world);
@@ -112,6 +120,15 @@ impl Deployment {
             Some(_) => self.rolling(world),
             None => self.recreate(world),
         }
+    }
+
+    /// Its ReplicaSets make and delete pods; whether there was anything to do.
+    pub fn sync_sets(&self, world: &mut World) -> bool {
+        let mut changed = false;
+        for (place, set) in self.sets.iter().enumerate() {
+            changed |= replica_set::sync(world, place, set.spec, set.template);
+        }
+        changed
     }
 
     fn create(&mut self, spec: i64) -> usize {
@@ -152,6 +169,10 @@ impl Deployment {
             return false;
         }
         let total_available: i64 = (0..self.sets.len()).map(|place| world.available_of(place)).sum();
+        // A status that lags behind is an error, and the sync ends.
+        if old.iter().any(|place| self.spec(*place) > 0 && self.spec(*place) < world.available_of(*place)) {
+            return false;
+        }
         let mut removed = 0;
         // cleanupUnhealthyReplicas
         for place in &old {
@@ -268,11 +289,8 @@ impl Deployment {
 
 impl Controller for Deployment {
     fn sync(&mut self, world: &mut World) -> bool {
-        let mut changed = self.sync_deployment(world);
-        for (place, set) in self.sets.clone().into_iter().enumerate() {
-            changed |= replica_set::sync(world, place, set.spec, set.template);
-        }
-        changed
+        let is_resized = self.resize_sets(world);
+        self.sync_sets(world) || is_resized
     }
 
     /// `DeploymentComplete`: terminating pods do not count.
@@ -422,6 +440,39 @@ mod tests {
         assert_eq!(bench.sizes(), [6, 4]);
         bench.deployment.change(spec(0, amounts, 1));
         assert_eq!(bench.settle(), (0, 0, 0));
+    }
+
+    /// Pods that are gone in a moment still count if it looks early. The real controller did one
+    /// or the other.
+    #[test]
+    fn a_scale_down_in_mid_rollout_depends_on_when_it_looks() {
+        let amounts = (Count(0), Count(4));
+        let bench = || {
+            let set = |template, spec| ReplicaSet { spec, template, desired: 6, most: 10 };
+            let sets = vec![set(0, 1), set(1, 2), set(2, 6)];
+            let mut world = World::new(TIMINGS.to_vec(), None);
+            for (place, available) in [(0, 1), (1, 2), (2, 3)] {
+                (0..available).for_each(|_| world.settle_in(place, 0));
+            }
+            assert!((0..3).all(|_| world.create(2, 0, 2)));
+            Bench { world, deployment: Deployment { says: spec(2, amounts, 1), sets } }
+        };
+        let mut late = bench();
+        late.settle();
+        assert_eq!(late.sizes(), [0, 2, 1], "two of the old pods and the new one stay available");
+        let mut early = bench();
+        while early.deployment.resize_sets(&early.world) {}
+        assert_eq!(early.sizes(), [0, 2, 0]);
+    }
+
+    /// Where a status counts more pods than are asked for, the sync does nothing.
+    #[test]
+    fn a_status_that_lags_behind_ends_a_sync() {
+        let mut bench = Bench::new(spec(4, (Count(1), Count(1)), 0));
+        bench.deployment.change(spec(4, (Count(1), Count(1)), 1));
+        while bench.deployment.resize_sets(&bench.world) {}
+        assert_eq!(bench.sizes(), [3, 2], "none of the old pods has been deleted yet");
+        assert!(!bench.deployment.resize_sets(&bench.world));
     }
 
     #[test]

@@ -150,7 +150,7 @@ fn start(
         }
         Kind::DaemonSet => {
             world.settle_all(1);
-            Ok(Box::new(daemon_set(workload, template)?))
+            Ok(Box::new(daemon_set(workload, template, 1)?))
         }
         Kind::Rollout => rollout(workload, old, template, world),
     }
@@ -176,7 +176,8 @@ fn rollout(
     }
 }
 
-fn deployment(workload: &Workload, template: usize) -> Result<deployment::Spec, Unforeseeable> {
+/// What a Deployment says.
+pub fn deployment(workload: &Workload, template: usize) -> Result<deployment::Spec, Unforeseeable> {
     let amounts = match workload.strategy() {
         Strategy::Recreate => None,
         Strategy::RollingUpdate => Some(amounts(workload)?),
@@ -186,7 +187,8 @@ fn deployment(workload: &Workload, template: usize) -> Result<deployment::Spec, 
     Ok(deployment::Spec { replicas, amounts, is_paused, template })
 }
 
-fn stateful_set(workload: &Workload, template: usize) -> Result<StatefulSet, Unforeseeable> {
+/// What a StatefulSet says; the one before had the template 0.
+pub fn stateful_set(workload: &Workload, template: usize) -> Result<StatefulSet, Unforeseeable> {
     let is_on_delete = is_on_delete(workload)?;
     let (unavailable, _) = amounts(workload)?;
     Ok(StatefulSet {
@@ -196,15 +198,16 @@ fn stateful_set(workload: &Workload, template: usize) -> Result<StatefulSet, Unf
         is_ordered: !workload.is_parallel(),
         is_on_delete,
         template,
+        current: 0,
     })
 }
 
-/// On one node.
-fn daemon_set(workload: &Workload, template: usize) -> Result<DaemonSet, Unforeseeable> {
+/// What a DaemonSet says, on so many nodes.
+pub fn daemon_set(workload: &Workload, template: usize, nodes: i32) -> Result<DaemonSet, Unforeseeable> {
     let is_on_delete = is_on_delete(workload)?;
-    let (_, surge) = amounts(workload)?;
-    let Fenceposts { surge, unavailable, .. } = Fenceposts::on_one_node(surge);
-    Ok(DaemonSet { nodes: 1, surge, unavailable, is_on_delete, template })
+    let (unavailable, surge) = amounts(workload)?;
+    let Fenceposts { surge, unavailable, .. } = Fenceposts::on_nodes(nodes, unavailable, surge);
+    Ok(DaemonSet { nodes: (0..nodes.into()).collect(), surge, unavailable, is_on_delete, template })
 }
 
 fn is_on_delete(workload: &Workload) -> Result<bool, Unforeseeable> {

@@ -5,6 +5,9 @@
 //! (a controller: [`deployment`], …), some runs of both at the paces that they may have
 //! ([`course`]), and what comes of it ([`Forecast`]).
 //!
+//! [`Driven`] is a rollout whose pods do what somebody else says: so the tests hold the
+//! controllers here against the real ones.
+//!
 //! Time is a number, and nothing happens by chance.
 
 mod argo;
@@ -13,6 +16,7 @@ mod canary;
 mod course;
 mod daemon_set;
 mod deployment;
+mod driven;
 mod forecast;
 mod grounds;
 mod kubelet;
@@ -22,10 +26,11 @@ mod stateful_set;
 mod world;
 
 pub use course::Step;
+pub use driven::{Driven, Event, Seen};
 pub use forecast::{Forecast, Plan, Quota, Unforeseeable, foretell};
 pub use grounds::Grounds;
 pub use kubelet::Assumed;
-pub use world::{Millis, millis};
+pub use world::{Millis, PodId, millis};
 
 use world::World;
 

@@ -21,11 +21,18 @@ pub struct StatefulSet {
     pub is_ordered: bool,
     /// Whether somebody has to delete old pods.
     pub is_on_delete: bool,
-    /// Which template it has. The one before is 0.
+    /// Which template it has.
     pub template: usize,
+    /// Which template was the last one that all pods had (`status.currentRevision`).
+    pub current: usize,
 }
 
 impl StatefulSet {
+    /// Somebody writes another spec.
+    pub fn change(&mut self, says: StatefulSet) {
+        *self = StatefulSet { current: self.current, ..says };
+    }
+
     /// The pods by their ordinals, those that terminate too.
     fn named(world: &World) -> BTreeMap<i64, &Pod> {
         world.pods().iter().map(|pod| (pod.slot, pod)).collect()
@@ -33,7 +40,7 @@ impl StatefulSet {
 
     /// Which template a pod that is made now has.
     fn template_of(&self, ordinal: i64) -> usize {
-        if ordinal >= self.partition { self.template } else { 0 }
+        if ordinal >= self.partition || self.is_on_delete { self.template } else { self.current }
     }
 
     /// Makes the pods that are not there, from the lowest upwards. Whether the sync ends with
@@ -61,11 +68,20 @@ impl StatefulSet {
     fn remove_extra(&self, world: &mut World) -> Option<bool> {
         let mut extra: Vec<&Pod> = world.pods().iter().filter(|pod| pod.slot >= self.replicas).collect();
         extra.sort_by_key(|pod| Reverse(pod.slot));
-        let at_once = if self.is_ordered { 1 } else { extra.len() };
-        let ids: Vec<PodId> = extra.iter().take(at_once).map(|pod| pod.id).collect();
-        let changed = world.delete(&ids);
-        // With OrderedReady it waits for each.
-        (changed || (self.is_ordered && !ids.is_empty())).then_some(changed)
+        if !self.is_ordered {
+            let ids: Vec<PodId> = extra.iter().map(|pod| pod.id).collect();
+            return world.delete(&ids).then_some(true);
+        }
+        let highest = *extra.first()?;
+        // It waits for one that terminates; and for those below it that are not available, if it
+        // is not available itself (`processCondemned`).
+        let lowest_bad = extra.iter().rev().find(|pod| !world.is_available(pod));
+        let is_held = lowest_bad.is_some_and(|lowest| {
+            let is_lowest = lowest.id == highest.id;
+            highest.is_terminating() || (!world.is_available(highest) && !is_lowest)
+        });
+        let id = highest.id;
+        Some(!is_held && world.delete(&[id]))
     }
 
     /// Deletes pods that have another template, from the top.
@@ -91,6 +107,13 @@ impl StatefulSet {
         world.delete(&ids)
     }
 
+    /// `completeUpdate`: terminating pods count, and availability does not.
+    fn has_all_updated(&self, world: &World) -> bool {
+        let is_updated =
+            |pod: &Pod| pod.template == self.template && world.is_ready(pod) && !pod.is_terminating();
+        i64::try_from(world.pods().len()) == Ok(self.replicas) && world.pods().iter().all(is_updated)
+    }
+
     fn is_whole(&self, world: &World) -> bool {
         let named = Self::named(world);
         let is_settled = |ordinal: i64| {
@@ -105,6 +128,9 @@ impl StatefulSet {
 
 impl Controller for StatefulSet {
     fn sync(&mut self, world: &mut World) -> bool {
+        if self.has_all_updated(world) {
+            self.current = self.template;
+        }
         if let Some(changed) = self.make(world).or_else(|| self.remove_extra(world)) {
             return changed;
         }
@@ -143,6 +169,7 @@ mod tests {
         is_ordered: true,
         is_on_delete: false,
         template: 1,
+        current: 0,
     };
 
     /// Each creation (+) and deletion (−) of a pod with its ordinal, and when.
@@ -224,6 +251,26 @@ mod tests {
         assert!(!undo.sync(&mut world));
         let mut parallel = StatefulSet { is_ordered: false, ..undo };
         assert!(parallel.sync(&mut world), "whatever the budget");
+    }
+
+    /// As the real controller did it.
+    #[test]
+    fn of_pods_that_are_too_many_one_that_is_not_available_waits_for_those_below_it() {
+        let set = |is_ordered| StatefulSet { replicas: 1, is_ordered, template: 0, ..FOUR };
+        let leaves = |is_ordered: bool, bad: &[usize]| {
+            let mut world = World::new(vec![TIMING], None);
+            world.settle_all(4);
+            let ids: Vec<PodId> = world.pods().iter().map(|pod| pod.id).collect();
+            bad.iter().for_each(|place| world.set_ready(ids[*place], false));
+            while set(is_ordered).sync(&mut world) {}
+            let leaves = world.pods().iter().filter(|pod| pod.is_terminating());
+            leaves.map(|pod| pod.slot).collect::<Vec<_>>()
+        };
+        assert_eq!(leaves(true, &[]), [3]);
+        assert_eq!(leaves(true, &[3]), [3]);
+        assert_eq!(leaves(true, &[2]), [3]);
+        assert!(leaves(true, &[3, 2]).is_empty());
+        assert_eq!(leaves(false, &[3, 2]), [1, 2, 3]);
     }
 
     #[test]

@@ -105,6 +105,33 @@ impl World {
         (0..pods).for_each(|slot| self.settle_in(0, slot));
     }
 
+    /// A pod gets ready, or is no longer so. It is not available before [`World::set_available`].
+    pub fn set_ready(&mut self, id: PodId, is_ready: bool) {
+        let now = self.now;
+        self.change(id, |pod| (pod.ready, pod.available) = (is_ready.then_some(now), None));
+    }
+
+    /// A pod has been ready for long enough.
+    pub fn set_available(&mut self, id: PodId) {
+        let now = self.now;
+        self.change(id, |pod| pod.available = Some(now));
+    }
+
+    /// All containers of a deleted pod have ended, or its object is gone as well.
+    pub fn set_ended(&mut self, id: PodId, is_gone: bool) {
+        let now = self.now;
+        self.change(id, |pod| {
+            pod.end = pod.end.map(|(_, gone)| (now, if is_gone { now } else { gone }));
+        });
+    }
+
+    fn change(&mut self, id: PodId, change: impl FnOnce(&mut Pod)) {
+        if let Some(pod) = self.pods.iter_mut().find(|pod| pod.id == id) {
+            change(pod);
+        }
+        self.settle();
+    }
+
     /// Makes a pod; `false` if the quota refuses it. A pod whose containers have ended does
     /// not count for a quota (kubernetes, pkg/quota/v1/evaluator/core/pods.go, `QuotaV1Pod`).
     pub fn create(&mut self, set: usize, slot: i64, template: usize) -> bool {

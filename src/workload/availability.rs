@@ -47,6 +47,19 @@ impl Fenceposts {
         Fenceposts { surge: 0, unavailable, available: replicas - unavailable }
     }
 
+    /// Those of a DaemonSet on so many nodes: both are rounded up, and if both come to 0,
+    /// unavailable becomes 1.
+    pub fn on_nodes(nodes: i32, max_unavailable: Amount, max_surge: Amount) -> Self {
+        let surge = max_surge.of(nodes, f64::ceil);
+        let mut unavailable = max_unavailable.of(nodes, f64::ceil);
+        if surge == 0 && unavailable == 0 {
+            unavailable = 1;
+        }
+        let nodes = i64::from(nodes);
+        let unavailable = unavailable.min(nodes);
+        Fenceposts { surge, unavailable, available: nodes - unavailable }
+    }
+
     /// Those of a DaemonSet on one node: a second pod comes before the first one goes,
     /// or the first one goes.
     pub fn on_one_node(max_surge: Amount) -> Self {

@@ -78,6 +78,13 @@ pub fn own_cluster(apiserver_arguments: &[String]) -> Option<Cluster> {
     cluster.map_err(|why| skip(&why)).ok()
 }
 
+/// The same, of the newest release whatever the environment says.
+pub fn own_newest_cluster() -> Option<Cluster> {
+    let cluster =
+        Bench::build_newest().and_then(|bench| Cluster::boot(bench, &[]).map_err(Unavailable::Failed));
+    cluster.map_err(|why| skip(&why)).ok()
+}
+
 /// What [`argo::Argo::start`] starts. `None` as for [`cluster`].
 pub fn argo_programs() -> Option<[std::path::PathBuf; 2]> {
     argo::Argo::build().map_err(|why| skip(&why)).ok()
