@@ -21,6 +21,7 @@ mod offline {
     mod house;
     mod injection;
     mod load;
+    mod measured;
     mod neighbours;
     mod pages;
     mod preview;
