@@ -22,6 +22,7 @@ mod offline {
     mod house;
     mod injection;
     mod load;
+    mod measured;
     mod neighbours;
     mod pages;
     mod patterns;

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/netip"
 	"os/exec"
 	"path/filepath"
@@ -21,6 +22,27 @@ type cluster struct {
 
 func (c cluster) Kubectl(ctx context.Context, stdin string, arguments ...string) (string, error) {
 	return output(ctx, stdin, "kubectl", arguments...)
+}
+
+func (c cluster) Watch(ctx context.Context, arguments ...string) (io.ReadCloser, error) {
+	command := exec.CommandContext(ctx, "kubectl", arguments...)
+	stdout, err := command.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	return watch{stdout, command}, command.Start()
+}
+
+// watch is a kubectl that goes on until its context ends.
+type watch struct {
+	io.ReadCloser
+	command *exec.Cmd
+}
+
+func (w watch) Close() error {
+	// It is killed: how it ended says nothing.
+	_ = w.command.Wait()
+	return nil
 }
 
 func (c cluster) SourceAddress(n int) netip.Addr { return node.SourceAddress(n) }

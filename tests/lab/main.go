@@ -19,8 +19,9 @@ const exitUsage = 2
 const usage = `usage:
   lab up --target DIRECTORY [COMMAND ARGUMENT...]
         bring a node up; run the command in it, or wait for Ctrl-C; take it down
-  lab measure --target DIRECTORY --repository DIRECTORY [-- OPTION...]
-        count in a node the requests that roll-outs lose; see its --help
+  lab measure --target DIRECTORY --repository DIRECTORY [-- [durations|probe-periods] OPTION...]
+        count in a node the requests that roll-outs lose, or measure how long they
+        take, or what probes cost; see its --help
   lab check --target DIRECTORY
         say what this machine lacks for that
   lab pack --name NAME:TAG [--user UID:GID] [--env NAME=VALUE]... PROGRAM ARCHIVE

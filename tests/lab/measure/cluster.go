@@ -2,6 +2,7 @@ package measure
 
 import (
 	"context"
+	"io"
 	"net/netip"
 )
 
@@ -11,6 +12,8 @@ type Cluster interface {
 	// Kubectl runs kubectl with that standard input and returns its standard
 	// output; the error says what kubectl wrote to standard error.
 	Kubectl(ctx context.Context, stdin string, arguments ...string) (string, error)
+	// Watch runs kubectl until the context ends, and gives its standard output.
+	Watch(ctx context.Context, arguments ...string) (io.ReadCloser, error)
 	// InstallGapless installs the chart as it is, and returns when both webhooks
 	// answer.
 	InstallGapless(ctx context.Context) error

@@ -1,6 +1,7 @@
 // Package measure counts the requests that are lost while an application is rolled
 // out, with gapless and without it, and with each of the things that gapless does
-// alone.
+// alone. Beside this, a [series] measures how long rollouts take, another one what
+// probes cost.
 package measure
 
 import (
@@ -32,12 +33,20 @@ const installLimit = 5 * rolloutLimit
 func Main(arguments []string, cluster Cluster) int {
 	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer cancel()
-	return program{cluster, realPace, os.Stdout, os.Stderr}.main(ctx, arguments)
+	program := program{cluster, realPace, os.Stdout, os.Stderr}
+	if series := seriesOf(arguments); series != nil {
+		return program.series(ctx, series, arguments[1:])
+	}
+	return program.main(ctx, arguments)
 }
 
 // NeedsCluster is whether Main is going to make runs with these arguments, or else
 // may be called without a cluster.
 func NeedsCluster(arguments []string) bool {
+	if series := seriesOf(arguments); series != nil {
+		options, err := series.parse(arguments[1:], io.Discard)
+		return err == nil && !options.list
+	}
 	options, err := parse(arguments, io.Discard)
 	return err == nil && options.render == "" && !options.list
 }
@@ -117,7 +126,7 @@ func (p program) measure(ctx context.Context, options options) ([]Record, error)
 					return records, errors.New("interrupted")
 				}
 				records = append(records, record)
-				if err := writeRecord(file, record); err != nil {
+				if err := writeLine(file, record); err != nil {
 					return records, err
 				}
 				fmt.Fprintf(p.stderr, "%3d of %d: %s\n", len(records), options.allRuns(), record.summary())

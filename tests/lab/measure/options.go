@@ -29,6 +29,9 @@ Counts the requests that are lost in rolling updates, and prints a table.
   --render FILE    make no runs: print (and draw) what such a JSON file holds
   --list           name the variants
 
+lab measure durations and lab measure probe-periods measure something else, and have
+options of their own: see their --help.
+
 Exit codes: 0 the claim holds in all that was run; 1 it does not: a run of with
 lost requests, or one of without lost none; 2 bad usage, or a run says nothing.
 `

@@ -92,16 +92,6 @@ func (f *Failure) UnmarshalJSON(text []byte) error {
 	return errors.Join(json.Unmarshal(parts[0], &f.Due), json.Unmarshal(parts[1], &f.Kind))
 }
 
-// writeRecord appends a line.
-func writeRecord(writer io.Writer, record Record) error {
-	line, err := json.Marshal(record)
-	if err != nil {
-		return err
-	}
-	_, err = writer.Write(append(line, '\n'))
-	return err
-}
-
 // readRecords reads all lines.
 func readRecords(reader io.Reader) ([]Record, error) {
 	var records []Record

@@ -35,9 +35,20 @@ type pace struct {
 	// before set image, and after everything has settled.
 	before, after time.Duration
 	capacity      time.Duration
+	// settle is between the old pods' readiness and a change that is timed: what the
+	// controllers still write is written by then.
+	settle time.Duration
+	// kubelet is how old the kubelet has to be for that.
+	kubelet time.Duration
+	// cost is how long the cost of probes is looked at, and beforeCost how long the pods
+	// run before.
+	beforeCost, cost time.Duration
 }
 
-var realPace = pace{rate: 60, before: 10 * time.Second, after: 10 * time.Second, capacity: 2 * time.Second}
+var realPace = pace{
+	rate: 60, before: 10 * time.Second, after: 10 * time.Second, capacity: 2 * time.Second,
+	settle: 2 * time.Second, kubelet: longestPeriod, beforeCost: 15 * time.Second, cost: 45 * time.Second,
+}
 
 // experiment makes runs in a cluster.
 type experiment struct {
@@ -46,6 +57,8 @@ type experiment struct {
 	kubernetes string
 	// addresses is how many source addresses are used.
 	addresses int
+	// try is how often the same run was tried before.
+	try int
 }
 
 // run makes one run. The record says so if it could not be made.
@@ -53,7 +66,7 @@ func (e *experiment) run(ctx context.Context, variant variant, number int) Recor
 	record := Record{
 		Variant: variant.name, Run: number, Kubernetes: e.kubernetes, Load: variant.mode(),
 	}
-	seen, err := e.observe(ctx, variant, fmt.Sprintf("lab-%s-%d", variant.name, number))
+	seen, err := e.observe(ctx, variant, e.namespaceName("lab", variant, number))
 	if err != nil {
 		seen = observation{rate: e.pace.rate}
 	}
@@ -134,6 +147,15 @@ func (e *experiment) observe(ctx context.Context, variant variant, name string) 
 	}
 	seen.settled = now()
 	return seen, sleep(ctx, e.pace.after)
+}
+
+// namespaceName is another one for each try: namespaces take their time to go.
+func (e *experiment) namespaceName(prefix string, variant variant, number int) string {
+	name := fmt.Sprintf("%s-%s-%d", prefix, variant.name, number)
+	if e.try > 0 {
+		name += fmt.Sprintf("-try-%d", e.try+1)
+	}
+	return name
 }
 
 func (e *experiment) kubectl(ctx context.Context, stdin string, arguments ...string) (string, error) {

@@ -90,7 +90,7 @@ func TestRecordsSurviveTheFile(t *testing.T) {
 	records := []Record{lossy("without", 1, 3), invalid("with", 2, `"odd" | reason`)}
 	var file bytes.Buffer
 	for _, record := range records {
-		if err := writeRecord(&file, record); err != nil {
+		if err := writeLine(&file, record); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -91,8 +91,6 @@ makeIPTablesUtilChains: false
 resolvConf: ""
 volumePluginDir: %s
 podLogsDir: %s
-# How soon a changed ConfigMap reaches a running pod.
-syncFrequency: 5s
 `, nodeAddress, containerdSocket, lab.cgroup(), lab.file("volume-plugins"), lab.file("pod-logs"))
 	path := lab.file("kubelet.yaml")
 	if err := writeFile(path, config); err != nil {
