@@ -277,7 +277,7 @@ What a rule means: gapless rules ID. Every finding with its fix: -f json
         let mut live_ones =
             vec![live("shop", "web", json!({})), live("trial", "announced", json!({})), other, own_hook];
         let note = |waived: &Value, others: &[Value]| {
-            let workloads = [&[waived.clone()], others].concat();
+            let workloads = [std::slice::from_ref(waived), others].concat();
             let namespaces = [("shop", None), ("trial", Some("advisory"))];
             let text = write(&audited_with(&canaries, &namespaces, &workloads));
             let text = anstream::adapter::strip_str(&text).to_string();
