@@ -20,6 +20,7 @@ use crate::finding::Problem;
 use crate::injection::InjectError;
 use crate::kubernetes::kind::Kind;
 use crate::policy::{InjectionMode, Policy, Profile};
+use crate::preview;
 use crate::report::by_kind;
 use crate::surroundings::{Around, Surroundings};
 use namespaces::{Namespaces, NotJudged};
@@ -41,6 +42,8 @@ pub struct Audit<'p> {
     today: Date,
     namespaces: Namespaces<'p>,
     around: &'p dyn Around,
+    /// Whether it says what the rollouts are going to do.
+    foretells: bool,
     entries: Vec<Entry>,
     unlisted: Vec<(&'static str, String)>,
 }
@@ -83,6 +86,8 @@ pub struct Judgement {
     pub injections: Vec<(&'static str, String)>,
     /// Whether the profile injects them, or only says that it would.
     pub injection: InjectionMode,
+    /// What its next rollout is going to do, if that was asked for.
+    pub forecast: Option<String>,
 }
 
 /// A workload that is not judged.
@@ -142,7 +147,20 @@ pub struct Count {
 impl<'p> Audit<'p> {
     /// Nothing has been judged yet. `around` knows what stands around the workloads.
     pub fn new(policy: &'p Policy, today: Date, namespaces: Namespaces<'p>, around: &'p dyn Around) -> Self {
-        Audit { policy, today, namespaces, around, entries: Vec::new(), unlisted: Vec::new() }
+        Audit {
+            policy,
+            today,
+            namespaces,
+            around,
+            foretells: false,
+            entries: Vec::new(),
+            unlisted: Vec::new(),
+        }
+    }
+
+    /// Whether it says of each workload what its next rollout is going to do.
+    pub fn foretelling(self, foretells: bool) -> Self {
+        Audit { foretells, ..self }
     }
 
     /// How many workloads have been looked at.
@@ -157,7 +175,7 @@ impl<'p> Audit<'p> {
         let entry = match self.namespaces.profile(&subject.namespace) {
             Ok(profile) => {
                 let around = self.around.around(kind, object, Some(&subject.namespace));
-                judge(subject, object, &around, profile, self.today)
+                judge(subject, object, &around, profile, self.today, self.foretells)
             }
             Err(reason) => Entry::Skipped(Skipped { subject, reason }),
         };
@@ -199,7 +217,14 @@ impl<'p> Audit<'p> {
     }
 }
 
-fn judge(subject: Subject, object: &Value, around: &Surroundings, profile: &Profile, today: Date) -> Entry {
+fn judge(
+    subject: Subject,
+    object: &Value,
+    around: &Surroundings,
+    profile: &Profile,
+    today: Date,
+    foretells: bool,
+) -> Entry {
     let assessment = match admission::assess(subject.kind, object, around, profile, today) {
         Ok(assessment) => assessment,
         Err(InjectError::Patch(error)) => {
@@ -213,7 +238,9 @@ fn judge(subject: Subject, object: &Value, around: &Surroundings, profile: &Prof
     if let Some(skip) = assessment.skip {
         return Entry::Skipped(Skipped { subject, reason: NotJudged::Gate(skip) });
     }
+    let foretell = || preview::in_a_line(subject.kind, &assessment.injection.object, around);
     Entry::Judged(Judgement {
+        forecast: foretells.then(foretell),
         subject,
         profile: profile.name.clone(),
         findings: assessment.judged,

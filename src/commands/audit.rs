@@ -62,7 +62,7 @@ async fn audit(arguments: &AuditArguments, policy: &Policy) -> anyhow::Result<Re
     let today = clock::today();
     let view = View::default();
     let unknown = look_around(&view, &connection, namespace.as_deref(), arguments.chunk_size).await?;
-    let start = || Audit::new(policy, today, namespaces.clone(), &view);
+    let start = || Audit::new(policy, today, namespaces.clone(), &view).foretelling(arguments.preview);
     let mut audit = start();
     unknown.into_iter().for_each(|(kind, why)| audit.cannot_list(kind, why));
     for kind in Kind::ALL {
