@@ -417,6 +417,11 @@ pub struct AuditArguments {
     #[arg(short, long, value_name = "FORMAT", default_value = "text", hide_possible_values = true)]
     pub format: AuditFormat,
 
+    /// Say of each workload what its next rollout is going to do, in a line of the text; gapless
+    /// preview shows it at length
+    #[arg(long)]
+    pub preview: bool,
+
     /// Configuration, a YAML file of kind GaplessConfiguration; without it, the
     /// default profile is production
     #[arg(long, value_name = "FILE", env = "GAPLESS_CONFIG")]

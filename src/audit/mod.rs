@@ -22,8 +22,9 @@ use crate::finding::Problem;
 use crate::injection::InjectError;
 use crate::kubernetes::kind::Kind;
 use crate::policy::{InjectionMode, Policy, Profile};
+use crate::preview;
 use crate::report::by_kind;
-use crate::surroundings::{Around, Surroundings};
+use crate::surroundings::Around;
 use canaries::Canaries;
 use namespaces::{Namespaces, NotJudged};
 use stuck::{Stuck, Suspect};
@@ -46,6 +47,8 @@ pub struct Audit<'p> {
     namespaces: Namespaces<'p>,
     around: &'p dyn Around,
     canaries: &'p Canaries,
+    /// Whether it says what the rollouts are going to do.
+    foretells: bool,
     entries: Vec<Entry>,
     unlisted: Vec<(&'static str, String)>,
     suspects: Vec<Suspect>,
@@ -92,6 +95,8 @@ pub struct Judgement {
     pub injection: InjectionMode,
     /// The Canary of Flagger that copies it, if it sleeps before it stops, or will.
     pub canary: Option<String>,
+    /// What its next rollout is going to do, if that was asked for.
+    pub forecast: Option<String>,
 }
 
 /// A workload that is not judged.
@@ -165,11 +170,17 @@ impl<'p> Audit<'p> {
             namespaces,
             around,
             canaries,
+            foretells: false,
             entries: Vec::new(),
             unlisted: Vec::new(),
             suspects: Vec::new(),
             stuck: Vec::new(),
         }
+    }
+
+    /// Whether it says of each workload what its next rollout is going to do.
+    pub fn foretelling(self, foretells: bool) -> Self {
+        Audit { foretells, ..self }
     }
 
     /// How many workloads have been looked at.
@@ -182,11 +193,7 @@ impl<'p> Audit<'p> {
         let text = |pointer| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
         let subject = Subject { kind, namespace: text("/metadata/namespace"), name: text("/metadata/name") };
         let entry = match self.namespaces.profile(&subject.namespace) {
-            Ok(profile) => {
-                let around = self.around.around(kind, object, Some(&subject.namespace));
-                let canary = self.canaries.of(&subject);
-                judge(subject, object, &around, profile, self.today, canary)
-            }
+            Ok(profile) => self.judge(subject, object, profile),
             Err(reason) => Entry::Skipped(Skipped { subject, reason }),
         };
         if let (Kind::Deployment, Entry::Judged(judgement)) = (kind, &entry) {
@@ -216,6 +223,40 @@ impl<'p> Audit<'p> {
         self.suspects.extend(other.suspects);
     }
 
+    fn judge(&self, subject: Subject, object: &Value, profile: &Profile) -> Entry {
+        let around = self.around.around(subject.kind, object, Some(&subject.namespace));
+        let assessment = match admission::assess(subject.kind, object, &around, profile, self.today) {
+            Ok(assessment) => assessment,
+            Err(InjectError::Patch(error)) => {
+                let message = format!("gapless failed, please report this: {error}");
+                return Entry::Failed(Failed { subject, message });
+            }
+            Err(InjectError::WrongType(error)) => {
+                return Entry::Failed(Failed { subject, message: error.to_string() });
+            }
+        };
+        if let Some(skip) = assessment.skip {
+            return Entry::Skipped(Skipped { subject, reason: NotJudged::Gate(skip) });
+        }
+        let after_rollout = match profile.injection {
+            InjectionMode::Inject => &assessment.injection.object,
+            InjectionMode::Announce => object,
+        };
+        let is_hurt = canaries::sleeps(object) || canaries::sleeps(after_rollout);
+        let canary = self.canaries.of(&subject).filter(|_| is_hurt).map(str::to_owned);
+        let foretell = || preview::in_a_line(subject.kind, &assessment.injection.object, &around);
+        Entry::Judged(Judgement {
+            forecast: self.foretells.then(foretell),
+            subject,
+            profile: profile.name.clone(),
+            findings: assessment.judged,
+            problems: assessment.problems,
+            injections: assessment.injection.announcements,
+            injection: profile.injection,
+            canary,
+        })
+    }
+
     /// What was found.
     pub fn report(self, scope: Scope) -> Report {
         let mut report = Report {
@@ -240,44 +281,6 @@ impl<'p> Audit<'p> {
         });
         report
     }
-}
-
-fn judge(
-    subject: Subject,
-    object: &Value,
-    around: &Surroundings,
-    profile: &Profile,
-    today: Date,
-    canary: Option<&str>,
-) -> Entry {
-    let assessment = match admission::assess(subject.kind, object, around, profile, today) {
-        Ok(assessment) => assessment,
-        Err(InjectError::Patch(error)) => {
-            let message = format!("gapless failed, please report this: {error}");
-            return Entry::Failed(Failed { subject, message });
-        }
-        Err(InjectError::WrongType(error)) => {
-            return Entry::Failed(Failed { subject, message: error.to_string() });
-        }
-    };
-    if let Some(skip) = assessment.skip {
-        return Entry::Skipped(Skipped { subject, reason: NotJudged::Gate(skip) });
-    }
-    let after_rollout = match profile.injection {
-        InjectionMode::Inject => &assessment.injection.object,
-        InjectionMode::Announce => object,
-    };
-    let is_hurt = canaries::sleeps(object) || canaries::sleeps(after_rollout);
-    let canary = canary.filter(|_| is_hurt).map(str::to_owned);
-    Entry::Judged(Judgement {
-        subject,
-        profile: profile.name.clone(),
-        findings: assessment.judged,
-        problems: assessment.problems,
-        injections: assessment.injection.announcements,
-        injection: profile.injection,
-        canary,
-    })
 }
 
 impl Judgement {

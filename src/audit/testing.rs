@@ -46,7 +46,7 @@ pub fn live(namespace: &str, name: &str, spec: Value) -> Value {
 /// What is said of these Deployments. Namespaces come with the value of their
 /// label.
 pub fn audited(namespaces: &[(&str, Option<&str>)], deployments: &[Value]) -> Report {
-    audited_with(&Canaries::default(), namespaces, deployments)
+    audited_as(&Canaries::default(), namespaces, deployments, false)
 }
 
 /// The same where there are these Canaries.
@@ -55,13 +55,28 @@ pub fn audited_with(
     namespaces: &[(&str, Option<&str>)],
     deployments: &[Value],
 ) -> Report {
+    audited_as(canaries, namespaces, deployments, false)
+}
+
+/// The same with what their rollouts are going to do.
+pub fn foretold(deployments: &[Value]) -> Report {
+    audited_as(&Canaries::default(), &[], deployments, true)
+}
+
+fn audited_as(
+    canaries: &Canaries,
+    namespaces: &[(&str, Option<&str>)],
+    deployments: &[Value],
+    foretells: bool,
+) -> Report {
     let policy = config::load(None).expect("the default policy");
     let mut known = Namespaces::new(&policy);
     for (name, label) in namespaces {
         let labels = label.map(|label| json!({"gapless.dev/profile": label}));
         known.add(&json!({"metadata": {"name": name, "labels": labels}}));
     }
-    let mut audit = Audit::new(&policy, date(2026, 11, 23), known, &NONE, canaries);
+    let audit = Audit::new(&policy, date(2026, 11, 23), known, &NONE, canaries);
+    let mut audit = audit.foretelling(foretells);
     deployments.iter().for_each(|object| audit.workload(Kind::of_document(object), object));
     let scope =
         Scope { server: "https://127.0.0.1:6443".into(), context: Some("bench".into()), namespace: None };

@@ -33,6 +33,11 @@ pub fn write(report: &Report) -> String {
         text.push_str(&aligned(&workloads(&worth_a_line)));
         text.push('\n');
     }
+    let rollouts = rollouts(&report.judgements);
+    if rollouts.len() > 1 {
+        text.push_str(&aligned(&rollouts));
+        text.push('\n');
+    }
     for failed in &report.failed {
         text.push_str(&format!(
             "{RED}not judged{RED:#}: {}: {}\n\n",
@@ -71,6 +76,18 @@ fn workloads(judgements: &[&Judgement]) -> Rows {
             plain(injections),
         ]);
     }
+    rows
+}
+
+/// What the next rollouts are going to do, also of workloads about which there is nothing else
+/// to say.
+fn rollouts(judgements: &[Judgement]) -> Rows {
+    let head = ["NAMESPACE", "NAME", "NEXT ROLLOUT"];
+    let mut rows = vec![head.map(|title| Cell { text: title.to_owned(), style: BOLD }).into()];
+    rows.extend(judgements.iter().filter_map(|judgement| {
+        let forecast = judgement.forecast.as_ref()?;
+        Some(vec![plain(&judgement.subject.namespace), plain(name(&judgement.subject)), plain(forecast)])
+    }));
     rows
 }
 
@@ -217,7 +234,7 @@ impl Cell {
 #[cfg(test)]
 mod tests {
     use super::super::canaries::Canaries;
-    use super::super::testing::{audited, audited_with, live};
+    use super::super::testing::{audited, audited_with, foretold, live};
     use super::*;
     use serde_json::{Value, json};
 
@@ -300,6 +317,23 @@ What a rule means: gapless rules ID. Every finding with its fix: -f json
         waived["metadata"]["annotations"]["gapless.dev/injected"] = json!(record.to_string());
         waived["spec"]["template"]["spec"]["containers"][0]["lifecycle"] = hook;
         assert_eq!(note(&waived, &live_ones), Some(format!("Deployment shop/waived: {WARNING}")));
+    }
+
+    #[test]
+    fn what_the_next_rollouts_are_going_to_do() {
+        let recreate = json!({"strategy": {"type": "Recreate"}, "replicas": 3});
+        let report = foretold(&[live("shop", "web", json!({})), live("shop", "batch", recreate)]);
+        let text = anstream::adapter::strip_str(&write(&report)).to_string();
+        let lines: Vec<&str> = text.split("\n\n").nth(1).unwrap().lines().collect();
+        let [head, batch, web] = lines[..] else { panic!("{text}") };
+        assert_eq!(head, "NAMESPACE   NAME    NEXT ROLLOUT");
+        // The worst comes first, as above.
+        assert!(batch.starts_with("shop        batch   rolls 3 pods in 1 wave, "), "{batch}");
+        assert!(batch.contains("never below 0 of 3"), "{batch}");
+        // As gapless completes it: without it one of both would go first.
+        assert!(web.starts_with("shop        web     rolls 2 pods in 2 waves, "), "{web}");
+        assert!(web.contains("never below 2 of 2"), "{web}");
+        assert!(!write(&audited(&[], &[live("shop", "web", json!({}))])).contains("NEXT ROLLOUT\n"));
     }
 
     #[test]

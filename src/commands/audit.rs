@@ -64,7 +64,8 @@ async fn audit(arguments: &AuditArguments, policy: &Policy) -> anyhow::Result<Re
     let today = clock::today();
     let mut unknown = look_around(&view, &connection, namespace.as_deref(), arguments.chunk_size).await?;
     let canaries = canaries(&connection, namespace.as_deref(), arguments.chunk_size, &mut unknown).await?;
-    let start = || Audit::new(policy, today, namespaces.clone(), &view, &canaries);
+    let start =
+        || Audit::new(policy, today, namespaces.clone(), &view, &canaries).foretelling(arguments.preview);
     let mut audit = start();
     unknown.into_iter().for_each(|(kind, why)| audit.cannot_list(kind, why));
     for kind in Kind::ALL {

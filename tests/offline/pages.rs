@@ -12,9 +12,7 @@ use gapless::kubernetes::kind::Kind;
 use gapless::ownership::record::ANNOTATION;
 use gapless::patterns::PATTERNS;
 use gapless::policy::Profile;
-use gapless::preview;
 use gapless::rules::{Check, Needs, RULES, Rule};
-use gapless::surroundings::NONE;
 use gapless::waiver;
 use jiff::civil::Date;
 use serde_json::{Value, json};
@@ -123,22 +121,33 @@ fn all_pages() -> impl Iterator<Item = (&'static str, &'static str, &'static [&'
     rules.chain(defaults).chain(patterns)
 }
 
-/// The rules whose pages say what the rollouts of their examples are going to do.
-const FORETOLD: [&str; 4] = ["rollout-outage", "rollout-capacity-loss", "slow-readiness", "surge-deadlock"];
+/// The rules whose pages say what the rollouts of their examples are going to do, and with
+/// which arguments of `gapless preview`.
+const FORETOLD: [(&str, &[&str]); 5] = [
+    ("rollout-outage", &[]),
+    ("rollout-capacity-loss", &[]),
+    ("slow-readiness", &[]),
+    ("surge-deadlock", &[]),
+    ("tight-progress-deadline", &["--starts-in", "700s"]),
+];
 
 #[test]
 fn what_a_page_foretells_is_what_preview_says() {
-    for id in FORETOLD {
+    for (id, arguments) in FORETOLD {
         let rule = RULES.iter().find(|rule| rule.id == id).unwrap();
         let page = Page::parse(id, rule.page);
         let said = page.section("How to fix").text.split_whitespace().collect::<Vec<_>>().join(" ");
+        let command = ["gapless preview", arguments.join(" ").as_str()].join(" ");
+        assert!(said.contains(&format!("What `{}` says", command.trim())), "{id}: {command}");
         for (which, heading) in [("first", "Fails"), ("second", "Passes")] {
-            let object = page.block(heading);
-            let completed = assess(object).injection.object;
-            let forecast = preview::in_a_line(Kind::of_document(object), &completed, &NONE);
-            // The numbers at which it stands are left out, and how many pods there are at most.
-            let ends = [": hostPort", ", up to"].into_iter().filter_map(|end| forecast.find(end));
-            let short = &forecast[..ends.min().unwrap()];
+            let preview = ran::gapless("preview", &[arguments, &["-"]].concat());
+            let ran = ran::with_stdin(preview, &page.block(heading).to_string());
+            let (_, forecast) = ran.stdout.split_once(": ").unwrap_or_else(|| panic!("{id}: {ran:?}"));
+            // The numbers at which it stands are left out, how many pods there are at most, and
+            // what a passed deadline means.
+            let ends = [": hostPort", ", up to", ": the rollout is reported"];
+            let end = ends.into_iter().filter_map(|end| forecast.find(end)).min().unwrap();
+            let short = &forecast[..end];
             assert!(said.contains(&format!("the {which} {short}")), "{id}: {forecast}");
         }
     }
