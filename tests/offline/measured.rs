@@ -3,6 +3,7 @@
 
 use std::fs;
 
+use gapless::defaults::DEFAULTS;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -17,6 +18,29 @@ struct Duration {
     starts_in: String,
     stops_in: String,
     seconds: f64,
+}
+
+/// A line of `probe-periods.jsonl`: one rollout under load, and what probes cost.
+#[derive(Deserialize)]
+struct ProbePeriod {
+    setting: String,
+    rollout: Rollout,
+    cost: Cost,
+}
+
+#[derive(Deserialize)]
+struct Rollout {
+    rollout_seconds: f64,
+    failed: i64,
+    rate: i64,
+}
+
+#[derive(Deserialize)]
+struct Cost {
+    pods: i64,
+    probes: f64,
+    kubelet_cpu: f64,
+    application_cpu: f64,
 }
 
 /// The runs of each setting, in the order in which the settings were first run.
@@ -87,4 +111,47 @@ fn the_readme_shows_what_was_foretold_beside_what_was_measured() {
     }
     let readme = fs::read_to_string(repository_file("README.md")).unwrap();
     assert!(readme.contains(&table), "put this table into README.md:\n\n{table}");
+}
+
+/// The middle one of an odd number.
+fn median<R>(runs: &[R], value: impl Fn(&R) -> f64) -> f64 {
+    let mut values: Vec<f64> = runs.iter().map(value).collect();
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+/// In thousandths of a second.
+fn cpu(runs: &[ProbePeriod], value: impl Fn(&Cost) -> f64) -> String {
+    format!("{:.1} ms", 1_000.0 * median(runs, |run| value(&run.cost)))
+}
+
+/// The table of the page of readiness-probe, and the line above it.
+#[test]
+fn the_page_of_readiness_probe_shows_what_its_period_costs() {
+    let settings = results("probe-periods.jsonl", |run: &ProbePeriod| &run.setting);
+    let (without, periods) = settings.split_first().unwrap();
+    assert!(without[0].setting == "no-probe" && settings.iter().all(|runs| runs.len() >= 3));
+    let mut table = format!(
+        "2 pods that listen after 3 s; and in each second {} idle ones (without a probe: {} and {}):\n\n\
+         | `periodSeconds` | roll-out | lost of {}/s | probes | the kubelet's CPU | the pods' CPU |\n\
+         | --- | --- | --- | --- | --- | --- |\n",
+        without[0].cost.pods,
+        cpu(without, |cost| cost.kubelet_cpu),
+        cpu(without, |cost| cost.application_cpu),
+        without[0].rollout.rate,
+    );
+    for runs in periods {
+        let period = runs[0].setting.strip_prefix("period-").unwrap();
+        let lost: Vec<String> = runs.iter().map(|run| run.rollout.failed.to_string()).collect();
+        table += &format!(
+            "| {period} | {:.1} s | {} | {:.0} | {} | {} |\n",
+            median(runs, |run| run.rollout.rollout_seconds),
+            lost.join(", "),
+            median(runs, |run| run.cost.probes),
+            cpu(runs, |cost| cost.kubelet_cpu),
+            cpu(runs, |cost| cost.application_cpu),
+        );
+    }
+    let page = DEFAULTS.iter().find(|default| default.id == "readiness-probe").unwrap().page;
+    assert!(page.contains(&table), "put this table on the page:\n\n{table}");
 }

@@ -188,6 +188,15 @@ func TestWhatWasMeasuredIsStillTheSetting(t *testing.T) {
 		}
 	}
 	areThoseOf(t, settings, measured)
+
+	measured = map[string][]string{}
+	for _, record := range lines[ProbePeriod](t, "../results/probe-periods.jsonl") {
+		measured[record.Setting] = append(measured[record.Setting], record.What+"\n"+record.Manifest)
+		if !record.Rollout.Valid {
+			t.Errorf("%s, run %d is invalid", record.Setting, record.Run)
+		}
+	}
+	areThoseOf(t, periods, measured)
 }
 
 // areThoseOf is whether each setting was measured three times, as it is today.
