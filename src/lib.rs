@@ -43,10 +43,10 @@
 //! watched      → observe
 //! observe      → admission, policy, rules, defaults, printable
 //! client       → waiver, ownership, printable, kubernetes
+//! audit        → preview, report, admission, injection, policy, defaults,
+//!                surroundings, ownership, finding, printable, kubernetes
 //! preview      → report, offline, admission, policy, rollout, workload, surroundings,
 //!                ownership, printable, kubernetes, field
-//! audit        → preview, report, admission, injection, policy, defaults,
-//!                ownership, surroundings, finding, printable, kubernetes
 //! report       → offline, admission, injection, policy, rules, defaults, finding,
 //!                printable, kubernetes
 //! offline      → yaml, workload, surroundings, printable, kubernetes

@@ -135,11 +135,10 @@ impl Driven {
     pub fn settle_early(&mut self) -> bool {
         let world = &mut self.world;
         let Mover::Deployment(deployment) = &mut self.mover else { return self.settle() };
-        let has_settled = |_| {
+        (0..MOST_SYNCS).any(|_| {
             let are_written = (0..MOST_SYNCS).any(|_| !deployment.resize_sets(world));
             are_written && !deployment.sync_sets(world)
-        };
-        (0..MOST_SYNCS).any(has_settled)
+        })
     }
 
     fn sync(&mut self) -> bool {
