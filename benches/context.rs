@@ -34,7 +34,7 @@ use gapless::kubernetes::kind::Kind;
 use gapless::observe::metrics::Metrics;
 use gapless::surroundings::Around;
 use serde_json::{Value, json};
-use tokio::runtime::Runtime;
+use tokio::runtime::Builder;
 
 use clock::in_turns;
 use cluster::{Cluster, Lists, large};
@@ -96,10 +96,10 @@ fn wait_until_filled(server: &Server) {
 /// How long a review takes with a full view, as a multiple of one that knows nothing.
 fn reviews_with_a_full_view(cluster: &Cluster, rounds: usize) {
     let policy = policy();
-    let runtime = Runtime::new().expect("a runtime");
+    let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
     let choice = Choice { kubeconfig: Some(&cluster.kubeconfig), context: None };
     let connection = runtime.block_on(connect(choice)).expect("a connection");
-    let view = View::follow(runtime.handle(), &connection.client, &Arc::new(Metrics::new(&policy)));
+    let view = View::follow(runtime, &connection.client, &Arc::new(Metrics::new(&policy))).expect("a thread");
     let deadline = Instant::now() + PATIENCE;
     let object = json!({"metadata": {"name": "application-1"}, "spec": {"template": {"metadata": {"labels": {
         "app": "application-1", "app.kubernetes.io/component": "server"}}}}});

@@ -12,12 +12,15 @@ mod rows;
 mod stuck;
 mod watched;
 
+use std::future::pending;
+use std::io;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::thread;
 use std::time::Duration;
 
 use kube::Client;
 use serde_json::Value;
-use tokio::runtime::Handle;
+use tokio::runtime::Runtime;
 
 use crate::kubernetes::kind::Kind;
 use crate::kubernetes::label_selector::StringMap;
@@ -76,14 +79,22 @@ impl Default for View {
 }
 
 impl View {
-    /// A view that is empty at first and follows the cluster from now on.
-    pub fn follow(runtime: &Handle, client: &Client, metrics: &Arc<Metrics>) -> Self {
+    /// A view that is empty at first and follows the cluster from now on, in a thread of its
+    /// own: no review waits for it, and what the reading of lists leaves to the allocator is in
+    /// one place.
+    ///
+    /// `runtime` is one of a single thread, in which the client has been made.
+    ///
+    /// # Errors
+    /// If there can be no more threads.
+    pub fn follow(runtime: Runtime, client: &Client, metrics: &Arc<Metrics>) -> io::Result<Self> {
         let view = View::default();
         for known in &view.0 {
             drop(runtime.spawn(reflector::run(known.clone(), client.clone(), metrics.clone())));
         }
         drop(runtime.spawn(view.clone().count_stuck_rollouts(metrics.clone())));
-        view
+        thread::Builder::new().name("cluster".to_owned()).spawn(move || runtime.block_on(pending::<()>()))?;
+        Ok(view)
     }
 
     /// The kinds that stand around workloads in their namespace, for whoever lists them once.
