@@ -20,6 +20,8 @@ mod cluster;
 mod process;
 #[path = "support/reviews.rs"]
 mod reviews;
+#[path = "support/tls.rs"]
+mod tls;
 
 use std::path::Path;
 use std::process::Command;

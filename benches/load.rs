@@ -19,6 +19,8 @@ mod process;
 mod reviews;
 #[path = "../tests/support/mod.rs"]
 mod support;
+#[path = "support/tls.rs"]
+mod tls;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,42 +1,24 @@
 //! The least that a webhook can be in this stack: axum behind hyper and tokio-rustls,
 //! which reads the body and answers.
 
-use std::fs;
-use std::sync::Arc;
-
 use axum::Router;
 use axum::body::Bytes;
 use axum::routing::post;
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
-use rustls::ServerConfig;
-use rustls::crypto::ring;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::net::TcpListener;
 use tokio::runtime;
 use tokio_rustls::TlsAcceptor;
+
+use crate::tls::acceptor;
 
 const ANSWER: &str = r#"{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","response":{"uid":"705ab4f5-6393-11e8-b7cc-42010a800002","allowed":true}}"#;
 
 /// Serves until it is killed.
 pub fn serve(certificate: &str, key: &str) {
     let runtime = runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
-    runtime.block_on(accept(tls(certificate, key)));
-}
-
-fn tls(certificate: &str, key: &str) -> TlsAcceptor {
-    let pem = |path: &str| fs::read(path).expect("a PEM file");
-    let chain =
-        CertificateDer::pem_slice_iter(&pem(certificate)).collect::<Result<_, _>>().expect("certificates");
-    let key = PrivateKeyDer::from_pem_slice(&pem(key)).expect("a key");
-    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .expect("TLS 1.2 and 1.3");
-    let config =
-        config.with_no_client_auth().with_single_cert(chain, key).expect("a certificate with its key");
-    TlsAcceptor::from(Arc::new(config))
+    runtime.block_on(accept(acceptor(certificate.as_ref(), key.as_ref())));
 }
 
 async fn accept(tls: TlsAcceptor) {

@@ -18,8 +18,10 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
+use tokio_rustls::TlsAcceptor;
 
 use crate::reviews::deployment;
+use crate::tls::acceptor;
 
 /// How many of them share a namespace.
 const OF_A_NAMESPACE: usize = 50;
@@ -61,13 +63,18 @@ impl Cluster {
     pub fn start(directory: &Path, lists: Lists, kinds: Vec<(&'static str, Value, usize)>) -> Cluster {
         let runtime = Runtime::new().expect("a runtime");
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).expect("a port");
-        let server = format!("http://{}", listener.local_addr().expect("an address"));
+        let server = format!("https://{}", listener.local_addr().expect("an address"));
         let router = Router::new().fallback(answer).with_state(Objects { lists, kinds: Arc::new(kinds) });
-        runtime.spawn(accept(listener, router));
+        // As all API servers do, which also decides how much is read at once.
+        let own = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).expect("a certificate");
+        let [certificate, key] = ["crt", "key"].map(|end| directory.join(format!("{lists:?}.{end}")));
+        fs::write(&certificate, own.cert.pem()).expect("a certificate");
+        fs::write(&key, own.signing_key.serialize_pem()).expect("a key");
+        runtime.spawn(accept(listener, acceptor(&certificate, &key), router));
         let kubeconfig = directory.join(format!("{lists:?}.yaml"));
         let config = json!({
             "apiVersion": "v1", "kind": "Config", "current-context": "many",
-            "clusters": [{"name": "many", "cluster": {"server": server}}],
+            "clusters": [{"name": "many", "cluster": {"server": server, "certificate-authority": certificate}}],
             "users": [{"name": "many", "user": {}}],
             "contexts": [{"name": "many", "context": {"cluster": "many", "user": "many"}}],
         });
@@ -76,12 +83,15 @@ impl Cluster {
     }
 }
 
-async fn accept(listener: TcpListener, router: Router) {
+async fn accept(listener: TcpListener, tls: TlsAcceptor, router: Router) {
     loop {
         let (stream, _) = listener.accept().await.expect("a connection");
-        let service = TowerToHyperService::new(router.clone());
-        // Its end is the client's business.
-        tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+        let (tls, service) = (tls.clone(), TowerToHyperService::new(router.clone()));
+        tokio::spawn(async move {
+            let Ok(stream) = tls.accept(stream).await else { return };
+            // Its end is the client's business.
+            let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+        });
     }
 }
 
