@@ -30,7 +30,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use gapless::admission::{Phase, Terms, review};
-use gapless::client::kubeconfig::{Choice, connect};
+use gapless::client::kubeconfig::{Choice, connect_to_watch};
 use gapless::cluster::View;
 use gapless::kubernetes::kind::Kind;
 use gapless::observe::metrics::Metrics;
@@ -100,7 +100,7 @@ fn reviews_with_a_full_view(cluster: &Cluster, rounds: usize) {
     let policy = policy();
     let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
     let choice = Choice { kubeconfig: Some(&cluster.kubeconfig), context: None };
-    let connection = runtime.block_on(connect(choice)).expect("a connection");
+    let connection = runtime.block_on(connect_to_watch(choice)).expect("a connection");
     let view = View::follow(runtime, &connection.client, &Arc::new(Metrics::new(&policy))).expect("a thread");
     let deadline = Instant::now() + PATIENCE;
     let object = json!({"metadata": {"name": "application-1"}, "spec": {"template": {"metadata": {"labels": {

@@ -8,15 +8,23 @@ use std::time::Duration;
 
 use http::Uri;
 use http::header::{HeaderValue, USER_AGENT};
+use hyper_timeout::TimeoutConnector;
+use hyper_util::client::legacy::{self, connect::HttpConnector};
 use hyper_util::client::proxy::matcher::Matcher;
+use hyper_util::rt::TokioExecutor;
 use kube::Client;
+use kube::client::ConfigExt;
 use kube::config::{AuthInfo, Config, KubeConfigOptions, Kubeconfig, KubeconfigError};
 use secrecy::{ExposeSecret, SecretString};
+use tower::{BoxError, ServiceBuilder};
 
 use super::failure;
 
 /// How long the API server may take for one page.
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
+/// How much is read at once of what a watch tells, at most. hyper takes up to 400 KiB if an API
+/// server has much to say, and keeps that.
+const WATCH_BUFFER: usize = 16 * 1024;
 /// How long connecting may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 
@@ -90,6 +98,45 @@ fn known_contexts(known: &[String]) -> String {
 /// # Errors
 /// [`ConnectError`]. Whether the API server answers shows with the first request.
 pub async fn connect(choice: Choice<'_>) -> Result<Connection, ConnectError> {
+    connect_by(choice, Client::try_from).await
+}
+
+/// The same for watches, each of which keeps a connection for good: it is to take little memory.
+///
+/// # Errors
+/// As those of [`connect`].
+pub async fn connect_to_watch(choice: Choice<'_>) -> Result<Connection, ConnectError> {
+    connect_by(choice, lean_client).await
+}
+
+/// As kube makes its client, but without a proxy, without trying again what failed, which
+/// watches do by themselves, and with small buffers.
+fn lean_client(config: Config) -> kube::Result<Client> {
+    if config.proxy_url.is_some() {
+        return Client::try_from(config);
+    }
+    let mut connector = HttpConnector::new();
+    connector.enforce_http(false);
+    let mut connector = TimeoutConnector::new(config.rustls_https_connector_with_connector(connector)?);
+    connector.set_connect_timeout(config.connect_timeout);
+    connector.set_read_timeout(config.read_timeout);
+    connector.set_reset_reader_on_write(config.reset_reader_on_write);
+    let client = legacy::Client::builder(TokioExecutor::new())
+        .http1_max_buf_size(WATCH_BUFFER)
+        .build::<_, kube::client::Body>(connector);
+    let service = ServiceBuilder::new()
+        .layer(config.base_uri_layer())
+        .option_layer(config.auth_layer()?)
+        .layer(config.extra_headers_layer()?)
+        .map_err(BoxError::from)
+        .service(client);
+    Ok(Client::new(service, config.default_namespace))
+}
+
+async fn connect_by(
+    choice: Choice<'_>,
+    client: fn(Config) -> kube::Result<Client>,
+) -> Result<Connection, ConnectError> {
     let files = files(choice.kubeconfig);
     let kubeconfig = read(&files, choice.kubeconfig.is_some())?;
     let is_empty = kubeconfig.contexts.is_empty() && kubeconfig.clusters.is_empty();
@@ -110,7 +157,7 @@ pub async fn connect(choice: Choice<'_>) -> Result<Connection, ConnectError> {
 
     let server = config.cluster_url.to_string().trim_end_matches('/').to_owned();
     let namespace = config.default_namespace.trim().to_owned();
-    let client = Client::try_from(config).map_err(|error| {
+    let client = client(config).map_err(|error| {
         ConnectError::Unusable(match &error {
             kube::Error::Auth(error) => failure::login(error),
             _ => failure::cause(&error),

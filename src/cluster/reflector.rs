@@ -15,7 +15,7 @@ use super::watched::Watched;
 use crate::observe::metrics::Metrics;
 
 /// How many objects a page of a list has, where the API server cannot stream it.
-const PAGE: u32 = 50;
+const PAGE: u32 = 25;
 
 /// How long one watch lasts, in seconds; the next one goes on where it ended. It is shorter
 /// than the time for which a connection may be silent, so that one that is dead is noticed

@@ -66,7 +66,7 @@ pub fn run(arguments: &ServeArguments) -> anyhow::Result<ExitCode> {
     let mut webhooks = Webhooks::new(config.clone(), metrics.clone(), arguments.max_in_flight);
     if arguments.cluster_context {
         let runtime = Builder::new_current_thread().enable_all().build()?;
-        let connection = runtime.block_on(kubeconfig::connect(THIS_CLUSTER))?;
+        let connection = runtime.block_on(kubeconfig::connect_to_watch(THIS_CLUSTER))?;
         let view = View::follow(runtime, &connection.client, &metrics)?;
         webhooks = webhooks.with_surroundings(Arc::new(view));
     }
