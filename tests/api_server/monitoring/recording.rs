@@ -62,7 +62,7 @@ impl Recording {
 }
 
 /// The kinds around workloads, without that of Argo Rollouts.
-const WATCHED_IN_ANY_CLUSTER: usize = 9;
+const WATCHED_IN_ANY_CLUSTER: usize = 10;
 
 fn record(cluster: &Cluster) -> Recording {
     let config = cluster.file("config.yaml");
