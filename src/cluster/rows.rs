@@ -21,7 +21,7 @@ pub struct Rows {
     texts: Packed,
     /// The clue of each row, and the row.
     by_clue: BTreeSet<(u64, u64)>,
-    /// The rows of the list that is being read.
+    /// The rows of the list that is being read, unless there were none before it.
     listed: Option<HashSet<u64>>,
     is_filled: bool,
 }
@@ -63,7 +63,7 @@ impl Rows {
 
     /// From now on the whole list is read. What is known stays until then.
     pub fn begin(&mut self) {
-        self.listed = Some(HashSet::new());
+        self.listed = (!self.rows.is_empty()).then(HashSet::new);
     }
 
     /// The list has been read: what was not in it is gone.

@@ -60,6 +60,24 @@ fn advisory_injects_nothing_and_says_so() {
     assert_eq!(report["summary"]["announcements"]["pre-stop-sleep"], 1);
 }
 
+/// By what the API server has: gapless has completed it.
+#[test]
+fn the_next_rollout_is_foretold_if_that_is_asked_for() {
+    let Some(installed) = installed() else { return };
+    let cluster = installed.cluster;
+    let namespace = cluster.namespace_labelled(&[("gapless.dev/profile", "production")]);
+    namespace.create(&web()).ok();
+    let text = |arguments: &[&str]| {
+        audit_as(cluster, "admin", &[&["--namespace", namespace.name.as_str()], arguments].concat()).stdout
+    };
+    let foretold = text(&["--preview"]);
+    assert!(
+        foretold.contains("rolls 2 pods in 2 waves") && foretold.contains("never below 2 of 2"),
+        "{foretold}"
+    );
+    assert!(!text(&[]).contains("never below"));
+}
+
 /// As in a review: an autoscaler keeps more pods than are written, and a Service sends
 /// requests to a port.
 #[test]
