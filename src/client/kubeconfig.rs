@@ -22,8 +22,8 @@ use super::failure;
 
 /// How long the API server may take for one page.
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
-/// How much is read at once of what a watch tells, at most. hyper takes up to 400 KiB if an API
-/// server has much to say, and keeps that.
+/// How much is read at once of what a watch tells, at most. By itself hyper goes up to 400 KiB;
+/// with this, eleven watches take 4 MiB less (`cargo bench --bench context`).
 const WATCH_BUFFER: usize = 16 * 1024;
 /// How long connecting may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
