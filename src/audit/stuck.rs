@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::Subject;
 use crate::kubernetes::label_selector::LabelSelector;
-use crate::kubernetes::object::at;
+use crate::kubernetes::object::{at, controller};
 use crate::ownership::stuck::{MissedDeadline, unready_revision};
 
 /// A Deployment that has missed its deadline, perhaps because of gapless.
@@ -106,12 +106,7 @@ impl Suspect {
 }
 
 fn is_controlled(object: &Value, uid: &str) -> bool {
-    let owners = at(object, &["metadata", "ownerReferences"]).and_then(Value::as_array);
-    let is_it = |owner: &Value| {
-        owner.get("controller") == Some(&Value::Bool(true))
-            && owner.get("uid").and_then(Value::as_str) == Some(uid)
-    };
-    owners.into_iter().flatten().any(is_it)
+    controller(object).and_then(|owner| owner.get("uid")?.as_str()) == Some(uid)
 }
 
 /// The message of a condition that has this status.

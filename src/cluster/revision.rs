@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::kubernetes::kind::Kind;
-use crate::kubernetes::object::at;
+use crate::kubernetes::object::{at, controller};
 use crate::ownership::record::{ANNOTATION, Record};
 use crate::ownership::revision::fingerprint;
 use crate::ownership::stuck;
@@ -16,9 +16,7 @@ use crate::surroundings::Revision;
 /// ControllerRevision, as a patch (kubernetes, pkg/controller/statefulset/stateful_set_utils.go
 /// and pkg/controller/daemon/update.go, `getPatch`).
 pub fn trimmed(object: &Value) -> Option<Value> {
-    let owners = at(object, &["metadata", "ownerReferences"]).and_then(Value::as_array);
-    let is_controller = |owner: &&Value| owner.get("controller") == Some(&Value::Bool(true));
-    let owner = owners?.iter().find(is_controller)?;
+    let owner = controller(object)?;
     let text = |name| owner.get(name).and_then(Value::as_str);
     let kind = Kind::of(text("apiVersion"), text("kind"))?;
     let template = at(object, &["spec", "template"]).or_else(|| at(object, &["data", "spec", "template"]))?;

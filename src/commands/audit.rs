@@ -81,14 +81,11 @@ async fn audit(arguments: &AuditArguments, policy: &Policy) -> anyhow::Result<Re
             Ok(judged) => audit.extend(judged),
             // Without Deployments there is hardly anything to say.
             Err(error) if kind == Kind::Deployment => return Err(error.into()),
-            Err(RequestError::NotFound { .. }) => {}
-            Err(error @ RequestError::Forbidden { .. }) => {
-                // Who may not ask for what is not there is told so before that it is not.
-                if list::is_served(&connection, kind.root()).await? {
-                    audit.cannot_list(kind.name(), error.to_string());
+            Err(error) => {
+                if let Some(why) = why_unknown(&connection, kind.root(), error).await? {
+                    audit.cannot_list(kind.name(), why);
                 }
             }
-            Err(error) => return Err(error.into()),
         }
     }
     look_at_suspects(&mut audit, &connection).await?;
@@ -168,17 +165,30 @@ async fn canaries(
     };
     let take = |all: &mut Canaries, page: Page| page.items.iter().for_each(|it| all.add(it));
     match list.read(connection, Canaries::default, take, || restarted(list.resource)).await {
-        Ok(canaries) => return Ok(canaries),
-        Err(RequestError::NotFound { .. }) => {}
-        Err(error @ RequestError::Forbidden { .. }) => {
-            // Who may not ask for what is not there is told so before that it is not.
-            if list::is_served(connection, ROOT).await? {
-                unknown.push(("Canary", error.to_string()));
-            }
+        Ok(canaries) => Ok(canaries),
+        Err(error) => {
+            let why = why_unknown(connection, ROOT, error).await?;
+            unknown.extend(why.map(|why| ("Canary", why)));
+            Ok(Canaries::default())
         }
-        Err(error) => return Err(error),
     }
-    Ok(Canaries::default())
+}
+
+/// Why the objects of a kind, served below `root`, are not known; `None` if there are none,
+/// because it is not served.
+async fn why_unknown(
+    connection: &Connection,
+    root: &'static str,
+    error: RequestError,
+) -> Result<Option<String>, RequestError> {
+    match error {
+        RequestError::NotFound { .. } => Ok(None),
+        // Who may not ask for what is not there is told so before that it is not.
+        RequestError::Forbidden { .. } => {
+            Ok(list::is_served(connection, root).await?.then(|| error.to_string()))
+        }
+        _ => Err(error),
+    }
 }
 
 fn list_of(kind: Kind, namespace: Option<&str>, limit: u32) -> List<'_> {

@@ -180,6 +180,13 @@ impl Unread<'_> {
     }
 }
 
+/// The owner that controls an object, of which there is one at most (apimachinery, meta/v1,
+/// `GetControllerOf`).
+pub fn controller(object: &Value) -> Option<&Value> {
+    let owners = at(object, &["metadata", "ownerReferences"])?.as_array()?;
+    owners.iter().find(|owner| owner.get("controller") == Some(&Value::Bool(true)))
+}
+
 /// The value at the end of this path of field names. Unlike [`Value::pointer`] it looks
 /// for no escapes, which would cost more than the rest.
 pub fn at<'v>(value: &'v Value, path: &[&str]) -> Option<&'v Value> {

@@ -110,8 +110,13 @@ pub fn trimmed(object: &Value) -> Value {
     }
     let mut metadata = part("metadata", &METADATA);
     if !metadata.contains_key("namespace") {
-        let of_mesh = |field: &&str| Some(((*field).to_owned(), mesh_texts(object, field)?.into()));
-        metadata.extend(["labels", "annotations"].iter().filter_map(of_mesh));
+        for field in MESH_FIELDS {
+            let texts: Map<String, Value> =
+                mesh_texts(object, field).map(|(key, value)| (key.to_owned(), value.into())).collect();
+            if !texts.is_empty() {
+                metadata.insert(field.to_owned(), texts.into());
+            }
+        }
     }
     trimmed.insert("metadata".to_owned(), metadata.into());
     trimmed.insert("spec".to_owned(), spec.into());
@@ -128,17 +133,17 @@ fn labels_beside_selector(object: &Value) -> Map<String, Value> {
     labels.map(|(key, value)| (key.clone(), value.clone())).collect()
 }
 
-/// Those of the labels or annotations of a Namespace that a service mesh reads, if there are any.
-fn mesh_texts(namespace: &Value, field: &str) -> Option<Map<String, Value>> {
+/// Where a Namespace says something to a service mesh.
+const MESH_FIELDS: [&str; 2] = ["labels", "annotations"];
+
+/// Those of the labels or annotations of a Namespace that a service mesh reads.
+fn mesh_texts<'o>(namespace: &'o Value, field: &str) -> impl Iterator<Item = (&'o str, &'o str)> {
     let is_of_mesh = |key: &str| {
         key == "istio-injection" || key == "istio.io/rev" || key.split('/').next().is_some_and(is_linkerd)
     };
-    let all = at(namespace, &["metadata", field])?.as_object()?.iter();
-    let texts: Map<String, Value> = all
-        .filter(|(key, value)| is_of_mesh(key) && value.is_string())
-        .map(|(key, value)| (key.clone(), value.clone()))
-        .collect();
-    (!texts.is_empty()).then_some(texts)
+    let all = at(namespace, &["metadata", field]).and_then(Value::as_object).into_iter().flatten();
+    let texts = all.filter_map(|(key, value)| Some((key.as_str(), value.as_str()?)));
+    texts.filter(move |(key, _)| is_of_mesh(key))
 }
 
 fn is_linkerd(prefix: &str) -> bool {
@@ -218,7 +223,7 @@ enum What<'a> {
     DisruptionBudget { selector: LabelSelector<'a>, wants: Budget },
     Claim { is_shared: bool },
     Workload { kind: &'a str, selector: LabelSelector<'a>, object: &'a Value },
-    Namespace { mesh: Vec<(String, String)> },
+    Namespace { mesh: Vec<(&'a str, &'a str)> },
 }
 
 /// What is known of the pods of a workload.
@@ -297,11 +302,8 @@ impl<'a> Neighbour<'a> {
                 What::Claim { is_shared: spec.access_modes.iter().any(|mode| SHARED_MODES.contains(mode)) }
             }
             Role::Namespace => {
-                let texts = ["labels", "annotations"].map(|field| mesh_texts(object, field));
-                let texts = texts.into_iter().flatten().flatten();
-                What::Namespace {
-                    mesh: texts.filter_map(|(key, value)| Some((key, value.as_str()?.to_owned()))).collect(),
-                }
+                let mesh = MESH_FIELDS.into_iter().flat_map(|field| mesh_texts(object, field)).collect();
+                What::Namespace { mesh }
             }
             Role::Workload => {
                 let selector = LabelSelector::deserialize(object.get("spec")?.get("selector")?).ok()?;
@@ -426,7 +428,10 @@ impl Surroundings {
                     let known = around.claims.entry(name).or_insert(true);
                     *known &= is_shared;
                 }
-                What::Namespace { mesh } => around.mesh.extend(mesh.iter().cloned()),
+                What::Namespace { mesh } => {
+                    let texts = mesh.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+                    around.mesh.extend(texts);
+                }
                 What::Workload { kind, .. } => drop(overlapping.insert(format!("{kind} {name}"))),
             }
         }

@@ -25,18 +25,10 @@ impl Fenceposts {
     /// unavailable down; if both come to 0, unavailable becomes 1, so that the rollout
     /// can move at all; never more than `replicas` are unavailable.
     pub fn resolve(replicas: i32, max_unavailable: Amount, max_surge: Amount) -> Self {
-        let surge = max_surge.of(replicas, f64::ceil);
-        let mut unavailable = max_unavailable.of(replicas, f64::floor);
-        if surge == 0 && unavailable == 0 {
-            unavailable = 1;
-        }
-        let replicas = i64::from(replicas);
-        let unavailable = unavailable.min(replicas);
-        Fenceposts { surge, unavailable, available: replicas - unavailable }
+        let unavailable = max_unavailable.of(replicas, f64::floor);
+        Fenceposts::movable(replicas, unavailable, max_surge.of(replicas, f64::ceil))
     }
-}
 
-impl Fenceposts {
     /// Those of a StatefulSet, whose pods have names, so that none comes before the old
     /// one of its name is gone: unavailable is rounded down, but at least 1. Pods below
     /// the partition stay.
@@ -50,14 +42,16 @@ impl Fenceposts {
     /// Those of a DaemonSet on so many nodes: both are rounded up, and if both come to 0,
     /// unavailable becomes 1.
     pub fn on_nodes(nodes: i32, max_unavailable: Amount, max_surge: Amount) -> Self {
-        let surge = max_surge.of(nodes, f64::ceil);
-        let mut unavailable = max_unavailable.of(nodes, f64::ceil);
-        if surge == 0 && unavailable == 0 {
-            unavailable = 1;
-        }
-        let nodes = i64::from(nodes);
-        let unavailable = unavailable.min(nodes);
-        Fenceposts { surge, unavailable, available: nodes - unavailable }
+        let unavailable = max_unavailable.of(nodes, f64::ceil);
+        Fenceposts::movable(nodes, unavailable, max_surge.of(nodes, f64::ceil))
+    }
+
+    /// Those under which a rollout can move at all.
+    fn movable(replicas: i32, unavailable: i64, surge: i64) -> Self {
+        let replicas = i64::from(replicas);
+        let unavailable = if surge == 0 && unavailable == 0 { 1 } else { unavailable };
+        let unavailable = unavailable.min(replicas);
+        Fenceposts { surge, unavailable, available: replicas - unavailable }
     }
 
     /// Those of a DaemonSet on one node: a second pod comes before the first one goes,
