@@ -5,6 +5,10 @@
 # The program carries the list of the crates that it is made of, its software bill
 # of materials: syft, trivy, grype and `cargo audit bin` read it from the image.
 #
+# The same sources give the same image, if the engine does not write the time into it:
+#
+#   docker buildx build --build-arg SOURCE_DATE_EPOCH=0 --output type=oci,dest=gapless.tar,rewrite-timestamp=true .
+#
 # tests/lab/build packs the same for one architecture without a container engine.
 FROM --platform=$BUILDPLATFORM rust:1.95-bookworm AS build
 RUN cargo install --locked cargo-auditable@0.7.5
@@ -28,11 +32,8 @@ WORKDIR /source
 COPY Cargo.toml Cargo.lock ./
 COPY src src
 COPY benches benches
-# The target is named even if it is this machine's own, so that build scripts and
-# macros are not linked statically, too, which they cannot be.
-RUN RUSTFLAGS='-C target-feature=+crt-static' \
-    cargo auditable build --release --locked --target "$(cat /target)" \
- && mv "target/$(cat /target)/release/gapless" /gapless
+COPY .ci/static-binary .ci/static-binary
+RUN mv "$(.ci/static-binary --auditable "$(cat /target)" target)" /gapless
 
 FROM scratch
 COPY --from=build /gapless /gapless

@@ -15,6 +15,7 @@ mod offline {
     mod advice;
     mod audit;
     mod certs;
+    mod chart_values;
     mod check;
     mod completions;
     mod fix;
@@ -30,6 +31,7 @@ mod offline {
     mod properties;
     mod readme;
     mod recorded;
+    mod release;
     mod reload;
     mod rules;
     mod schema;

@@ -3,6 +3,7 @@
 
 mod config;
 mod reach;
+mod release;
 pub mod rendered;
 mod values;
 
