@@ -6,7 +6,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap::{Args, ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use crate::audit;
@@ -32,6 +32,17 @@ pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
+
+    /// Whether to use colours: auto (on a terminal, unless NO_COLOR is set), always or never
+    #[arg(
+        long,
+        global = true,
+        value_name = "WHEN",
+        default_value = "auto",
+        hide_default_value = true,
+        hide_possible_values = true
+    )]
+    pub color: ColorChoice,
 }
 
 /// Reads the command line; on bad usage, and for `--help`, the program ends.
@@ -63,6 +74,10 @@ pub enum Command {
     /// On SIGTERM or SIGINT, /readyz fails at once. The webhooks go on until
     /// everybody has noticed, close each connection with its next answer, and
     /// finish what has begun. A second signal ends gapless at once.
+    ///
+    ///   gapless serve --bind 127.0.0.1:9443 --ops-bind 127.0.0.1:8080
+    ///   gapless serve --config gapless.yaml --tls-cert tls.crt --tls-key tls.key
+    #[command(verbatim_doc_comment)]
     Serve(Box<ServeArguments>),
 
     /// Judge manifests in files as the webhook would
@@ -82,6 +97,7 @@ pub enum Command {
     /// Templates have to be rendered first, and placeholders filled in. A chart
     /// in a directory is one error, unless --exclude leaves it out:
     ///
+    ///   gapless check --exclude charts deploy/
     ///   helm template CHART | gapless check -
     ///   kubectl kustomize DIR | gapless check -
     ///
@@ -166,6 +182,9 @@ pub enum Command {
     /// too; that needs the permissions to list both kinds of webhook
     /// configurations.
     ///
+    ///   gapless audit -n shop --preview
+    ///   gapless audit -A -f json
+    ///
     /// As a plugin of kubectl, which looks for a program of that name:
     ///
     ///   ln -s "$(command -v gapless)" /usr/local/bin/kubectl-gapless
@@ -184,6 +203,8 @@ pub enum Command {
     ///   ca.key   what signs more certificates for the same names
     ///   tls.crt  the serving certificate, valid for 1 year, its CA for 2
     ///   tls.key  its private key; the two make a Secret of type kubernetes.io/tls
+    ///
+    ///   gapless certs --out certificates --dns gapless.gapless-system.svc
     ///
     /// The commands that use them are printed. The CA can sign for the names that
     /// are given and for names below them, and for nothing else.
@@ -214,15 +235,27 @@ pub enum Command {
     ///
     /// With --direct gapless is called without the API server, as helm test does.
     ///
+    ///   gapless ping --wait 30s
+    ///
     /// Exit code: 0 if each webhook that was asked answers, 1 if one does not, 2 if
     /// none could be asked.
     #[command(verbatim_doc_comment)]
     Ping(PingArguments),
 
     /// List the rules and defaults, or explain one, or a way to release
+    ///
+    ///   gapless rules                        all of them, in a table
+    ///   gapless rules missing-pre-stop       why it matters, and what to write instead
+    ///   gapless rules blue-green             a way to release
+    #[command(verbatim_doc_comment)]
     Rules(RulesArguments),
 
     /// Print the JSON Schema of the configuration, a GaplessConfiguration
+    ///
+    /// Editors complete and check a file by it:
+    ///
+    ///   gapless schema > gapless.schema.json
+    #[command(verbatim_doc_comment)]
     Schema,
 
     /// Print a script with which a shell completes commands and options

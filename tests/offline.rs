@@ -19,6 +19,7 @@ mod offline {
     mod check;
     mod completions;
     mod fix;
+    mod help;
     mod hooks;
     mod house;
     mod injection;

@@ -1,11 +1,12 @@
 //! `gapless audit`: judges what runs in a cluster as the webhook would.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use serde_json::Value;
 use tokio::runtime;
 
+use super::progress::Progress;
 use super::{live, output};
 use crate::audit::canaries::Canaries;
 use crate::audit::namespaces::{InstalledWebhooks, Namespaces};
@@ -70,13 +71,13 @@ async fn audit(arguments: &AuditArguments, policy: &Policy) -> anyhow::Result<Re
     unknown.into_iter().for_each(|(kind, why)| audit.cannot_list(kind, why));
     for kind in Kind::ALL {
         let list = list_of(kind, namespace.as_deref(), arguments.chunk_size);
-        let mut progress = Progress::new(kind, io::stderr().is_terminal());
+        let mut progress = Progress::new(format!("{kind}s"));
         let take = |audit: &mut Audit, page: Page| {
             page.items.iter().for_each(|object| audit.workload(kind, object));
-            progress.show(audit.seen(), page.remaining(), &mut io::stderr());
+            progress.show(audit.seen(), page.remaining());
         };
         let judged = list.read(&connection, start, take, || restarted(list.resource)).await;
-        progress.clear(&mut io::stderr());
+        progress.clear();
         match judged {
             Ok(judged) => audit.extend(judged),
             // Without Deployments there is hardly anything to say.
@@ -293,63 +294,4 @@ fn restarted(resource: &str) {
 fn note(text: &str) {
     // Nothing can be done about a closed standard error.
     let _ = writeln!(io::stderr(), "note: {}", printable(text));
-}
-
-/// One line on a terminal that says how far it is.
-struct Progress {
-    kind: Kind,
-    is_terminal: bool,
-    is_shown: bool,
-}
-
-impl Progress {
-    /// To the start of the line, and nothing on it any more (ECMA-48, EL).
-    const CLEAR: &str = "\r\x1b[K";
-
-    fn new(kind: Kind, is_terminal: bool) -> Self {
-        Progress { kind, is_terminal, is_shown: false }
-    }
-
-    /// Only with a second page: what fits on one is quick.
-    fn show(&mut self, seen: usize, remaining: Option<u64>, to: &mut impl Write) {
-        if !self.is_terminal || (remaining.is_none() && !self.is_shown) {
-            return;
-        }
-        self.is_shown = true;
-        let all = remaining.map(|rest| format!(" of {}", seen as u64 + rest)).unwrap_or_default();
-        // Nothing hangs on it.
-        let _ = write!(to, "{}{seen}{all} {}s", Self::CLEAR, self.kind).and_then(|()| to.flush());
-    }
-
-    fn clear(&mut self, to: &mut impl Write) {
-        if self.is_shown {
-            let _ = write!(to, "{}", Self::CLEAR).and_then(|()| to.flush());
-            self.is_shown = false;
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn written(is_terminal: bool, pages: &[(usize, Option<u64>)]) -> String {
-        let mut progress = Progress::new(Kind::Deployment, is_terminal);
-        let mut to = Vec::new();
-        for (seen, remaining) in pages {
-            progress.show(*seen, *remaining, &mut to);
-        }
-        progress.clear(&mut to);
-        String::from_utf8(to).expect("text")
-    }
-
-    #[test]
-    fn progress_is_for_terminals_and_long_lists() {
-        assert_eq!(written(false, &[(500, Some(700)), (1_000, Some(200)), (1_200, None)]), "");
-        assert_eq!(written(true, &[(500, None)]), "");
-        assert_eq!(
-            written(true, &[(500, Some(700)), (1_200, None)]),
-            "\r\x1b[K500 of 1200 Deployments\r\x1b[K1200 Deployments\r\x1b[K"
-        );
-    }
 }

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use jiff::civil::Date;
 
-use super::output;
+use super::{output, progress};
 use crate::admission::{self, Assessment, Judged, Skip};
 use crate::cli::{CheckArguments, CheckFormat};
 use crate::clock;
@@ -46,7 +46,7 @@ pub fn run(arguments: &CheckArguments) -> anyhow::Result<ExitCode> {
     inputs.iter().flatten().for_each(|source| objects.add(&Parsed::of(source)));
     let check = Check::new(profile, objects.neighbours(), clock::today());
     let mut check = Check { foretells: arguments.preview, ..check };
-    for input in inputs {
+    for input in progress::counted("files", inputs) {
         match input {
             Ok(source) => check.source(&source),
             Err(unreadable) => check.report.entries.push(Entry::Error(unreadable.into())),

@@ -11,7 +11,7 @@ use anstyle::Style;
 use tempfile::NamedTempFile;
 
 use super::check::choose_profile;
-use super::output;
+use super::{output, progress};
 use crate::cli::FixArguments;
 use crate::clock;
 use crate::config;
@@ -45,7 +45,9 @@ pub fn run(arguments: &FixArguments) -> anyhow::Result<ExitCode> {
         .map(|input| input.and_then(Source::read))
         .collect();
     let kustomizations = kustomizations(&sources);
-    let files: Vec<_> = sources.iter().map(|source| source.as_ref().map(Parsed::of)).collect();
+    let files: Vec<_> = progress::counted("files", sources.iter().collect())
+        .map(|source| source.as_ref().map(Parsed::of))
+        .collect();
     let mut objects = surroundings::Objects::default();
     files.iter().flatten().for_each(|file| objects.add(file));
     let neighbours = objects.neighbours();

@@ -9,6 +9,7 @@ mod live;
 mod output;
 mod ping;
 mod preview;
+mod progress;
 mod rules;
 mod sample;
 mod schema;
@@ -23,6 +24,7 @@ use crate::cli::{Cli, Command};
 /// # Errors
 /// If the input cannot be used. The program ends with exit code 2 then.
 pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    output::choose_colors(cli.color);
     match cli.command {
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),

@@ -3,8 +3,20 @@
 
 use std::io::{self, ErrorKind, Write};
 
-/// Writes `text`. Terminal styles in it are left out if standard output is no
-/// terminal, or if the environment variable `NO_COLOR` is set.
+use clap::ColorChoice;
+
+/// Decides about terminal styles for the whole program. By default they are there on a
+/// terminal, unless the environment variable `NO_COLOR` is set.
+pub fn choose_colors(choice: ColorChoice) {
+    let choice = match choice {
+        ColorChoice::Auto => anstream::ColorChoice::Auto,
+        ColorChoice::Always => anstream::ColorChoice::Always,
+        ColorChoice::Never => anstream::ColorChoice::Never,
+    };
+    choice.write_global();
+}
+
+/// Writes `text`, with the terminal styles in it or without, see [`choose_colors`].
 ///
 /// # Errors
 /// If it cannot be written. That nobody reads it to its end, as with
