@@ -43,8 +43,8 @@
 //! watched      → observe
 //! observe      → admission, policy, rules, defaults, printable
 //! client       → waiver, ownership, printable, kubernetes
-//! audit        → preview, report, admission, injection, policy, defaults,
-//!                surroundings, ownership, finding, printable, kubernetes
+//! audit        → preview, report, admission, injection, policy, surroundings,
+//!                ownership, finding, printable, kubernetes
 //! preview      → report, offline, admission, policy, rollout, workload, surroundings,
 //!                ownership, printable, kubernetes, field
 //! report       → offline, admission, injection, policy, rules, defaults, finding,

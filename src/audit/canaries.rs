@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::Subject;
 use crate::kubernetes::kind::Kind;
 use crate::kubernetes::object::at;
+use crate::report::Subject;
 
 /// What is to be known of a workload that is copied. Kubernetes types older than 0.29 do not
 /// know `sleep` and leave it out of what they write (flagger 1.36.1, go.mod: 0.27.11).
@@ -16,7 +16,10 @@ pub const WARNING: &str = "a Canary points at it, and Flagger 1.36 makes an empt
 
 /// The Canaries by the workload that they copy.
 #[derive(Clone, Debug, Default)]
-pub struct Canaries(BTreeMap<Subject, String>);
+pub struct Canaries(BTreeMap<Key, String>);
+
+/// Kind, namespace and name.
+type Key = (&'static str, String, String);
 
 impl Canaries {
     /// Adds a Canary, as the API server lists it. Flagger looks for kind and name only, and
@@ -31,14 +34,29 @@ impl Canaries {
         let (namespace, target) = (text(&["metadata", "namespace"]), text(&["spec", "targetRef", "name"]));
         if let (Some(namespace), Some(target)) = (namespace, target) {
             let name = text(&["metadata", "name"]).unwrap_or_default();
-            self.0.insert(Subject { kind, namespace, name: target }, name);
+            self.0.insert((kind.name(), namespace, target), name);
         }
+    }
+
+    /// Adds those of `other` that point at this workload.
+    pub fn take(&mut self, other: &Canaries, subject: &Subject) {
+        let found = key(subject).and_then(|key| other.0.get_key_value(&key));
+        self.0.extend(found.map(|(key, name)| (key.clone(), name.clone())));
+    }
+
+    /// Adds all of `other`.
+    pub fn extend(&mut self, other: Canaries) {
+        self.0.extend(other.0);
     }
 
     /// The name of the Canary that points at this workload.
     pub fn of(&self, subject: &Subject) -> Option<&str> {
-        self.0.get(subject).map(String::as_str)
+        self.0.get(&key(subject)?).map(String::as_str)
     }
+}
+
+fn key(subject: &Subject) -> Option<Key> {
+    Some((subject.kind, subject.namespace.clone()?, subject.name.clone()))
 }
 
 /// Whether a container of the workload sleeps before it stops.
@@ -70,9 +88,7 @@ mod tests {
             canaries.add(&canary);
         }
         let of = |kind: Kind, namespace: &str, name: &str| {
-            canaries
-                .of(&Subject { kind, namespace: namespace.to_owned(), name: name.to_owned() })
-                .map(str::to_owned)
+            canaries.of(&Subject::live(kind, namespace, name)).map(str::to_owned)
         };
         assert_eq!(of(Kind::Deployment, "shop", "web").as_deref(), Some("web"));
         assert_eq!(of(Kind::Deployment, "shop", "api").as_deref(), Some("short"));

@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::Audited;
 use super::canaries::WARNING;
-use super::{Judgement, Problem, Report, Subject};
 use crate::admission::Outcome;
 use crate::kubernetes::kind::Kind;
 use crate::policy::InjectionMode;
 use crate::printable;
-use crate::report::json::FindingJson;
+use crate::report::json::{self, FindingJson, InjectionJson, Item, ProblemJson, SkippedJson, item, of_each};
+use crate::report::{Judgement, Report};
 
 /// What the fields are, for the help of the command line.
 pub const SHAPE: &str = "\
@@ -55,7 +56,7 @@ struct ReportJson<'r> {
     problems: Vec<Item<'r, ProblemJson<'r>>>,
     injections: Vec<Item<'r, InjectionJson<'r>>>,
     copied: Vec<Item<'r, CopiedJson<'r>>>,
-    skipped: Vec<Item<'r, SkippedJson>>,
+    skipped: Vec<Item<'r, SkippedJson<'r>>>,
     errors: Vec<Item<'r, ErrorJson<'r>>>,
     unlisted: Vec<UnlistedJson<'r>>,
     stuck: Vec<Item<'r, StuckJson<'r>>>,
@@ -70,18 +71,6 @@ struct ScopeJson<'r> {
     namespace: Option<&'r str>,
 }
 
-/// Something about one workload.
-#[derive(Serialize)]
-struct Item<'r, T> {
-    kind: &'static str,
-    namespace: &'r str,
-    name: &'r str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    profile: Option<&'r str>,
-    #[serde(flatten)]
-    what: T,
-}
-
 #[derive(Serialize)]
 struct WorkloadJson<'r> {
     denied: Vec<&'r str>,
@@ -90,28 +79,8 @@ struct WorkloadJson<'r> {
 }
 
 #[derive(Serialize)]
-struct ProblemJson<'r> {
-    id: &'r str,
-    message: String,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct InjectionJson<'r> {
-    default: &'r str,
-    message: &'r str,
-    announced_only: bool,
-}
-
-#[derive(Serialize)]
 struct CopiedJson<'r> {
     canary: &'r str,
-    message: &'static str,
-}
-
-#[derive(Serialize)]
-struct SkippedJson {
-    reason: &'static str,
     message: &'static str,
 }
 
@@ -167,75 +136,47 @@ struct NamespaceJson<'r> {
     warned: usize,
 }
 
-/// The report as JSON.
+/// What was said of a cluster, as JSON.
 ///
 /// # Errors
 /// If serde_json cannot write it, of which no case is known.
-pub fn write(report: &Report) -> serde_json::Result<String> {
+pub fn write(audited: &Audited) -> serde_json::Result<String> {
+    let Audited { report, scope, failed, unknown_profiles, unlisted, stuck, .. } = audited;
+    let copied = |it| audited.canaries.of(it).map(|canary| CopiedJson { canary, message: WARNING });
     let json = ReportJson {
         scope: ScopeJson {
-            server: &report.scope.server,
-            context: report.scope.context.as_deref(),
-            namespace: report.scope.namespace.as_deref(),
+            server: &scope.server,
+            context: scope.context.as_deref(),
+            namespace: scope.namespace.as_deref(),
         },
-        profile: &report.default_profile,
-        workloads: report.judgements.iter().map(|it| it.item(workload(it))).collect(),
-        deployments: deployments(report).map(|it| it.item(workload(it))).collect(),
-        findings: of_each(report, |it| it.findings.iter().map(FindingJson::from).collect()),
-        problems: of_each(report, |it| it.problems.iter().map(problem).collect()),
-        injections: of_each(report, injections),
-        copied: report
-            .copied()
-            .map(|(it, canary)| it.item(CopiedJson { canary, message: WARNING }))
-            .collect(),
-        skipped: report
-            .skipped
+        profile: &report.profile,
+        workloads: of_each(report, |it| [(None, workload(it))]),
+        deployments: of_each(report, |it| is_deployment(it).then(|| (None, workload(it)))),
+        findings: json::findings(report),
+        problems: json::problems(report),
+        injections: json::injections(report),
+        copied: of_each(report, |it| copied(&it.subject).map(|copied| (None, copied))),
+        skipped: json::skipped(report),
+        errors: failed.iter().map(|it| item(&it.subject, None, ErrorJson { message: &it.message })).collect(),
+        unlisted: unlisted.iter().map(|(kind, message)| UnlistedJson { kind, message }).collect(),
+        stuck: stuck
             .iter()
             .map(|it| {
-                item(&it.subject, SkippedJson { reason: it.reason.as_str(), message: it.reason.message() })
+                let stuck = StuckJson { defaults: &it.defaults, message: &it.message, fix: it.fix };
+                item(&it.subject, None, stuck)
             })
             .collect(),
-        errors: report
-            .failed
-            .iter()
-            .map(|it| item(&it.subject, ErrorJson { message: &it.message }))
-            .collect(),
-        unlisted: report.unlisted.iter().map(|(kind, message)| UnlistedJson { kind, message }).collect(),
-        stuck: report
-            .stuck
-            .iter()
-            .map(|it| {
-                item(&it.subject, StuckJson { defaults: &it.defaults, message: &it.message, fix: it.fix })
-            })
-            .collect(),
-        unknown_profiles: report
-            .unknown_profiles
+        unknown_profiles: unknown_profiles
             .iter()
             .map(|(namespace, label)| UnknownProfileJson { namespace, label })
             .collect(),
-        summary: summary(report),
+        summary: summary(report, failed.len()),
     };
     printable::to_json(&json).map(|text| text + "\n")
 }
 
-fn item<T>(subject: &Subject, what: T) -> Item<'_, T> {
-    let Subject { kind, namespace, name } = subject;
-    Item { kind: kind.name(), namespace, name, profile: None, what }
-}
-
-/// What `list` finds in all workloads, one after the other.
-fn of_each<'r, T>(report: &'r Report, list: impl Fn(&'r Judgement) -> Vec<T>) -> Vec<Item<'r, T>> {
-    report.judgements.iter().flat_map(|it| list(it).into_iter().map(|what| it.item(what))).collect()
-}
-
-impl Judgement {
-    fn item<T>(&self, what: T) -> Item<'_, T> {
-        Item { profile: Some(&self.profile), ..item(&self.subject, what) }
-    }
-}
-
-fn deployments(report: &Report) -> impl Iterator<Item = &Judgement> {
-    report.judgements.iter().filter(|it| it.subject.kind == Kind::Deployment)
+fn is_deployment(judgement: &Judgement) -> bool {
+    judgement.subject.kind == Kind::Deployment.name()
 }
 
 fn workload(judgement: &Judgement) -> WorkloadJson<'_> {
@@ -246,36 +187,23 @@ fn workload(judgement: &Judgement) -> WorkloadJson<'_> {
     }
 }
 
-fn problem(problem: &Problem) -> ProblemJson<'_> {
-    ProblemJson { id: &problem.id, message: problem.message() }
-}
-
-fn injections(judgement: &Judgement) -> Vec<InjectionJson<'_>> {
-    let announced_only = judgement.injection == InjectionMode::Announce;
-    let injections = judgement.injections.iter();
-    injections.map(|(default, message)| InjectionJson { default, message, announced_only }).collect()
-}
-
-fn summary(report: &Report) -> SummaryJson<'_> {
-    let findings = |outcome| {
-        let all = report.judgements.iter().flat_map(|it| &it.findings);
-        all.filter(|found| found.outcome == outcome).count()
-    };
+fn summary(report: &Report, errors: usize) -> SummaryJson<'_> {
+    let injections = |mode| report.injections(|it| it.injection == mode).into_iter().collect();
     let count = report.count();
     SummaryJson {
         judged: count.judged,
-        deployments: deployments(report).count(),
+        deployments: count.deployments,
         denied: count.denied,
         warned: count.warned,
         fine: count.fine,
-        waived: findings(Outcome::Waived),
-        audited: findings(Outcome::Audit),
-        skipped: report.skipped.len(),
-        errors: report.failed.len(),
+        waived: report.found(Outcome::Waived),
+        audited: report.found(Outcome::Audit),
+        skipped: report.skipped().count(),
+        errors,
         denials: report.frequencies(Judgement::denials).into_iter().collect(),
         warnings: report.frequencies(Judgement::warnings).into_iter().collect(),
-        injections: report.injections(InjectionMode::Inject).into_iter().collect(),
-        announcements: report.injections(InjectionMode::Announce).into_iter().collect(),
+        injections: injections(InjectionMode::Inject),
+        announcements: injections(InjectionMode::Announce),
         namespaces: report
             .by_namespace()
             .into_iter()

@@ -11,6 +11,7 @@ use serde_json::Value;
 use crate::admission::Skip;
 use crate::kubernetes::label_selector::{LabelSelector, StringMap};
 use crate::policy::{Policy, Profile};
+use crate::report::Reason;
 
 /// The label of a namespace that names its profile.
 pub const PROFILE_LABEL: &str = "gapless.dev/profile";
@@ -24,17 +25,6 @@ pub const ENTRY: &str = ".gapless.dev";
 
 /// The namespaces of Kubernetes itself, which the chart leaves out by default.
 pub const SYSTEM_NAMESPACES: [&str; 3] = ["kube-system", "kube-node-lease", "kube-public"];
-
-/// Why a Deployment is not judged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NotJudged {
-    /// It is in a namespace of Kubernetes itself.
-    SystemNamespace,
-    /// The API server does not ask the installed webhooks about its namespace.
-    ExcludedNamespace,
-    /// The webhooks would not look at it.
-    Gate(Skip),
-}
 
 /// The namespaces of a cluster, as far as they are known.
 #[derive(Clone, Debug)]
@@ -106,18 +96,18 @@ impl<'p> Namespaces<'p> {
     ///
     /// # Errors
     /// Why they are not judged.
-    pub fn profile(&self, namespace: &str) -> Result<&'p Profile, NotJudged> {
+    pub fn profile(&self, namespace: &str) -> Result<&'p Profile, Reason> {
         let is_system = SYSTEM_NAMESPACES.contains(&namespace);
         match self.webhooks.leave_out(&self.labels_of(namespace)).unwrap_or(is_system) {
-            true if is_system => return Err(NotJudged::SystemNamespace),
-            true => return Err(NotJudged::ExcludedNamespace),
+            true if is_system => return Err(Reason::SystemNamespace),
+            true => return Err(Reason::ExcludedNamespace),
             false => {}
         }
         if self.policy.exemptions().is_namespace_exempt(namespace) {
-            return Err(NotJudged::Gate(Skip::ExemptNamespace));
+            return Err(Reason::Gate(Skip::ExemptNamespace));
         }
         let asked = self.labels_of(namespace).get(PROFILE_LABEL).copied();
-        self.policy.resolve(asked).profile.ok_or(NotJudged::Gate(Skip::ProfileOff))
+        self.policy.resolve(asked).profile.ok_or(Reason::Gate(Skip::ProfileOff))
     }
 
     /// The namespaces whose label names no profile, with what it says.
@@ -136,28 +126,17 @@ impl<'p> Namespaces<'p> {
     }
 }
 
-impl NotJudged {
-    /// The reason in one word.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            NotJudged::SystemNamespace => "system-namespace",
-            NotJudged::ExcludedNamespace => "excluded-namespace",
-            NotJudged::Gate(skip) => skip.as_str(),
-        }
-    }
-
-    /// The reason in a few words.
-    pub fn message(self) -> &'static str {
-        match self {
-            NotJudged::SystemNamespace => "the namespace belongs to Kubernetes itself",
-            NotJudged::ExcludedNamespace => "the installed webhooks leave its namespace out",
-            NotJudged::Gate(Skip::ProfileOff) => "the profile of its namespace is off",
-            NotJudged::Gate(Skip::ExemptNamespace) => "the configuration exempts its namespace",
-            NotJudged::Gate(Skip::Owned) => "another object controls it, see its ownerReferences",
-            NotJudged::Gate(Skip::Deleting) => "it is being deleted",
-            NotJudged::Gate(Skip::Invalid) => "the API server would reject it today",
-            NotJudged::Gate(_) => "it is none of gapless' business",
-        }
+/// Why a workload of a cluster is not judged, in a few words.
+pub fn because(reason: Reason) -> &'static str {
+    match reason {
+        Reason::SystemNamespace => "the namespace belongs to Kubernetes itself",
+        Reason::ExcludedNamespace => "the installed webhooks leave its namespace out",
+        Reason::Gate(Skip::ProfileOff) => "the profile of its namespace is off",
+        Reason::Gate(Skip::ExemptNamespace) => "the configuration exempts its namespace",
+        Reason::Gate(Skip::Owned) => "another object controls it, see its ownerReferences",
+        Reason::Gate(Skip::Deleting) => "it is being deleted",
+        Reason::Gate(Skip::Invalid) => "the API server would reject it today",
+        _ => "it is none of gapless' business",
     }
 }
 

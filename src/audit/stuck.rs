@@ -4,10 +4,10 @@
 
 use serde_json::Value;
 
-use super::Subject;
 use crate::kubernetes::label_selector::LabelSelector;
 use crate::kubernetes::object::{at, controller};
 use crate::ownership::stuck::{MissedDeadline, unready_revision};
+use crate::report::Subject;
 
 /// A Deployment that has missed its deadline, perhaps because of gapless.
 #[derive(Clone, Debug)]
@@ -20,7 +20,7 @@ pub struct Suspect {
 }
 
 /// A rollout that does not complete, and why.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Stuck {
     /// The Deployment.
     pub subject: Subject,
@@ -56,7 +56,7 @@ impl Suspect {
 
     /// Where it is.
     pub fn namespace(&self) -> &str {
-        &self.subject.namespace
+        self.subject.namespace.as_deref().unwrap_or_default()
     }
 
     /// Why it is stuck, if that is certain and because of gapless. `replica_sets` and `pods` may
@@ -147,8 +147,7 @@ mod tests {
             "status": {"conditions": [
                 {"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}]},
         });
-        let subject =
-            Subject { kind: Kind::Deployment, namespace: "shop".to_owned(), name: "web".to_owned() };
+        let subject = Subject::live(Kind::Deployment, "shop", "web");
         Suspect::of(&subject, &deployment)
     }
 
@@ -212,7 +211,7 @@ mod tests {
         assert_eq!(stuck.defaults, ["rolling-update"]);
         assert!(stuck.message.ends_with("exceeded quota: pods"), "{}", stuck.message);
         let probe = json!({"spec.template.spec.containers[app].readinessProbe": {"tcpSocket": {"port": 80}}});
-        assert_eq!(suspect(&probe).unwrap().diagnose(&replica_sets(&failure), &[]), None);
+        assert!(suspect(&probe).unwrap().diagnose(&replica_sets(&failure), &[]).is_none());
     }
 
     #[test]
@@ -220,7 +219,7 @@ mod tests {
         let mut other = pod(&json!({"containerStatuses": [container("app", "running", false, 0)]}));
         assert!(both().diagnose(&replica_sets(&json!([])), std::slice::from_ref(&other)).is_some());
         other["metadata"]["ownerReferences"][0]["uid"] = json!("1");
-        assert_eq!(both().diagnose(&replica_sets(&json!([])), &[other]), None);
+        assert!(both().diagnose(&replica_sets(&json!([])), &[other]).is_none());
     }
 
     #[test]

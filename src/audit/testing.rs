@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::canaries::Canaries;
 use super::namespaces::Namespaces;
-use super::{Audit, Report, Scope};
+use super::{Audit, Audited, Scope};
 use crate::config;
 use crate::kubernetes::kind::Kind;
 use crate::surroundings::NONE;
@@ -45,7 +45,7 @@ pub fn live(namespace: &str, name: &str, spec: Value) -> Value {
 
 /// What is said of these Deployments. Namespaces come with the value of their
 /// label.
-pub fn audited(namespaces: &[(&str, Option<&str>)], deployments: &[Value]) -> Report {
+pub fn audited(namespaces: &[(&str, Option<&str>)], deployments: &[Value]) -> Audited {
     audited_as(&Canaries::default(), namespaces, deployments, false)
 }
 
@@ -54,12 +54,12 @@ pub fn audited_with(
     canaries: &Canaries,
     namespaces: &[(&str, Option<&str>)],
     deployments: &[Value],
-) -> Report {
+) -> Audited {
     audited_as(canaries, namespaces, deployments, false)
 }
 
 /// The same with what their rollouts are going to do.
-pub fn foretold(deployments: &[Value]) -> Report {
+pub fn foretold(deployments: &[Value]) -> Audited {
     audited_as(&Canaries::default(), &[], deployments, true)
 }
 
@@ -68,7 +68,7 @@ fn audited_as(
     namespaces: &[(&str, Option<&str>)],
     deployments: &[Value],
     foretells: bool,
-) -> Report {
+) -> Audited {
     let policy = config::load(None).expect("the default policy");
     let mut known = Namespaces::new(&policy);
     for (name, label) in namespaces {

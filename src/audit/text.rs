@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 
 use anstyle::{AnsiColor, Style};
 
+use super::Audited;
 use super::canaries::WARNING;
-use super::{Count, Judgement, Report, Subject};
 use crate::kubernetes::kind::Kind;
 use crate::policy::InjectionMode;
 use crate::printable::printable;
-use crate::report::counted;
+use crate::report::count::{Count, counted};
+use crate::report::{Judgement, Report, Subject};
 
 const BOLD: Style = Style::new().bold();
 const RED: Style = AnsiColor::Red.on_default().bold();
@@ -26,26 +27,26 @@ struct Cell {
 }
 
 /// The report, with terminal styles in it.
-pub fn write(report: &Report) -> String {
+pub fn write(audited: &Audited) -> String {
     let mut text = String::new();
-    let worth_a_line: Vec<_> = report.judgements.iter().filter(|it| !it.is_fine()).collect();
+    let worth_a_line: Vec<_> = audited.report.judgements().filter(|it| !it.is_fine()).collect();
     if !worth_a_line.is_empty() {
         text.push_str(&aligned(&workloads(&worth_a_line)));
         text.push('\n');
     }
-    let rollouts = rollouts(&report.judgements);
+    let rollouts = rollouts(&audited.report);
     if rollouts.len() > 1 {
         text.push_str(&aligned(&rollouts));
         text.push('\n');
     }
-    for failed in &report.failed {
+    for failed in &audited.failed {
         text.push_str(&format!(
             "{RED}not judged{RED:#}: {}: {}\n\n",
             printable(&failed.subject.to_string()),
             printable(&failed.message)
         ));
     }
-    for stuck in &report.stuck {
+    for stuck in &audited.stuck {
         text.push_str(&format!(
             "{YELLOW}stuck{YELLOW:#}: {}: {} ({})\n    fix: {}\n\n",
             printable(&stuck.subject.to_string()),
@@ -54,7 +55,7 @@ pub fn write(report: &Report) -> String {
             stuck.fix
         ));
     }
-    summary(report, &mut text);
+    summary(audited, &mut text);
     text
 }
 
@@ -68,7 +69,7 @@ fn workloads(judgements: &[&Judgement]) -> Rows {
             _ => injections,
         };
         rows.push(vec![
-            plain(&judgement.subject.namespace),
+            plain(namespace(&judgement.subject)),
             plain(name(&judgement.subject)),
             plain(&judgement.profile),
             Cell { text: ids(judgement.denials()), style: RED },
@@ -81,12 +82,12 @@ fn workloads(judgements: &[&Judgement]) -> Rows {
 
 /// What the next rollouts are going to do, also of workloads about which there is nothing else
 /// to say.
-fn rollouts(judgements: &[Judgement]) -> Rows {
+fn rollouts(report: &Report) -> Rows {
     let head = ["NAMESPACE", "NAME", "NEXT ROLLOUT"];
     let mut rows = vec![head.map(|title| Cell { text: title.to_owned(), style: BOLD }).into()];
-    rows.extend(judgements.iter().filter_map(|judgement| {
+    rows.extend(report.judgements().filter_map(|judgement| {
         let forecast = judgement.forecast.as_ref()?;
-        Some(vec![plain(&judgement.subject.namespace), plain(name(&judgement.subject)), plain(forecast)])
+        Some(vec![plain(namespace(&judgement.subject)), plain(name(&judgement.subject)), plain(forecast)])
     }));
     rows
 }
@@ -107,9 +108,10 @@ fn ids<'a>(ids: impl Iterator<Item = &'a str>) -> String {
     if texts.is_empty() { "-".to_owned() } else { texts.join(",") }
 }
 
-fn summary(report: &Report, text: &mut String) {
+fn summary(audited: &Audited, text: &mut String) {
+    let report = &audited.report;
     let count = report.count();
-    let scope = &report.scope;
+    let scope = &audited.scope;
     let mut place = match &scope.namespace {
         Some(namespace) => format!("namespace {namespace}"),
         None => "all namespaces".to_owned(),
@@ -128,7 +130,7 @@ fn summary(report: &Report, text: &mut String) {
     for (label, mode) in
         [("next rollout", InjectionMode::Inject), ("only announced", InjectionMode::Announce)]
     {
-        let injections = report.injections(mode);
+        let injections = report.injections(|it| it.injection == mode);
         if !injections.is_empty() {
             line(label, list(&injections));
         }
@@ -137,22 +139,22 @@ fn summary(report: &Report, text: &mut String) {
     if !skips.is_empty() {
         line("not judged", list(&skips));
     }
-    if !report.failed.is_empty() {
-        line("unreadable", report.failed.len().to_string());
+    if !audited.failed.is_empty() {
+        line("unreadable", audited.failed.len().to_string());
     }
-    for (kind, message) in &report.unlisted {
+    for (kind, message) in &audited.unlisted {
         line("not listed", printable(&format!("{kind}: {message}")).into_owned());
     }
-    let copied: Vec<_> = report.copied().map(|(judgement, _)| judgement.subject.to_string()).collect();
+    let copied: Vec<_> = audited.copied().map(|(judgement, _)| judgement.subject.to_string()).collect();
     if !copied.is_empty() {
         line("note", printable(&format!("{}: {WARNING}", copied.join(", "))).into_owned());
     }
-    for (namespace, label) in &report.unknown_profiles {
+    for (namespace, label) in &audited.unknown_profiles {
         line(
             "note",
             printable(&format!(
                 "there is no profile {label:?}, the label of namespace {namespace}; judged by {}",
-                report.default_profile
+                report.profile
             ))
             .into_owned(),
         );
@@ -169,10 +171,14 @@ fn summary(report: &Report, text: &mut String) {
 
 /// As in `web`, or `StatefulSet web`.
 fn name(subject: &Subject) -> String {
-    match subject.kind {
-        Kind::Deployment => subject.name.clone(),
-        kind => format!("{kind} {}", subject.name),
+    if subject.kind == Kind::Deployment.name() {
+        return subject.name.clone();
     }
+    format!("{} {}", subject.kind, subject.name)
+}
+
+fn namespace(subject: &Subject) -> &str {
+    subject.namespace.as_deref().unwrap_or_default()
 }
 
 /// As in `: single-replica 3, recreate-strategy 1`.

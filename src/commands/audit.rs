@@ -10,7 +10,7 @@ use super::progress::Progress;
 use super::{live, output};
 use crate::audit::canaries::Canaries;
 use crate::audit::namespaces::{InstalledWebhooks, Namespaces};
-use crate::audit::{self, Audit, Report, Scope};
+use crate::audit::{self, Audit, Audited, Scope};
 use crate::cli::{AuditArguments, AuditFormat, namespace_name};
 use crate::client::failure::RequestError;
 use crate::client::kubeconfig::{self, Choice, Connection};
@@ -33,19 +33,19 @@ use crate::printable::printable;
 pub fn run(arguments: &AuditArguments) -> anyhow::Result<ExitCode> {
     let policy = config::load(arguments.config.as_deref())?;
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
-    let report = runtime.block_on(audit(arguments, &policy))?;
+    let audited = runtime.block_on(audit(arguments, &policy))?;
     match arguments.format {
-        AuditFormat::Text => output::print(&audit::text::write(&report))?,
-        AuditFormat::Json => output::print_plain(&audit::json::write(&report)?)?,
+        AuditFormat::Text => output::print(&audit::text::write(&audited))?,
+        AuditFormat::Json => output::print_plain(&audit::json::write(&audited)?)?,
     }
-    Ok(match (report.failed.is_empty(), report.count().denied) {
+    Ok(match (audited.failed.is_empty(), audited.report.count().denied) {
         (false, _) => ExitCode::from(exit::UNUSABLE),
         (true, 0) => ExitCode::SUCCESS,
         (true, _) => ExitCode::from(exit::FOUND),
     })
 }
 
-async fn audit(arguments: &AuditArguments, policy: &Policy) -> anyhow::Result<Report> {
+async fn audit(arguments: &AuditArguments, policy: &Policy) -> anyhow::Result<Audited> {
     let choice =
         Choice { kubeconfig: arguments.kubeconfig.as_deref(), context: arguments.context.as_deref() };
     let connection = kubeconfig::connect(choice).await?;

@@ -16,13 +16,14 @@ use crate::kubernetes::kind::Kind;
 use crate::offline::documents::{self, Document, Parsed};
 use crate::offline::inputs;
 use crate::offline::objects::{self, Object};
-use crate::offline::source::{Name, Source, Unreadable};
+use crate::offline::source::{Name, Place, Source, Unreadable};
 use crate::offline::surroundings;
 use crate::offline::whole::{self, Unusable};
 use crate::policy::{Policy, Profile};
 use crate::preview;
+use crate::report::files::Checked;
 use crate::report::{
-    self, Entry, Found, InputError, Judgement, Note, Problem, Reason, Report, Skipped, Subject,
+    self, Entry, Found, InputError, Judgement, Note, Problem, Reason, Report, Skipped, Subject, Written,
 };
 use crate::yaml::node::Outdone;
 
@@ -49,18 +50,18 @@ pub fn run(arguments: &CheckArguments) -> anyhow::Result<ExitCode> {
     for input in progress::counted("files", inputs) {
         match input {
             Ok(source) => check.source(&source),
-            Err(unreadable) => check.report.entries.push(Entry::Error(unreadable.into())),
+            Err(unreadable) => check.error(unreadable.into()),
         }
     }
 
-    let report = check.report;
+    let checked = check.checked;
     match arguments.format {
-        CheckFormat::Text => output::print(&report::text::write(&report))?,
-        CheckFormat::Json => output::print_plain(&report::json::write(&report)?)?,
-        CheckFormat::Sarif => output::print_plain(&report::sarif::write(&report, profile)?)?,
-        CheckFormat::Github => output::print_plain(&report::github::write(&report))?,
+        CheckFormat::Text => output::print(&report::text::write(&checked))?,
+        CheckFormat::Json => output::print_plain(&report::json::write(&checked)?)?,
+        CheckFormat::Sarif => output::print_plain(&report::sarif::write(&checked.report, profile)?)?,
+        CheckFormat::Github => output::print_plain(&report::github::write(&checked))?,
     }
-    let summary = report.summary();
+    let summary = checked.summary();
     Ok(match (summary.errors, summary.denied) {
         (0, 0) => ExitCode::SUCCESS,
         (0, _) => ExitCode::from(exit::FOUND),
@@ -93,20 +94,21 @@ struct Check<'p> {
     today: Date,
     /// Whether rollouts are foretold.
     foretells: bool,
-    report: Report,
+    checked: Checked,
 }
 
 impl<'p> Check<'p> {
     fn new(profile: Option<&'p Profile>, neighbours: surroundings::Neighbours<'p>, today: Date) -> Self {
         let name = profile.map_or(Policy::OFF, |profile| profile.name.as_str()).to_owned();
-        let report = Report { profile: name, files: 0, entries: Vec::new(), other_objects: 0 };
+        let report = Report { profile: name, entries: Vec::new() };
+        let checked = Checked { report, files: 0, other_objects: 0 };
         let services = surroundings::Services::default();
-        Check { profile, neighbours, services, today, foretells: false, report }
+        Check { profile, neighbours, services, today, foretells: false, checked }
     }
 
     /// Judges all workloads of one file.
     fn source(&mut self, source: &Source) {
-        self.report.files += 1;
+        self.checked.files += 1;
         let (documents, rest) = documents::split(source);
         if documents.is_empty() && rest.is_empty() && source.name == Name::Stdin {
             self.error(Unreadable::empty_stdin().into());
@@ -127,12 +129,12 @@ impl<'p> Check<'p> {
             (None, None) => match self.switch(document, object) {
                 Some(entry) => entry,
                 None => {
-                    self.report.other_objects += 1;
+                    self.checked.other_objects += 1;
                     return;
                 }
             },
         };
-        self.report.entries.push(entry.unwrap_or_else(Entry::Error));
+        self.checked.report.entries.push(entry.unwrap_or_else(Entry::Error));
     }
 
     /// Judges one workload, or says why not.
@@ -152,8 +154,9 @@ impl<'p> Check<'p> {
         }
         let around = self.neighbours.around(kind, &value, document.source());
         let Assessment { skip, injection, judged, problems } =
-            admission::assess(kind, &value, &around, profile, self.today)
-                .map_err(|error| InputError::not_injected(document, object, &subject.place, error))?;
+            admission::assess(kind, &value, &around, profile, self.today).map_err(|error| {
+                InputError::not_injected(document, object, &beginning(document, object), error)
+            })?;
         if let Some(skip) = skip {
             return skipped(subject, Reason::Gate(skip), skipped_because(skip));
         }
@@ -164,6 +167,8 @@ impl<'p> Check<'p> {
             notes: notes(document, object),
             forecast: self.foretells.then(|| preview::in_a_line(kind, &injection.object, &around)),
             injections: injection.announcements,
+            injection: profile.injection,
+            profile: profile.name.clone(),
             subject,
         }))
     }
@@ -182,7 +187,7 @@ impl<'p> Check<'p> {
         let (judged, problems) = match admission::assess_switch(&value, &backends, profile, self.today) {
             Ok(assessed) => assessed,
             Err(error) => {
-                let (message, place) = (format!("metadata: {error}"), subject.place);
+                let (message, place) = (format!("metadata: {error}"), beginning(document, object));
                 return Some(Err(InputError { place, message, hint: None }));
             }
         };
@@ -191,19 +196,21 @@ impl<'p> Check<'p> {
             problems: problems.iter().map(|it| problem(document, object, it)).collect(),
             notes: notes(document, object),
             injections: Vec::new(),
+            injection: profile.injection,
+            profile: profile.name.clone(),
             forecast: None,
             subject,
         })))
     }
 
     fn error(&mut self, error: InputError) {
-        self.report.entries.push(Entry::Error(error));
+        self.checked.report.entries.push(Entry::Error(error));
     }
 }
 
 /// Each finding with its place in the file.
 fn found(document: &Document, object: &Object, judged: Vec<Judged>) -> Vec<Found> {
-    let place = |it: &Judged| document.place(object.node.place_of(&it.finding.field));
+    let place = |it: &Judged| Some(document.place(object.node.place_of(&it.finding.field)));
     judged.into_iter().map(|judged| Found { place: place(&judged), judged }).collect()
 }
 
@@ -212,9 +219,13 @@ fn subject(document: &Document, object: &Object, kind: &'static str) -> Subject 
         kind,
         namespace: object.namespace().map(str::to_owned),
         name: object.name().unwrap_or("(without a name)").to_owned(),
-        document: document.index,
-        place: document.place(object.node.place_of(&FieldPath::new("metadata.name"))),
+        written: Some(Written { document: document.index, place: beginning(document, object) }),
     }
+}
+
+/// Where its name stands.
+fn beginning(document: &Document, object: &Object) -> Place {
+    document.place(object.node.place_of(&FieldPath::new("metadata.name")))
 }
 
 fn removed(document: &Document, object: &Object, version: &str, kind: &'static str) -> Skipped {
@@ -251,7 +262,7 @@ pub(super) fn notes(document: &Document, object: &Object) -> Vec<Note> {
                 "{key} is written again by the merge key in line {line}: for kubectl the last one counts"
             ),
         };
-        Note { message, place: document.place(*written) }
+        Note { message, place: Some(document.place(*written)) }
     };
     object.node.all_outdone().into_iter().map(note).collect()
 }
@@ -262,5 +273,5 @@ fn problem(document: &Document, object: &Object, problem: &finding::Problem) -> 
     let paths = annotations.map(|path| FieldPath::new(path).key(&problem.annotation));
     let written = paths.iter().find(|path| object.node.has(path));
     let place = document.place(object.node.place_of(written.unwrap_or(&FieldPath::new("metadata"))));
-    Problem { id: problem.id.clone(), message: problem.message(), place }
+    Problem { id: problem.id.clone(), message: problem.message(), place: Some(place) }
 }

@@ -1,16 +1,17 @@
 //! For GitHub Actions: workflow commands, which appear beside the changed lines
 //! (<https://docs.github.com/actions/reference/workflow-commands-for-github-actions>).
 
-use super::{Entry, Report};
+use super::Entry;
+use super::files::Checked;
 use crate::admission::Outcome;
 use crate::offline::source::{Name, Place};
 use crate::printable::printable_lines;
 
 /// The report as workflow commands, and the numbers as an ordinary line. What is
 /// waived is left out.
-pub fn write(report: &Report) -> String {
+pub fn write(checked: &Checked) -> String {
     let mut text = String::new();
-    for entry in &report.entries {
+    for entry in &checked.report.entries {
         match entry {
             Entry::Judged(judgement) => {
                 for found in &judgement.findings {
@@ -25,36 +26,36 @@ pub fn write(report: &Report) -> String {
                         "{} of {}: {}\nfix: {}\nwhy: gapless rules {}",
                         finding.field, judgement.subject, finding.message, finding.fix, finding.rule
                     );
-                    text.push_str(&command(level, &found.place, finding.rule, &message));
+                    text.push_str(&command(level, found.place.as_ref(), finding.rule, &message));
                 }
                 for problem in &judgement.problems {
                     let message = format!("{}: {}", judgement.subject, problem.message);
-                    text.push_str(&command("warning", &problem.place, &problem.id, &message));
+                    text.push_str(&command("warning", problem.place.as_ref(), &problem.id, &message));
                 }
                 for note in &judgement.notes {
                     let message = format!("{}: {}", judgement.subject, note.message);
-                    text.push_str(&command("notice", &note.place, "note", &message));
+                    text.push_str(&command("notice", note.place.as_ref(), "note", &message));
                 }
             }
             Entry::Error(error) => {
                 let hint = error.hint.iter().map(|hint| format!("\n{hint}"));
                 let message = format!("{}{}", error.message, hint.collect::<String>());
-                text.push_str(&command("error", &error.place, "cannot be read", &message));
+                text.push_str(&command("error", Some(&error.place), "cannot be read", &message));
             }
             Entry::Skipped(_) => {}
         }
     }
     // A line that begins with two colons would be a command.
-    let summary = report.summary().line(&report.profile);
+    let summary = checked.summary().line(&checked.report.profile);
     text + &escape(&summary) + "\n"
 }
 
-fn command(level: &str, place: &Place, title: &str, message: &str) -> String {
+fn command(level: &str, place: Option<&Place>, title: &str, message: &str) -> String {
     let mut properties = Vec::new();
     // Only a file of the repository can be shown.
-    if let Name::Path(path) = &place.name {
+    if let Some(Place { name: Name::Path(path), position, .. }) = place {
         properties.push(("file", path.display().to_string()));
-        if let Some(position) = place.position {
+        if let Some(position) = position {
             properties.push(("line", position.line.to_string()));
             properties.push(("col", position.column.to_string()));
         }
@@ -85,10 +86,10 @@ mod tests {
         let name = Name::Path("a,b:100%\n.yaml".into());
         let place = Place { name, position: Some(Position { line: 3, column: 5 }), excerpt: None };
         assert_eq!(
-            command("error", &place, "a:b", "50%, x:\u{1b}y\r\n::error::z"),
+            command("error", Some(&place), "a:b", "50%, x:\u{1b}y\r\n::error::z"),
             "::error file=a%2Cb%3A100%25%0A.yaml,line=3,col=5,title=a%3Ab::50%25, x:\u{fffd}y %0A::error::z\n"
         );
         let place = Place { name: Name::Stdin, ..place };
-        assert_eq!(command("notice", &place, "t", "m"), "::notice title=t::m\n");
+        assert_eq!(command("notice", Some(&place), "t", "m"), "::notice title=t::m\n");
     }
 }

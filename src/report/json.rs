@@ -2,10 +2,12 @@
 
 use serde::{Serialize, Serializer};
 
-use super::{Report, Subject, Summary};
+use super::files::{Checked, Summary};
+use super::{Judgement, Report, Subject};
 use crate::admission::Judged;
 use crate::finding::Action;
 use crate::offline::source::Place;
+use crate::policy::InjectionMode;
 use crate::printable;
 
 /// What the fields are, for the help of the command line.
@@ -29,26 +31,31 @@ from 0), kind, namespace and name. What is not known is null.";
 #[derive(Serialize)]
 struct ReportJson<'r> {
     profile: &'r str,
-    findings: Vec<FoundJson<'r>>,
-    problems: Vec<ProblemJson<'r>>,
-    notes: Vec<NoteJson<'r>>,
-    injections: Vec<InjectionJson<'r>>,
-    skipped: Vec<SkippedJson<'r>>,
+    findings: Vec<Item<'r, FindingJson<'r>>>,
+    problems: Vec<Item<'r, ProblemJson<'r>>>,
+    notes: Vec<Item<'r, NoteJson<'r>>>,
+    injections: Vec<Item<'r, InjectionJson<'r>>>,
+    skipped: Vec<Item<'r, SkippedJson<'r>>>,
     errors: Vec<ErrorJson<'r>>,
     summary: Summary,
 }
 
+/// Something about one workload. Of a file it has its place, of a cluster the profile.
 #[derive(Serialize)]
-struct FoundJson<'r> {
+pub(crate) struct Item<'r, T> {
     #[serde(flatten)]
-    place: PlaceJson,
+    place: Option<PlaceJson>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    document: Option<usize>,
+    kind: &'static str,
+    namespace: Option<&'r str>,
+    name: &'r str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    profile: Option<&'r str>,
     #[serde(flatten)]
-    subject: SubjectJson<'r>,
-    #[serde(flatten)]
-    finding: FindingJson<'r>,
+    what: T,
 }
 
-/// A finding, as `check` and `audit` write it.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct FindingJson<'r> {
@@ -61,55 +68,28 @@ pub(crate) struct FindingJson<'r> {
     waived_because: Option<&'r str>,
 }
 
-impl<'r> From<&'r Judged> for FindingJson<'r> {
-    fn from(judged: &'r Judged) -> Self {
-        FindingJson {
-            rule: judged.finding.rule,
-            action: judged.action,
-            outcome: judged.outcome.as_str(),
-            field: judged.finding.field.to_string(),
-            message: &judged.finding.message,
-            fix: &judged.finding.fix,
-            waived_because: judged.waived_because.as_deref(),
-        }
-    }
-}
-
 #[derive(Serialize)]
-struct ProblemJson<'r> {
-    #[serde(flatten)]
-    place: PlaceJson,
-    #[serde(flatten)]
-    subject: SubjectJson<'r>,
+pub(crate) struct ProblemJson<'r> {
     id: &'r str,
     message: &'r str,
 }
 
 #[derive(Serialize)]
 struct NoteJson<'r> {
-    #[serde(flatten)]
-    place: PlaceJson,
-    #[serde(flatten)]
-    subject: SubjectJson<'r>,
     message: &'r str,
 }
 
 #[derive(Serialize)]
-struct InjectionJson<'r> {
-    #[serde(flatten)]
-    place: PlaceJson,
-    #[serde(flatten)]
-    subject: SubjectJson<'r>,
+#[serde(rename_all = "camelCase")]
+pub(crate) struct InjectionJson<'r> {
     default: &'r str,
     message: &'r str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    announced_only: Option<bool>,
 }
 
 #[derive(Serialize)]
-struct SkippedJson<'r> {
-    #[serde(flatten)]
-    place: PlaceJson,
-    #[serde(flatten)]
-    subject: SubjectJson<'r>,
+pub(crate) struct SkippedJson<'r> {
     reason: &'r str,
     message: &'r str,
 }
@@ -129,49 +109,12 @@ struct PlaceJson {
     column: Option<usize>,
 }
 
-#[derive(Serialize)]
-struct SubjectJson<'r> {
-    document: usize,
-    kind: &'static str,
-    namespace: Option<&'r str>,
-    name: &'r str,
-}
-
-/// The report as JSON.
+/// What was said of files, as JSON.
 ///
 /// # Errors
 /// If serde_json cannot write it, of which no case is known.
-pub fn write(report: &Report) -> serde_json::Result<String> {
-    let findings = report.findings().map(|(subject, found)| FoundJson {
-        place: (&found.place).into(),
-        subject: subject.into(),
-        finding: (&found.judged).into(),
-    });
-    let problems = report.problems().map(|(subject, problem)| ProblemJson {
-        place: (&problem.place).into(),
-        subject: subject.into(),
-        id: &problem.id,
-        message: &problem.message,
-    });
-    let notes = report.notes().map(|(subject, note)| NoteJson {
-        place: (&note.place).into(),
-        subject: subject.into(),
-        message: &note.message,
-    });
-    let injections = report.judgements().flat_map(|judgement| {
-        judgement.injections.iter().map(|(default, message)| InjectionJson {
-            place: (&judgement.subject.place).into(),
-            subject: (&judgement.subject).into(),
-            default,
-            message,
-        })
-    });
-    let skipped = report.skipped().map(|skipped| SkippedJson {
-        place: (&skipped.subject.place).into(),
-        subject: (&skipped.subject).into(),
-        reason: skipped.reason.as_str(),
-        message: &skipped.message,
-    });
+pub fn write(checked: &Checked) -> serde_json::Result<String> {
+    let report = &checked.report;
     let errors = report.errors().map(|error| ErrorJson {
         place: (&error.place).into(),
         message: &error.message,
@@ -179,15 +122,92 @@ pub fn write(report: &Report) -> serde_json::Result<String> {
     });
     let json = ReportJson {
         profile: &report.profile,
-        findings: findings.collect(),
-        problems: problems.collect(),
-        notes: notes.collect(),
-        injections: injections.collect(),
-        skipped: skipped.collect(),
+        findings: findings(report),
+        problems: problems(report),
+        notes: of_each(report, |it| {
+            it.notes.iter().map(|note| (note.place.as_ref(), NoteJson { message: &note.message }))
+        }),
+        injections: injections(report),
+        skipped: skipped(report),
         errors: errors.collect(),
-        summary: report.summary(),
+        summary: checked.summary(),
     };
     printable::to_json(&json).map(|text| text + "\n")
+}
+
+/// What `list` finds in all workloads, one after the other, with its place.
+pub(crate) fn of_each<'r, T, I>(report: &'r Report, list: impl Fn(&'r Judgement) -> I) -> Vec<Item<'r, T>>
+where
+    I: IntoIterator<Item = (Option<&'r Place>, T)>,
+{
+    let mut items = Vec::new();
+    for judgement in report.judgements() {
+        let Judgement { subject, profile, .. } = judgement;
+        let profile = subject.written.is_none().then_some(profile.as_str());
+        let found = list(judgement).into_iter();
+        items.extend(found.map(|(place, what)| Item { profile, ..item(subject, place, what) }));
+    }
+    items
+}
+
+/// Something about one object, whether it was judged or not.
+pub(crate) fn item<'r, T>(subject: &'r Subject, place: Option<&Place>, what: T) -> Item<'r, T> {
+    Item {
+        place: place.map(PlaceJson::from),
+        document: subject.written.as_ref().map(|written| written.document),
+        kind: subject.kind,
+        namespace: subject.namespace.as_deref(),
+        name: &subject.name,
+        profile: None,
+        what,
+    }
+}
+
+/// The findings in all workloads.
+pub(crate) fn findings(report: &Report) -> Vec<Item<'_, FindingJson<'_>>> {
+    of_each(report, |it| it.findings.iter().map(|found| (found.place.as_ref(), (&found.judged).into())))
+}
+
+/// The annotations without effect in all workloads.
+pub(crate) fn problems(report: &Report) -> Vec<Item<'_, ProblemJson<'_>>> {
+    of_each(report, |it| {
+        let problems = it.problems.iter();
+        problems.map(|it| (it.place.as_ref(), ProblemJson { id: &it.id, message: &it.message }))
+    })
+}
+
+/// What would be injected into all workloads.
+pub(crate) fn injections(report: &Report) -> Vec<Item<'_, InjectionJson<'_>>> {
+    of_each(report, |it| {
+        let announced_only = it.subject.written.is_none().then_some(it.injection == InjectionMode::Announce);
+        it.injections.iter().map(move |(default, message)| {
+            (it.subject.place(), InjectionJson { default, message, announced_only })
+        })
+    })
+}
+
+/// The workloads that were not judged.
+pub(crate) fn skipped(report: &Report) -> Vec<Item<'_, SkippedJson<'_>>> {
+    let all = report.skipped();
+    all.map(|it| {
+        let json = SkippedJson { reason: it.reason.as_str(), message: &it.message };
+        item(&it.subject, it.subject.place(), json)
+    })
+    .collect()
+}
+
+impl<'r> From<&'r Judged> for FindingJson<'r> {
+    fn from(judged: &'r Judged) -> Self {
+        FindingJson {
+            rule: judged.finding.rule,
+            action: judged.action,
+            outcome: judged.outcome.as_str(),
+            field: judged.finding.field.to_string(),
+            message: &judged.finding.message,
+            fix: &judged.finding.fix,
+            waived_because: judged.waived_because.as_deref(),
+        }
+    }
 }
 
 impl From<&Place> for PlaceJson {
@@ -196,17 +216,6 @@ impl From<&Place> for PlaceJson {
             file: place.name.to_string(),
             line: place.position.map(|position| position.line),
             column: place.position.map(|position| position.column),
-        }
-    }
-}
-
-impl<'r> From<&'r Subject> for SubjectJson<'r> {
-    fn from(subject: &'r Subject) -> Self {
-        SubjectJson {
-            document: subject.document,
-            kind: subject.kind,
-            namespace: subject.namespace.as_deref(),
-            name: &subject.name,
         }
     }
 }

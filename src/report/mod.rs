@@ -1,11 +1,18 @@
-//! What `gapless check` found, and the forms in which it is written.
+//! What is said of workloads, in files or in a cluster, and the forms in which it is
+//! written.
 //!
-//! One file for each form. Each is a function from a [`Report`] to a text.
+//! [`Report`] is what both have in common; [`files::Checked`] adds what is known of files
+//! only, and `crate::audit` what is known of a cluster only. One file for each form, which is
+//! a function to a text.
 
+pub mod count;
+pub mod files;
 pub mod github;
 pub mod json;
 pub mod sarif;
 pub mod text;
+
+use std::cmp::Reverse;
 
 use crate::admission::{Judged, Outcome, Skip};
 use crate::injection::InjectError;
@@ -14,18 +21,15 @@ use crate::offline::documents::{Document, Unparsable};
 use crate::offline::objects::Object;
 use crate::offline::source::{Place, Unreadable};
 use crate::offline::whole::Wrong;
+use crate::policy::InjectionMode;
 
-/// Everything that was found in all files.
+/// Everything that was said of the workloads.
 #[derive(Debug)]
 pub struct Report {
-    /// The profile by which it was judged.
+    /// The profile by which is judged where nothing names another.
     pub profile: String,
-    /// The files that were read.
-    pub files: usize,
-    /// The workloads and the errors, in the order of the files.
+    /// The workloads and the errors.
     pub entries: Vec<Entry>,
-    /// Objects of other kinds, and documents that are no Kubernetes objects.
-    pub other_objects: usize,
 }
 
 /// A workload or an error.
@@ -39,7 +43,7 @@ pub enum Entry {
     Error(InputError),
 }
 
-/// A workload in a file.
+/// A workload, or another object that is judged.
 #[derive(Clone, Debug)]
 pub struct Subject {
     /// `kind`
@@ -48,6 +52,13 @@ pub struct Subject {
     pub namespace: Option<String>,
     /// `metadata.name`
     pub name: String,
+    /// Where it is written, if in a file.
+    pub written: Option<Written>,
+}
+
+/// Where an object stands in a file.
+#[derive(Clone, Debug)]
+pub struct Written {
     /// The number of the document in its file, from 0 on.
     pub document: usize,
     /// Where it begins.
@@ -59,6 +70,8 @@ pub struct Subject {
 pub struct Judgement {
     /// The workload.
     pub subject: Subject,
+    /// The profile by which it was judged.
+    pub profile: String,
     /// The findings, those that deny first.
     pub findings: Vec<Found>,
     /// Waivers and other annotations that have no effect.
@@ -67,15 +80,17 @@ pub struct Judgement {
     pub notes: Vec<Note>,
     /// The ids of the defaults that would be injected, and what they do.
     pub injections: Vec<(&'static str, String)>,
+    /// Whether the profile injects them, or only says that it would.
+    pub injection: InjectionMode,
     /// What its rollout is going to do, in a line, if that was asked for.
     pub forecast: Option<String>,
 }
 
-/// A finding, and where it is in the file.
+/// A finding, and where it is if in a file.
 #[derive(Debug)]
 pub struct Found {
     /// Where the field stands, or the nearest of its parents.
-    pub place: Place,
+    pub place: Option<Place>,
     /// The finding, and what comes of it.
     pub judged: Judged,
 }
@@ -87,8 +102,8 @@ pub struct Problem {
     pub id: String,
     /// What is wrong with it.
     pub message: String,
-    /// Where it stands.
-    pub place: Place,
+    /// Where it stands, if in a file.
+    pub place: Option<Place>,
 }
 
 /// Something that one may read otherwise than kubectl does.
@@ -96,8 +111,8 @@ pub struct Problem {
 pub struct Note {
     /// What.
     pub message: String,
-    /// Where it stands.
-    pub place: Place,
+    /// Where it stands, if in a file.
+    pub place: Option<Place>,
 }
 
 /// Why an object of a kind that gapless knows is not judged.
@@ -109,6 +124,10 @@ pub enum Reason {
     Partial,
     /// No API server serves its API version any more.
     RemovedApiVersion,
+    /// It is in a namespace of Kubernetes itself.
+    SystemNamespace,
+    /// The API server does not ask the installed webhooks about its namespace.
+    ExcludedNamespace,
 }
 
 impl Reason {
@@ -118,6 +137,8 @@ impl Reason {
             Reason::Gate(skip) => skip.as_str(),
             Reason::Partial => "partial",
             Reason::RemovedApiVersion => "removed-api-version",
+            Reason::SystemNamespace => "system-namespace",
+            Reason::ExcludedNamespace => "excluded-namespace",
         }
     }
 }
@@ -133,7 +154,7 @@ pub struct Skipped {
     pub message: String,
 }
 
-/// Something that could not be read.
+/// Something in a file that could not be read.
 #[derive(Debug)]
 pub struct InputError {
     /// Where.
@@ -173,36 +194,6 @@ impl From<Unparsable> for InputError {
         let Unparsable { place, message, hint } = unparsable;
         InputError { place, message, hint }
     }
-}
-
-/// How much of everything there is.
-#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Summary {
-    /// Files that were read.
-    pub files: usize,
-    /// Objects that were judged, of any kind.
-    pub judged: usize,
-    /// Deployments that were judged.
-    pub deployments: usize,
-    /// How many of each kind were judged; those of which there is none are left out.
-    #[serde(skip)]
-    pub kinds: Vec<(Kind, usize)>,
-    /// Workloads that would be denied.
-    pub denied: usize,
-    /// Warnings, those about annotations without effect included.
-    pub warnings: usize,
-    /// Findings that go to the audit log only.
-    pub audited: usize,
-    /// Findings that an annotation waives.
-    pub waived: usize,
-    /// Objects and documents that were not judged.
-    pub skipped: usize,
-    /// Things that could not be read.
-    pub errors: usize,
-    /// In how many workloads each default would inject something.
-    #[serde(serialize_with = "json::as_map")]
-    pub injections: Vec<(&'static str, usize)>,
 }
 
 impl Report {
@@ -245,33 +236,58 @@ impl Report {
         })
     }
 
-    /// The numbers.
-    pub fn summary(&self) -> Summary {
-        let count = |outcome| self.findings().filter(|(_, found)| found.judged.outcome == outcome).count();
-        let is_denied =
-            |it: &&Judgement| it.findings.iter().any(|found| found.judged.outcome == Outcome::Deny);
-        let injected = |id| {
-            let injects = |it: &&Judgement| it.injections.iter().any(|(default, _)| *default == id);
-            self.judgements().filter(injects).count()
-        };
-        let kinds = by_kind(self.judgements().map(|it| it.subject.kind));
-        let injections = crate::defaults::DEFAULTS.iter().map(|default| (default.id, injected(default.id)));
-        Summary {
-            files: self.files,
-            judged: self.judgements().count(),
-            deployments: kinds
-                .iter()
-                .find(|(kind, _)| *kind == Kind::Deployment)
-                .map_or(0, |(_, count)| *count),
-            kinds,
-            denied: self.judgements().filter(is_denied).count(),
-            warnings: count(Outcome::Warn) + self.problems().count(),
-            audited: count(Outcome::Audit),
-            waived: count(Outcome::Waived),
-            skipped: self.other_objects + self.skipped().count(),
-            errors: self.errors().count(),
-            injections: injections.filter(|(_, count)| *count > 0).collect(),
+    /// The workloads that were judged, the worst first: by the number of findings that deny,
+    /// then by the number of warnings. The others come after them.
+    pub fn sort(&mut self) {
+        self.entries.sort_by_cached_key(|entry| match entry {
+            Entry::Judged(it) => {
+                let Subject { kind, namespace, name, .. } = &it.subject;
+                let kind = Kind::ALL.iter().position(|known| known.name() == *kind);
+                let worst_first = (Reverse(it.denials().count()), Reverse(it.warnings().count()));
+                (0, Some((worst_first, kind, namespace.clone(), name.clone())))
+            }
+            _ => (1, None),
+        });
+    }
+}
+
+impl Judgement {
+    /// The ids of the rules that would deny it, one for each finding.
+    pub fn denials(&self) -> impl Iterator<Item = &str> {
+        self.outcome(Outcome::Deny)
+    }
+
+    /// The ids of the rules that warn, one for each finding, and those of the
+    /// annotations that have no effect.
+    pub fn warnings(&self) -> impl Iterator<Item = &str> {
+        self.outcome(Outcome::Warn).chain(self.problems.iter().map(|problem| problem.id.as_str()))
+    }
+
+    /// Whether there is nothing at all to say about it.
+    pub fn is_fine(&self) -> bool {
+        self.denials().chain(self.warnings()).next().is_none() && self.injections.is_empty()
+    }
+
+    fn outcome(&self, outcome: Outcome) -> impl Iterator<Item = &str> {
+        let of_outcome = self.findings.iter().filter(move |found| found.judged.outcome == outcome);
+        of_outcome.map(|found| found.judged.finding.rule)
+    }
+}
+
+impl Subject {
+    /// A workload of a cluster.
+    pub fn live(kind: Kind, namespace: &str, name: &str) -> Self {
+        Subject {
+            kind: kind.name(),
+            namespace: Some(namespace.to_owned()),
+            name: name.to_owned(),
+            written: None,
         }
+    }
+
+    /// Where it begins, if in a file.
+    pub fn place(&self) -> Option<&Place> {
+        self.written.as_ref().map(|written| &written.place)
     }
 }
 
@@ -283,50 +299,4 @@ impl std::fmt::Display for Subject {
             None => write!(f, "{} {}", self.kind, self.name),
         }
     }
-}
-
-impl Summary {
-    /// The numbers in one line, as in `3 files, 2 Deployments (profile
-    /// production): 1 denied, 2 warnings, would inject 2 readiness-probe`.
-    pub fn line(&self, profile: &str) -> String {
-        let mut parts = vec![format!("{} denied", self.denied), plural(self.warnings, "warning")];
-        let optional = [
-            (self.audited, plural(self.audited, "audit note")),
-            (self.waived, format!("{} waived", self.waived)),
-            (self.skipped, format!("{} skipped", plural(self.skipped, "object"))),
-            (self.errors, plural(self.errors, "error")),
-        ];
-        parts.extend(optional.into_iter().filter(|(count, _)| *count > 0).map(|(_, text)| text));
-        if !self.injections.is_empty() {
-            let injections: Vec<_> =
-                self.injections.iter().map(|(id, count)| format!("{count} {id}")).collect();
-            parts.push(format!("would inject {}", injections.join(", ")));
-        }
-        format!(
-            "{}, {} (profile {profile}): {}",
-            plural(self.files, "file"),
-            counted(&self.kinds),
-            parts.join(", ")
-        )
-    }
-}
-
-/// How many of these, named by their kinds, there are of each; those of which there is
-/// none are left out.
-pub fn by_kind(names: impl Iterator<Item = &'static str>) -> Vec<(Kind, usize)> {
-    let names: Vec<&str> = names.collect();
-    let of = |kind: Kind| names.iter().filter(|name| **name == kind.name()).count();
-    Kind::ALL.map(|kind| (kind, of(kind))).into_iter().filter(|(_, count)| *count > 0).collect()
-}
-
-/// As in `2 Deployments, 1 StatefulSet`.
-pub fn counted(kinds: &[(Kind, usize)]) -> String {
-    if kinds.is_empty() {
-        return plural(0, Kind::Deployment.name());
-    }
-    kinds.iter().map(|(kind, count)| plural(*count, kind.name())).collect::<Vec<_>>().join(", ")
-}
-
-fn plural(count: usize, word: &str) -> String {
-    if count == 1 { format!("1 {word}") } else { format!("{count} {word}s") }
 }

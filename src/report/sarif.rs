@@ -37,7 +37,7 @@ pub fn write(report: &Report, profile: Option<&Profile>) -> serde_json::Result<S
     let errors = report.errors().map(notification);
     let notes = report
         .notes()
-        .map(|(subject, note)| notify("note", &format!("{subject}: {}", note.message), &note.place));
+        .map(|(subject, note)| notify("note", &format!("{subject}: {}", note.message), note.place.as_ref()));
     let notifications: Vec<Value> = errors.chain(notes).collect();
     let log = json!({
         "$schema": SCHEMA,
@@ -99,32 +99,32 @@ fn finding(subject: &Subject, found: &Found) -> Value {
     let message = format!("{} of {subject}: {}\nFix: {}", finding.field, finding.message, finding.fix);
     let suppressions = (found.judged.outcome == Outcome::Waived)
         .then(|| json!([{"kind": "inSource", "justification": found.judged.waived_because}]));
-    with(result(finding.rule, level, message, &found.place), "suppressions", suppressions)
+    with(result(finding.rule, level, message, found.place.as_ref()), "suppressions", suppressions)
 }
 
 fn problem(subject: &Subject, problem: &Problem) -> Value {
-    result(PROBLEM, level(Action::Warn), format!("{subject}: {}", problem.message), &problem.place)
+    result(PROBLEM, level(Action::Warn), format!("{subject}: {}", problem.message), problem.place.as_ref())
 }
 
-fn result(id: &str, level: &str, message: String, place: &Place) -> Value {
+fn result(id: &str, level: &str, message: String, place: Option<&Place>) -> Value {
     json!({
         "ruleId": id,
         // The rule without effect comes after all others.
         "ruleIndex": RULES.iter().position(|rule| rule.id == id).unwrap_or(RULES.len()),
         "level": level,
         "message": {"text": message},
-        "locations": [location(place)],
+        "locations": place.map(location).as_slice(),
     })
 }
 
 fn notification(error: &InputError) -> Value {
     let hint = error.hint.iter().map(|hint| format!("\n{hint}"));
     let message = format!("{}{}", error.message, hint.collect::<String>());
-    notify("error", &message, &error.place)
+    notify("error", &message, Some(&error.place))
 }
 
-fn notify(level: &str, message: &str, place: &Place) -> Value {
-    json!({"level": level, "message": {"text": message}, "locations": [location(place)]})
+fn notify(level: &str, message: &str, place: Option<&Place>) -> Value {
+    json!({"level": level, "message": {"text": message}, "locations": place.map(location).as_slice()})
 }
 
 fn location(place: &Place) -> Value {

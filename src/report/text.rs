@@ -2,22 +2,23 @@
 
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 
-use super::{Entry, Found, InputError, Judgement, Note, Problem, Reason, Report, Skipped};
+use super::files::Checked;
+use super::{Entry, Found, InputError, Judgement, Note, Problem, Reason, Skipped, Subject};
 use crate::admission::{Outcome, Skip};
 use crate::offline::source::Place;
 use crate::printable::printable;
 
 /// The report, with terminal styles in it.
-pub fn write(report: &Report) -> String {
+pub fn write(checked: &Checked) -> String {
     let mut text = String::new();
-    for entry in &report.entries {
+    for entry in &checked.report.entries {
         match entry {
             Entry::Judged(judgement) => judged(judgement, &mut text),
             Entry::Skipped(skipped) => self::skipped(skipped, &mut text),
             Entry::Error(error) => self::error(error, &mut text),
         }
     }
-    text.push_str(&report.summary().line(&clean(&report.profile)));
+    text.push_str(&checked.summary().line(&clean(&checked.report.profile)));
     text.push('\n');
     text
 }
@@ -35,13 +36,12 @@ fn judged(judgement: &Judgement, text: &mut String) {
     if !judgement.injections.is_empty() {
         let title = format!("gapless would inject into {}", judgement.subject);
         let lines = judgement.injections.iter().map(|(id, injection)| (*id, injection.clone()));
-        let place = Place { excerpt: None, ..judgement.subject.place.clone() };
-        message(Level::NOTE, None, &title, &place, lines, text);
+        message(Level::NOTE, None, &title, beginning(&judgement.subject).as_ref(), lines, text);
     }
     if let Some(forecast) = &judgement.forecast {
         let title = format!("{} {forecast}", judgement.subject);
-        let place = Place { excerpt: None, ..judgement.subject.place.clone() };
-        message(Level::NOTE.with_name("rollout"), None, &title, &place, [], text);
+        let place = beginning(&judgement.subject);
+        message(Level::NOTE.with_name("rollout"), None, &title, place.as_ref(), [], text);
     }
 }
 
@@ -60,17 +60,17 @@ fn finding(judgement: &Judgement, found: &Found, text: &mut String) {
         None => lines.push(("fix", finding.fix.clone())),
     }
     lines.push(("why", format!("gapless rules {}", finding.rule)));
-    message(level, Some(finding.rule), &finding.message, &found.place, lines, text);
+    message(level, Some(finding.rule), &finding.message, found.place.as_ref(), lines, text);
 }
 
 fn problem(judgement: &Judgement, problem: &Problem, text: &mut String) {
     let lines = [("of", judgement.subject.to_string())];
-    message(Level::WARNING, Some(&problem.id), &problem.message, &problem.place, lines, text);
+    message(Level::WARNING, Some(&problem.id), &problem.message, problem.place.as_ref(), lines, text);
 }
 
 fn note(judgement: &Judgement, note: &Note, text: &mut String) {
     let lines = [("of", judgement.subject.to_string())];
-    message(Level::NOTE, None, &note.message, &note.place, lines, text);
+    message(Level::NOTE, None, &note.message, note.place.as_ref(), lines, text);
 }
 
 fn skipped(skipped: &Skipped, text: &mut String) {
@@ -79,14 +79,19 @@ fn skipped(skipped: &Skipped, text: &mut String) {
         return;
     }
     let title = format!("{} {}", skipped.subject, skipped.message);
-    let place = Place { excerpt: None, ..skipped.subject.place.clone() };
-    message(Level::NOTE.with_name("skipped"), None, &title, &place, [], text);
+    let place = beginning(&skipped.subject);
+    message(Level::NOTE.with_name("skipped"), None, &title, place.as_ref(), [], text);
+}
+
+/// Where it stands, without the line itself.
+fn beginning(subject: &Subject) -> Option<Place> {
+    subject.place().map(|place| Place { excerpt: None, ..place.clone() })
 }
 
 /// Writes that something cannot be read or worked with.
 pub fn error(error: &InputError, text: &mut String) {
     let hint = error.hint.iter().map(|hint| ("help", hint.clone()));
-    message(Level::ERROR, None, &error.message, &error.place, hint, text);
+    message(Level::ERROR, None, &error.message, Some(&error.place), hint, text);
 }
 
 /// One message: what is wrong, where, and what else there is to say.
@@ -94,20 +99,20 @@ fn message(
     level: Level,
     id: Option<&str>,
     title: &str,
-    place: &Place,
+    place: Option<&Place>,
     lines: impl IntoIterator<Item = (&'static str, String)>,
     text: &mut String,
 ) {
-    let title = match place.excerpt {
-        Some(_) => title.to_owned(),
-        None => format!("{place}: {title}"),
+    let title = match place {
+        Some(place) if place.excerpt.is_none() => format!("{place}: {title}"),
+        _ => title.to_owned(),
     };
     let title = level.primary_title(clean(&title));
     let mut group = Group::with_title(match id {
         Some(id) => title.id(clean(id)),
         None => title,
     });
-    if let (Some(position), Some(excerpt)) = (place.position, &place.excerpt) {
+    if let Some(place @ Place { position: Some(position), excerpt: Some(excerpt), .. }) = place {
         let path = clean(&place.name.to_string());
         let annotation = AnnotationKind::Primary.span(excerpt.start..excerpt.end);
         let snippet = Snippet::source(excerpt.line.as_str()).line_start(position.line).annotation(annotation);
