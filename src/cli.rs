@@ -98,6 +98,7 @@ pub enum Command {
     /// in a directory is one error, unless --exclude leaves it out:
     ///
     ///   gapless check --exclude charts deploy/
+    ///   gapless check --cluster --context staging deploy/
     ///   helm template CHART | gapless check -
     ///   kubectl kustomize DIR | gapless check -
     ///
@@ -309,6 +310,20 @@ pub struct CheckArguments {
     /// default profile is production
     #[arg(long, value_name = "FILE", env = "GAPLESS_CONFIG")]
     pub config: Option<PathBuf>,
+
+    /// Judge as the gapless of a live cluster would: by its configuration and the profile of
+    /// each namespace, with what stands around, and what exists as a change of it. A document
+    /// without a namespace is in that of the context
+    #[arg(long, conflicts_with = "profile")]
+    pub cluster: bool,
+
+    /// Context of the kubeconfig; without it, the current one
+    #[arg(long, value_name = "CONTEXT", requires = "cluster")]
+    pub context: Option<String>,
+
+    /// Kubeconfig file, instead of those that kubectl would read
+    #[arg(long, value_name = "FILE", requires = "cluster")]
+    pub kubeconfig: Option<PathBuf>,
 }
 
 /// The arguments of `gapless fix`.

@@ -28,9 +28,9 @@
 //!
 //! ```text
 //! commands     → fix, cli, server, config, cluster, certificates, watched, observe,
-//!                client, preview, audit, report, offline, yaml, admission, policy,
-//!                rules, defaults, patterns, rollout, finding, exit, clock, printable,
-//!                kubernetes, names, nearest, field
+//!                client, preview, audit, report, offline, yaml, admission, injection,
+//!                policy, rules, defaults, patterns, rollout, surroundings, ownership,
+//!                finding, exit, clock, printable, kubernetes, names, nearest, field
 //! fix          → offline, yaml, admission, injection, policy, finding, kubernetes,
 //!                field
 //! cli          → certificates, observe, audit, report, offline, kubernetes, names

@@ -19,6 +19,7 @@ mod api_server {
     mod bench;
     mod certificates;
     mod chart;
+    mod check_cluster;
     mod client_ca;
     mod context;
     mod controllers;

@@ -177,14 +177,31 @@ pub fn review(terms: Terms, phase: Phase, body: &[u8]) -> Result<Review, ReviewE
         Ok(kind) => kind,
         Err(skip) => return Ok(review.skipped(&request, skip)),
     };
+    with_subject(&mut request, kind, profile, terms, |request, subject| match (subject, phase) {
+        (Err(skip), _) => Ok(review.skipped(request, skip)),
+        (Ok(subject), Phase::Mutate) => mutate(review, &subject),
+        (Ok(subject), Phase::Validate) => validate(review, &subject),
+    })
+}
+
+/// Reads the objects of a request, and asks for an answer about what is under review; or why
+/// it is not looked at.
+fn with_subject<'q, T>(
+    request: &mut Request<'q>,
+    kind: Kind,
+    profile: &Profile,
+    terms: Terms,
+    answer: impl FnOnce(&Request<'q>, Result<Subject, Skip>) -> Result<T, ReviewError>,
+) -> Result<T, ReviewError> {
     if kind == Kind::DaemonSet {
-        read_volume_mounts(&mut request)?;
+        read_volume_mounts(request)?;
     }
+    let request = &*request;
     let old_object = match request.operation {
-        Operation::Update => Some(required(&request, &request.old_object, "oldObject")?),
+        Operation::Update => Some(required(request, &request.old_object, "oldObject")?),
         _ => None,
     };
-    let object = required(&request, &request.object, "object")?;
+    let object = required(request, &request.object, "object")?;
     let around =
         |object: &Object| terms.surroundings.around(kind, &object.tree, request.namespace.as_deref());
     let surroundings = around(object);
@@ -198,13 +215,13 @@ pub fn review(terms: Terms, phase: Phase, body: &[u8]) -> Result<Review, ReviewE
         surroundings: old_surroundings.as_ref().unwrap_or(&surroundings),
         ..Context::new(kind, Origin::ApiServer)
     };
-    let workload = read(&request, object.view(), context, "object")?;
+    let workload = read(request, object.view(), context, "object")?;
     // A finding is old also if it was about what gapless wrote: where that has to go,
     // as after a scale, what is left is not the request's doing.
-    let old = old_object.map(|old| read(&request, old.view(), old_context, "oldObject")).transpose()?;
+    let old = old_object.map(|old| read(request, old.view(), old_context, "oldObject")).transpose()?;
     let old = old.map(Workload::without_record);
     if let Some(skip) = gates::skip_object(&workload) {
-        return Ok(review.skipped(&request, skip));
+        return answer(request, Err(skip));
     }
 
     let change = Change {
@@ -218,12 +235,12 @@ pub fn review(terms: Terms, phase: Phase, body: &[u8]) -> Result<Review, ReviewE
         origin: Origin::ApiServer,
     };
     let change = Change {
-        is_undo: rollback::is_undo(&request, &change),
-        may_be_undo_by_argo: rollback::may_be_undo_by_argo(&request, &change),
+        is_undo: rollback::is_undo(request, &change),
+        may_be_undo_by_argo: rollback::may_be_undo_by_argo(request, &change),
         ..change
     };
     let subject = Subject {
-        request: &request,
+        request,
         object,
         change,
         workload,
@@ -233,10 +250,7 @@ pub fn review(terms: Terms, phase: Phase, body: &[u8]) -> Result<Review, ReviewE
         surroundings: terms.surroundings,
         revisions: OnceCell::new(),
     };
-    match phase {
-        Phase::Mutate => mutate(review, &subject),
-        Phase::Validate => validate(review, &subject),
-    }
+    answer(request, Ok(subject))
 }
 
 /// The API server fills nothing into a custom resource, and its controller and clients fill
@@ -321,19 +335,12 @@ fn way_out(id: &str, text: &str, profile: &Profile) -> String {
 fn validate(review: Review, subject: &Subject) -> Result<Review, ReviewError> {
     let profile = subject.profile;
     let waivers = subject.waivers();
-    let repair = OnceCell::new();
-    let is_excused = |finding: &Finding| match repair.get_or_init(|| subject.repair()) {
-        Repair::None => false,
-        Repair::OfTemplate => finding.field.is_in_template(),
-        Repair::All => true,
-    };
-    let circumstances = Circumstances { old: subject.old.as_ref(), is_excused: &is_excused };
     let judged = match profile.injection {
-        InjectionMode::Inject => judge(&subject.workload, circumstances, profile, &waivers),
+        InjectionMode::Inject => subject.judge(&subject.workload, &waivers),
         // Judged as it would be with everything injected.
         InjectionMode::Announce => {
             let injected = subject.inject(&waivers, InjectionMode::Inject)?.object;
-            judge(&subject.workload_of(&injected)?, circumstances, profile, &waivers)
+            subject.judge(&subject.workload_of(&injected)?, &waivers)
         }
     };
 
@@ -392,6 +399,40 @@ pub fn assess(
     Ok(Assessment { skip, injection, judged, problems })
 }
 
+/// Judges an object of this kind as if the request in `body`, an AdmissionReview, came now:
+/// by both webhooks, one after the other.
+///
+/// # Errors
+/// [`ReviewError`], as of [`review`].
+pub fn assess_request(
+    terms: Terms,
+    kind: Kind,
+    profile: &Profile,
+    body: &[u8],
+) -> Result<Assessment, ReviewError> {
+    let mut request = envelope::parse(body)?;
+    with_subject(&mut request, kind, profile, terms, |request, subject| {
+        let subject = match subject {
+            Ok(subject) => subject,
+            Err(skip) => {
+                let object = required(request, &request.object, "object")?;
+                let injection = Injection::none(&object.tree);
+                return Ok(Assessment {
+                    skip: Some(skip),
+                    injection,
+                    judged: Vec::new(),
+                    problems: Vec::new(),
+                });
+            }
+        };
+        let waivers = subject.waivers();
+        let injection = subject.inject(&waivers, InjectionMode::Inject)?;
+        let judged = subject.judge(&subject.workload_of(&injection.object)?, &waivers);
+        let problems = injection.problems.iter().chain(waivers.problems()).cloned().collect();
+        Ok(Assessment { skip: None, injection, judged, problems })
+    })
+}
+
 fn read_waivers<'a>(workload: &Workload<'a>, profile: &Profile, today: Date) -> ActiveWaivers<'a> {
     ActiveWaivers::read(workload, profile.waivers, today, is_id)
 }
@@ -446,6 +487,18 @@ impl<'r> Subject<'r> {
     fn workload_of<'t>(&'t self, tree: &'t Value) -> Result<Workload<'t>, ReviewError> {
         let view = View { tree, ..self.change.object };
         read(self.request, view, self.workload.context(), "object")
+    }
+
+    /// The findings in `workload`, made of the request's object, with what comes of each.
+    fn judge(&self, workload: &Workload, waivers: &ActiveWaivers) -> Vec<Judged> {
+        let repair = OnceCell::new();
+        let is_excused = |finding: &Finding| match repair.get_or_init(|| self.repair()) {
+            Repair::None => false,
+            Repair::OfTemplate => finding.field.is_in_template(),
+            Repair::All => true,
+        };
+        let circumstances = Circumstances { old: self.old.as_ref(), is_excused: &is_excused };
+        judge(workload, circumstances, self.profile, waivers)
     }
 
     /// Which findings the request brings back rather than in.

@@ -106,6 +106,11 @@ impl View {
         self.all().filter(is_neighbour)
     }
 
+    /// The kinds in which controllers keep the revisions of workloads, likewise.
+    pub fn kept_revisions(&self) -> impl Iterator<Item = &Known> {
+        self.all().filter(|known| matches!(known.watched.part, Part::Revision(_)))
+    }
+
     /// What is known of this kind, if it is one of those that matter.
     pub fn of(&self, kind: &str) -> Option<&Known> {
         self.all().find(|known| known.watched.kind == kind)

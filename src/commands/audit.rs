@@ -17,7 +17,7 @@ use crate::client::kubeconfig::{self, Choice, Connection};
 use crate::client::list::{self, List, Page};
 use crate::client::webhook::CONFIGURATIONS;
 use crate::clock;
-use crate::cluster::View;
+use crate::cluster::{Known, View, Watched};
 use crate::config;
 use crate::exit;
 use crate::kubernetes::kind::Kind;
@@ -63,7 +63,11 @@ async fn audit(arguments: &AuditArguments, policy: &Policy) -> anyhow::Result<Au
     let webhooks = installed_webhooks(&connection, arguments.chunk_size, namespace.is_none()).await?;
     let namespaces = namespaces.with_webhooks(webhooks);
     let today = clock::today();
-    let mut unknown = look_around(&view, &connection, namespace.as_deref(), arguments.chunk_size).await?;
+    let around =
+        look_around(view.neighbours(), &connection, &[namespace.as_deref()], arguments.chunk_size).await?;
+    // Workloads are listed again, and named then.
+    let around = around.into_iter().filter(|(watched, _)| !watched.is_workload());
+    let mut unknown = around.map(|(watched, why)| (watched.kind, why)).collect();
     let canaries = canaries(&connection, namespace.as_deref(), arguments.chunk_size, &mut unknown).await?;
     let start =
         || Audit::new(policy, today, namespaces.clone(), &view, &canaries).foretelling(arguments.preview);
@@ -94,34 +98,39 @@ async fn audit(arguments: &AuditArguments, policy: &Policy) -> anyhow::Result<Au
     Ok(audit.report(Scope { server, context, namespace }))
 }
 
-/// Lists what stands around workloads. Returns the kinds that may not be listed, and why:
-/// they count as unknown. Those of workloads are listed again, and named then.
-async fn look_around(
-    view: &View,
+/// Lists what stands around workloads, in these namespaces or (`None`) in all of them. Returns
+/// the kinds that may not be listed, and why: they count as unknown.
+pub(super) async fn look_around<'v>(
+    known: impl Iterator<Item = &'v Known>,
     connection: &Connection,
-    namespace: Option<&str>,
+    namespaces: &[Option<&str>],
     limit: u32,
-) -> Result<Vec<(&'static str, String)>, RequestError> {
+) -> Result<Vec<(&'static Watched, String)>, RequestError> {
     let mut unknown = Vec::new();
-    for known in view.neighbours() {
+    for known in known {
         let watched = known.watched();
-        let list = List {
-            resource: watched.resource,
-            root: watched.root,
-            plural: watched.plural,
-            namespace,
-            labels: "",
-            limit,
-        };
-        let put = |(): &mut (), page: Page| page.items.iter().for_each(|object| known.put(object));
-        match list.read(connection, || (), put, || {}).await {
+        match list_known(known, connection, namespaces, limit).await {
             Ok(()) | Err(RequestError::NotFound { .. }) => known.fill(),
-            Err(RequestError::Forbidden { .. }) if watched.is_workload() => {}
-            Err(error @ RequestError::Forbidden { .. }) => unknown.push((watched.kind, error.to_string())),
+            Err(error @ RequestError::Forbidden { .. }) => unknown.push((watched, error.to_string())),
             Err(error) => return Err(error),
         }
     }
     Ok(unknown)
+}
+
+async fn list_known(
+    known: &Known,
+    connection: &Connection,
+    namespaces: &[Option<&str>],
+    limit: u32,
+) -> Result<(), RequestError> {
+    let Watched { resource, root, plural, .. } = *known.watched();
+    for namespace in namespaces {
+        let list = List { resource, root, plural, namespace: *namespace, labels: "", limit };
+        let put = |(): &mut (), page: Page| page.items.iter().for_each(|object| known.put(object));
+        list.read(connection, || (), put, || {}).await?;
+    }
+    Ok(())
 }
 
 /// Asks the pods of those whose rollout may not complete why that is.
@@ -250,7 +259,7 @@ async fn all_namespaces<'p>(
 }
 
 /// Takes note of a Namespace: of its profile, and of what it says of meshes.
-fn add(namespaces: &mut Namespaces, view: &View, namespace: &Value) {
+pub(super) fn add(namespaces: &mut Namespaces, view: &View, namespace: &Value) {
     namespaces.add(namespace);
     if let Some(known) = view.of("Namespace") {
         known.put(namespace);
@@ -259,7 +268,7 @@ fn add(namespaces: &mut Namespaces, view: &View, namespace: &Value) {
 
 /// The webhooks of gapless in the cluster. Without the permission nothing is known of
 /// them; those who ask about all namespaces are told so.
-async fn installed_webhooks(
+pub(super) async fn installed_webhooks(
     connection: &Connection,
     limit: u32,
     all_namespaces: bool,
@@ -291,7 +300,7 @@ fn restarted(resource: &str) {
     ));
 }
 
-fn note(text: &str) {
+pub(super) fn note(text: &str) {
     // Nothing can be done about a closed standard error.
     let _ = writeln!(io::stderr(), "note: {}", printable(text));
 }

@@ -3,9 +3,12 @@
 use std::process::ExitCode;
 
 use jiff::civil::Date;
+use serde_json::{Map, Value};
 
+use super::cluster::{Client, Cluster, NotAssessed};
 use super::{output, progress};
 use crate::admission::{self, Assessment, Judged, Skip};
+use crate::audit::namespaces::because;
 use crate::cli::{CheckArguments, CheckFormat};
 use crate::clock;
 use crate::config;
@@ -25,6 +28,7 @@ use crate::report::files::Checked;
 use crate::report::{
     self, Entry, Found, InputError, Judgement, Note, Problem, Reason, Report, Skipped, Subject, Written,
 };
+use crate::surroundings::Surroundings;
 use crate::yaml::node::Outdone;
 
 /// Where all workloads of Kubernetes are.
@@ -36,17 +40,35 @@ const API_VERSION: &str = Kind::Deployment.api_version();
 /// If the configuration or the profile is of no use, or the report cannot be
 /// written. What is wrong with a manifest is part of the report.
 pub fn run(arguments: &CheckArguments) -> anyhow::Result<ExitCode> {
-    let policy = config::load(arguments.config.as_deref())?;
-    let profile = choose_profile(&policy, arguments.profile.as_deref())?;
+    let client = arguments.cluster.then(|| Client::connect(arguments)).transpose()?;
+    let policy = match (&client, &arguments.config) {
+        (Some(client), None) => client.policy()?,
+        (_, file) => config::load(file.as_deref())?,
+    };
     let inputs: Vec<_> = inputs::expand(&arguments.files, &arguments.exclude)
         .into_iter()
         .map(|input| input.and_then(Source::read))
         .collect();
-    let mut objects = surroundings::Objects::default();
     // Read twice, so that only one file at a time is in memory as a tree.
-    inputs.iter().flatten().for_each(|source| objects.add(&Parsed::of(source)));
-    let check = Check::new(profile, objects.neighbours(), clock::today());
-    let mut check = Check { foretells: arguments.preview, ..check };
+    let files = inputs.iter().flatten().map(Parsed::of);
+    let mut objects = surroundings::Objects::default();
+    let against = match &client {
+        None => {
+            files.for_each(|file| objects.add(&file));
+            let profile = choose_profile(&policy, arguments.profile.as_deref())?;
+            Against::Input { profile, neighbours: objects.neighbours() }
+        }
+        Some(client) => {
+            let objects: Vec<_> = files.flat_map(|file| whole_objects(&file, &client.namespace)).collect();
+            Against::Cluster { cluster: client.read(&policy, &objects)?, namespace: &client.namespace }
+        }
+    };
+    let default_profile = match against {
+        Against::Input { profile, .. } => profile,
+        Against::Cluster { .. } => policy.default_profile(),
+    };
+    let mut check = Check::new(against, default_profile, clock::today());
+    check.foretells = arguments.preview;
     for input in progress::counted("files", inputs) {
         match input {
             Ok(source) => check.source(&source),
@@ -58,7 +80,7 @@ pub fn run(arguments: &CheckArguments) -> anyhow::Result<ExitCode> {
     match arguments.format {
         CheckFormat::Text => output::print(&report::text::write(&checked))?,
         CheckFormat::Json => output::print_plain(&report::json::write(&checked)?)?,
-        CheckFormat::Sarif => output::print_plain(&report::sarif::write(&checked.report, profile)?)?,
+        CheckFormat::Sarif => output::print_plain(&report::sarif::write(&checked.report, default_profile)?)?,
         CheckFormat::Github => output::print_plain(&report::github::write(&checked))?,
     }
     let summary = checked.summary();
@@ -86,10 +108,79 @@ pub(super) fn choose_profile<'p>(
     Ok(resolved.profile)
 }
 
+/// All whole objects of a file that the API server would be asked to store, each with its
+/// namespace.
+fn whole_objects(file: &Parsed, namespace: &str) -> Vec<Value> {
+    let mut values = Vec::new();
+    for root in file.documents.iter().filter_map(|(_, root)| root.as_ref().ok()) {
+        for object in objects::objects(root) {
+            let value = in_namespace(object.to_value(), namespace);
+            let examined = object.workload_kind().map(|kind| whole::examine(&object, kind, &value));
+            if !matches!(examined, Some(Err(_))) {
+                values.push(value);
+            }
+        }
+    }
+    values
+}
+
+/// The object with this namespace, if it names none.
+fn in_namespace(mut object: Value, namespace: &str) -> Value {
+    let metadata = object.get_mut("metadata").and_then(Value::as_object_mut);
+    let is_named = |it: &Map<String, Value>| it.get("namespace").is_some_and(Value::is_string);
+    if let Some(metadata) = metadata.filter(|metadata| !is_named(metadata)) {
+        metadata.insert("namespace".to_owned(), Value::from(namespace));
+    }
+    object
+}
+
+/// By what is judged.
+enum Against<'p> {
+    /// By the input alone: one profile, `None` if it is off, and its own objects.
+    Input { profile: Option<&'p Profile>, neighbours: surroundings::Neighbours<'p> },
+    /// By what a cluster says too. What names no namespace is in this one.
+    Cluster { cluster: Cluster<'p>, namespace: &'p str },
+}
+
+impl<'p> Against<'p> {
+    fn namespace<'o>(&'o self, object: &Object<'o>) -> Option<&'o str> {
+        match self {
+            Against::Input { .. } => object.namespace(),
+            Against::Cluster { namespace, .. } => Some(object.namespace().unwrap_or(namespace)),
+        }
+    }
+
+    /// The object as the API server would get it.
+    fn value(&self, object: &Object) -> Value {
+        match self {
+            Against::Input { .. } => object.node.to_value(),
+            Against::Cluster { namespace, .. } => in_namespace(object.to_value(), namespace),
+        }
+    }
+
+    /// The profile for an object, or why it is not judged.
+    fn profile(&self, object: &Object) -> Result<&'p Profile, (Reason, String)> {
+        match self {
+            Against::Input { profile, .. } => profile.ok_or_else(|| {
+                (Reason::Gate(Skip::ProfileOff), "is not judged: the profile is off".to_owned())
+            }),
+            Against::Cluster { cluster, .. } => cluster
+                .profile(self.namespace(object).unwrap_or_default())
+                .map_err(|reason| (reason, format!("is not judged: {}", because(reason)))),
+        }
+    }
+
+    fn around(&self, kind: Kind, value: &Value, source: &Source) -> Surroundings {
+        match self {
+            Against::Input { neighbours, .. } => neighbours.around(kind, value, source),
+            Against::Cluster { cluster, .. } => cluster.around(kind, value),
+        }
+    }
+}
+
 /// The work under way.
 struct Check<'p> {
-    profile: Option<&'p Profile>,
-    neighbours: surroundings::Neighbours<'p>,
+    against: Against<'p>,
     services: surroundings::Services,
     today: Date,
     /// Whether rollouts are foretold.
@@ -98,12 +189,12 @@ struct Check<'p> {
 }
 
 impl<'p> Check<'p> {
-    fn new(profile: Option<&'p Profile>, neighbours: surroundings::Neighbours<'p>, today: Date) -> Self {
-        let name = profile.map_or(Policy::OFF, |profile| profile.name.as_str()).to_owned();
+    fn new(against: Against<'p>, default_profile: Option<&Profile>, today: Date) -> Self {
+        let name = default_profile.map_or(Policy::OFF, |profile| profile.name.as_str()).to_owned();
         let report = Report { profile: name, entries: Vec::new() };
         let checked = Checked { report, files: 0, other_objects: 0 };
         let services = surroundings::Services::default();
-        Check { profile, neighbours, services, today, foretells: false, checked }
+        Check { against, services, today, foretells: false, checked }
     }
 
     /// Judges all workloads of one file.
@@ -124,7 +215,9 @@ impl<'p> Check<'p> {
 
     fn object(&mut self, document: &Document, object: &Object) {
         let entry = match (object.removed(), object.workload_kind()) {
-            (Some((version, kind)), _) => Ok(Entry::Skipped(removed(document, object, version, kind))),
+            (Some((version, kind)), _) => {
+                Ok(Entry::Skipped(removed(self.subject(document, object, kind), version)))
+            }
             (None, Some(kind)) => self.workload(document, object, kind),
             (None, None) => match self.switch(document, object) {
                 Some(entry) => entry,
@@ -139,24 +232,36 @@ impl<'p> Check<'p> {
 
     /// Judges one workload, or says why not.
     fn workload(&self, document: &Document, object: &Object, kind: Kind) -> Result<Entry, InputError> {
-        let subject = subject(document, object, kind.name());
+        let subject = self.subject(document, object, kind.name());
         let skipped = |subject, reason, message| Ok(Entry::Skipped(Skipped { subject, reason, message }));
-        let Some(profile) = self.profile else {
-            let message = "is not judged: the profile is off".to_owned();
-            return skipped(subject, Reason::Gate(Skip::ProfileOff), message);
+        let profile = match self.against.profile(object) {
+            Ok(profile) => profile,
+            Err((reason, message)) => return skipped(subject, reason, message),
         };
 
-        let value = object.node.to_value();
+        let value = self.against.value(object);
         match whole::examine(object, kind, &value) {
             Ok(()) => {}
             Err(Unusable::Part { because }) => return skipped(subject, Reason::Partial, part(&because)),
             Err(Unusable::Wrong(wrong)) => return Err(InputError::wrong(document, wrong)),
         }
-        let around = self.neighbours.around(kind, &value, document.source());
-        let Assessment { skip, injection, judged, problems } =
-            admission::assess(kind, &value, &around, profile, self.today).map_err(|error| {
-                InputError::not_injected(document, object, &beginning(document, object), error)
-            })?;
+        let around = self.against.around(kind, &value, document.source());
+        let assessed = match &self.against {
+            Against::Input { .. } => {
+                admission::assess(kind, &value, &around, profile, self.today).map_err(NotAssessed::New)
+            }
+            Against::Cluster { cluster, .. } => cluster.assess(kind, &value, profile, self.today),
+        };
+        let Assessment { skip, injection, judged, problems } = assessed.map_err(|error| {
+            let place = beginning(document, object);
+            match error {
+                NotAssessed::New(error) => InputError::not_injected(document, object, &place, error),
+                NotAssessed::Update(error) => {
+                    let message = format!("cannot be judged as a change of what is in the cluster: {error}");
+                    InputError { place, message, hint: None }
+                }
+            }
+        })?;
         if let Some(skip) = skip {
             return skipped(subject, Reason::Gate(skip), skipped_because(skip));
         }
@@ -173,17 +278,20 @@ impl<'p> Check<'p> {
         }))
     }
 
-    /// Judges a Service that the input holds once more, with a selector that matches the
-    /// pods of other workloads.
+    /// Judges a Service that the input holds once more, or that exists, with a selector that
+    /// matches the pods of other workloads.
     fn switch(&mut self, document: &Document, object: &Object) -> Option<Result<Entry, InputError>> {
         if !object.is_service() {
             return None;
         }
-        let value = object.node.to_value();
-        let selector = self.services.switch(&value, document.source())?;
-        let backends = self.neighbours.behind(&selector, object.namespace());
-        let profile = self.profile.filter(|_| !backends.is_empty())?;
-        let subject = subject(document, object, "Service");
+        let value = self.against.value(object);
+        let selector = self.services.switch(&value, document.source());
+        let backends = match &self.against {
+            Against::Input { neighbours, .. } => neighbours.behind(&selector?, object.namespace()),
+            Against::Cluster { cluster, .. } => cluster.switch(&value)?,
+        };
+        let profile = self.against.profile(object).ok().filter(|_| !backends.is_empty())?;
+        let subject = self.subject(document, object, "Service");
         let (judged, problems) = match admission::assess_switch(&value, &backends, profile, self.today) {
             Ok(assessed) => assessed,
             Err(error) => {
@@ -203,6 +311,15 @@ impl<'p> Check<'p> {
         })))
     }
 
+    fn subject(&self, document: &Document, object: &Object, kind: &'static str) -> Subject {
+        Subject {
+            kind,
+            namespace: self.against.namespace(object).map(str::to_owned),
+            name: object.name().unwrap_or("(without a name)").to_owned(),
+            written: Some(Written { document: document.index, place: beginning(document, object) }),
+        }
+    }
+
     fn error(&mut self, error: InputError) {
         self.checked.report.entries.push(Entry::Error(error));
     }
@@ -214,26 +331,17 @@ fn found(document: &Document, object: &Object, judged: Vec<Judged>) -> Vec<Found
     judged.into_iter().map(|judged| Found { place: place(&judged), judged }).collect()
 }
 
-fn subject(document: &Document, object: &Object, kind: &'static str) -> Subject {
-    Subject {
-        kind,
-        namespace: object.namespace().map(str::to_owned),
-        name: object.name().unwrap_or("(without a name)").to_owned(),
-        written: Some(Written { document: document.index, place: beginning(document, object) }),
-    }
-}
-
 /// Where its name stands.
 fn beginning(document: &Document, object: &Object) -> Place {
     document.place(object.node.place_of(&FieldPath::new("metadata.name")))
 }
 
-fn removed(document: &Document, object: &Object, version: &str, kind: &'static str) -> Skipped {
+fn removed(subject: Subject, version: &str) -> Skipped {
     let message = format!(
         "is not judged: no API server serves {version} any more, since Kubernetes 1.16; \
          write apiVersion: {API_VERSION}, and a spec.selector, which that requires"
     );
-    Skipped { subject: subject(document, object, kind), reason: Reason::RemovedApiVersion, message }
+    Skipped { subject, reason: Reason::RemovedApiVersion, message }
 }
 
 fn part(because: &str) -> String {

@@ -3,6 +3,7 @@
 mod audit;
 mod certs;
 mod check;
+mod cluster;
 mod completions;
 mod fix;
 mod live;

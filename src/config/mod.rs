@@ -79,6 +79,15 @@ pub fn load(path: Option<&Path>) -> Result<Policy, ConfigError> {
     }
 }
 
+/// The policy in the text of a configuration that comes from elsewhere, such as a ConfigMap;
+/// `origin` says in messages from where.
+///
+/// # Errors
+/// If it cannot be understood.
+pub fn of_text(origin: &str, text: &str) -> Result<Policy, ConfigError> {
+    parse(text).map_err(|problem| ConfigError::Invalid { path: PathBuf::from(origin), problem })
+}
+
 /// The policy in the bytes of the file, if they could be read.
 fn understand(path: &Path, bytes: io::Result<Vec<u8>>) -> Result<Policy, ConfigError> {
     let unreadable = |source| ConfigError::Unreadable { path: path.to_owned(), source };

@@ -3,8 +3,9 @@
 //! [`record`] is what gapless injected, [`intent`] what somebody provably wrote.
 //! [`owners`] gathers what is known of each field of a request, and [`owner`] weighs
 //! it: one table, asked by everything that injects, restores, refreshes, removes or
-//! announces.
+//! announces. [`applied`] is what a client sends that applies a manifest.
 
+pub mod applied;
 pub mod containers;
 pub mod intent;
 pub mod owner;

@@ -172,6 +172,9 @@ https://learn.microsoft.com/azure/aks/faq#can-admission-controller-webhooks-impa
 */}}
 {{- define "gapless.webhookConfigurationAnnotations" -}}
 admissions.enforcer/disabled: "true"
+{{- if not (include "gapless.url" .) }}
+gapless.dev/configuration: {{ .Release.Namespace }}/{{ include "gapless.fullname" . }}
+{{- end }}
 {{- if include "gapless.certManager" . }}
 cert-manager.io/inject-ca-from: {{ .Release.Namespace }}/{{ include "gapless.fullname" . }}
 {{- end }}
