@@ -1,6 +1,8 @@
 //! Lists, read in pages.
 
-use http::Request;
+use kube::api::{GetParams, ListParams};
+use kube::core::Request;
+use kube::core::request::Error as BuildError;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -102,17 +104,20 @@ impl List<'_> {
             resource: self.resource,
             namespace: self.namespace,
         };
-        let text = get(connection, &self.path(next), asked).await?;
+        let text = send(connection, self.request(next), asked).await?;
         serde_json::from_str(&text).map_err(|error| asked.other(format!("the answer is no list: {error}")))
     }
 
-    fn path(&self, next: Option<&str>) -> String {
-        let List { root, plural, limit, labels, .. } = self;
+    fn request(&self, next: Option<&str>) -> Result<http::Request<Vec<u8>>, BuildError> {
+        let List { root, plural, .. } = self;
         let place = self.namespace.map(|namespace| format!("/namespaces/{namespace}")).unwrap_or_default();
-        let next = next.map(|token| format!("&continue={}", encoded(token))).unwrap_or_default();
-        let labels = Some(labels).filter(|labels| !labels.is_empty());
-        let labels = labels.map(|labels| format!("&labelSelector={}", encoded(labels))).unwrap_or_default();
-        format!("{root}{place}/{plural}?limit={limit}{labels}{next}")
+        let page = ListParams {
+            label_selector: Some(self.labels.to_owned()).filter(|labels| !labels.is_empty()),
+            limit: Some(self.limit),
+            continue_token: next.map(str::to_owned),
+            ..ListParams::default()
+        };
+        Request::new(format!("{root}{place}/{plural}")).list(&page)
     }
 }
 
@@ -131,7 +136,8 @@ pub async fn all(list: &List<'_>, connection: &Connection) -> Result<Vec<Value>,
 pub async fn namespace(connection: &Connection, name: &str) -> Result<Value, RequestError> {
     let asked =
         Asked { server: &connection.server, verb: "get", resource: "namespaces", namespace: Some(name) };
-    let text = get(connection, &format!("/api/v1/namespaces/{name}"), asked).await?;
+    let request = Request::new("/api/v1/namespaces").get(name, &GetParams::default());
+    let text = send(connection, request, asked).await?;
     serde_json::from_str(&text).map_err(|error| asked.other(format!("the answer is no object: {error}")))
 }
 
@@ -142,7 +148,9 @@ pub async fn namespace(connection: &Connection, name: &str) -> Result<Value, Req
 /// If it does not answer.
 pub async fn is_served(connection: &Connection, root: &'static str) -> Result<bool, RequestError> {
     let asked = Asked { server: &connection.server, verb: "get", resource: root, namespace: None };
-    match get(connection, root, asked).await {
+    match send(connection, http::Request::get(root).body(Vec::new()).map_err(BuildError::BuildRequest), asked)
+        .await
+    {
         Ok(_) => Ok(true),
         Err(RequestError::NotFound { .. }) => Ok(false),
         // Who may not even ask that has been told what is missing.
@@ -151,18 +159,13 @@ pub async fn is_served(connection: &Connection, root: &'static str) -> Result<bo
     }
 }
 
-async fn get(connection: &Connection, path: &str, asked: Asked<'_>) -> Result<String, RequestError> {
-    let request = Request::get(path).body(Vec::new()).map_err(|error| asked.other(error.to_string()))?;
+async fn send(
+    connection: &Connection,
+    request: Result<http::Request<Vec<u8>>, BuildError>,
+    asked: Asked<'_>,
+) -> Result<String, RequestError> {
+    let request = request.map_err(|error| asked.other(error.to_string()))?;
     connection.client.request_text(request).await.map_err(|error| RequestError::new(&error, asked))
-}
-
-/// The text as a value in a query (RFC 3986, percent-encoding).
-fn encoded(text: &str) -> String {
-    let encode = |byte: u8| match byte {
-        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
-        _ => format!("%{byte:02X}"),
-    };
-    text.bytes().map(encode).collect()
 }
 
 /// An empty list is null in some servers' answers.
@@ -184,16 +187,17 @@ mod tests {
             labels: "",
             limit: 500,
         };
-        assert_eq!(deployments.path(None), "/apis/apps/v1/deployments?limit=500");
+        let uri = |list: List, next| list.request(next).unwrap().uri().to_string();
+        assert_eq!(uri(deployments, None), "/apis/apps/v1/deployments?&limit=500");
         let shop = List { namespace: Some("shop"), limit: 7, ..deployments };
         assert_eq!(
-            shop.path(Some("a-Z_0.~=&+/ü")),
-            "/apis/apps/v1/namespaces/shop/deployments?limit=7&continue=a-Z_0.~%3D%26%2B%2F%C3%BC"
+            uri(shop, Some("a-Z_0.~=&+/ü")),
+            "/apis/apps/v1/namespaces/shop/deployments?&limit=7&continue=a-Z_0.%7E%3D%26%2B%2F%C3%BC"
         );
         let web = List { labels: "app=web,tier=front", ..deployments };
         assert_eq!(
-            web.path(None),
-            "/apis/apps/v1/deployments?limit=500&labelSelector=app%3Dweb%2Ctier%3Dfront"
+            uri(web, None),
+            "/apis/apps/v1/deployments?&labelSelector=app%3Dweb%2Ctier%3Dfront&limit=500"
         );
     }
 

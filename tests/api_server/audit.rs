@@ -235,14 +235,14 @@ fn long_lists_are_read_in_pages() {
         let uris = ours.filter_map(|event| event["requestURI"].as_str());
         uris.filter(|uri| uri.starts_with(path)).map(str::to_owned).collect::<Vec<_>>()
     };
-    let pages = requests("/apis/apps/v1/deployments?limit=70");
+    let pages = requests("/apis/apps/v1/deployments?&limit=70");
     // Once to know them as neighbours, and once to judge them.
     assert_eq!(pages.len(), 2 * 5, "303 Deployments: {pages:#?}");
     assert_eq!(pages.iter().filter(|uri| uri.contains("&continue=")).count(), 2 * 4);
     assert!(
-        requests("/apis/apps/v1/deployments").contains(&"/apis/apps/v1/deployments?limit=500".to_owned())
+        requests("/apis/apps/v1/deployments").contains(&"/apis/apps/v1/deployments?&limit=500".to_owned())
     );
-    assert!(requests("/api/v1/namespaces").contains(&"/api/v1/namespaces?limit=70".to_owned()));
+    assert!(requests("/api/v1/namespaces").contains(&"/api/v1/namespaces?&limit=70".to_owned()));
     let verbs =
         log.iter().filter(|event| event["userAgent"].as_str().is_some_and(|it| it.starts_with("gapless/")));
     assert!(verbs.clone().all(|event| event["verb"] == "list" || event["verb"] == "get"), "it only reads");
