@@ -88,6 +88,7 @@ pub mod finding;
 pub mod fix;
 pub mod injection;
 pub mod kubernetes;
+pub mod markup;
 pub mod names;
 pub mod nearest;
 pub mod observe;

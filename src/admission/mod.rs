@@ -27,7 +27,7 @@ use crate::ownership::record::Record;
 use crate::policy::{InjectionMode, Policy, Profile, Waivers};
 use crate::rules::RULES;
 use crate::surroundings::{Around, Revisions, Surroundings};
-use crate::waiver::{self, ActiveWaivers};
+use crate::waiver::{self, ActiveWaivers, Waiver};
 use crate::workload::{Context, Workload, WrongType};
 
 pub use envelope::{Operation, ResponseReview};
@@ -360,6 +360,10 @@ pub struct Assessment {
     pub injection: Injection,
     /// The findings after that, those that deny first.
     pub judged: Vec<Judged>,
+    /// The findings before that, in the object as it is.
+    pub as_it_is: Vec<Judged>,
+    /// The waivers that hold.
+    pub waivers: Vec<Waiver>,
     /// Waivers and other annotations that have no effect.
     pub problems: Vec<Problem>,
 }
@@ -381,8 +385,14 @@ pub fn assess(
     let change = Change::create(kind, workload.view(), context.origin);
     let skip = gates::skip_object(&workload);
     if skip.is_some() {
-        let injection = Injection::none(object);
-        return Ok(Assessment { skip, injection, judged: Vec::new(), problems: Vec::new() });
+        return Ok(Assessment {
+            skip,
+            injection: Injection::none(object),
+            judged: Vec::new(),
+            as_it_is: Vec::new(),
+            waivers: Vec::new(),
+            problems: Vec::new(),
+        });
     }
     let terms = injection::Terms {
         profile,
@@ -395,8 +405,10 @@ pub fn assess(
     let circumstances = Circumstances { old: None, is_excused: &|_| false };
     let injected = Workload::read_view(View::of(&injection.object), context)?;
     let judged = judge(&injected, circumstances, profile, &waivers);
+    let as_it_is = judge(&workload, circumstances, profile, &waivers);
     let problems = injection.problems.iter().chain(waivers.problems()).cloned().collect();
-    Ok(Assessment { skip, injection, judged, problems })
+    let waivers = waivers.all().collect();
+    Ok(Assessment { skip, injection, judged, as_it_is, waivers, problems })
 }
 
 /// Judges an object of this kind as if the request in `body`, an AdmissionReview, came now:
