@@ -70,15 +70,14 @@ fn line(foretold: &Result<Forecast, String>) -> String {
 /// What a page shows of a workload: what gapless makes of it, and its rollout as it is and
 /// after that.
 pub fn details(kind: Kind, object: &Value, completed: &Value, surroundings: &Surroundings) -> Details {
-    let diff = diff::lines(object, completed);
-    let now = foretell(kind, object, surroundings);
-    if diff.is_empty() {
-        let now = Picture { answer: line(&now), svg: drawn(&now, &now) };
-        return Details { diff, now, completed: None };
+    let (now, then) = (foretell(kind, object, surroundings), foretell(kind, completed, surroundings));
+    let picture = |one, other| Picture { answer: line(one), svg: drawn(one, other) };
+    let (now, completed_rollout) = (picture(&now, &then), picture(&then, &now));
+    Details {
+        diff: diff::lines(object, completed),
+        completed: (completed_rollout != now).then_some(completed_rollout),
+        now,
     }
-    let then = foretell(kind, completed, surroundings);
-    let pictured = |one, other| Picture { answer: line(one), svg: drawn(one, other) };
-    Details { diff, now: pictured(&now, &then), completed: Some(pictured(&then, &now)) }
 }
 
 fn drawn(one: &Result<Forecast, String>, beside: &Result<Forecast, String>) -> Option<String> {

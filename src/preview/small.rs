@@ -9,6 +9,9 @@ use crate::rollout::Forecast;
 /// Within `report::details::VIEW_BOX`.
 const FRAME: Frame = Frame { left: 26.0, top: 6.0, width: 310.0, height: 74.0, digits: 0, moments: 40 };
 
+/// To a tenth of a second, which is more than can be seen.
+const TENTH: u64 = 100;
+
 /// The picture of a rollout, drawn as large as `beside` needs it.
 pub fn picture(forecast: &Forecast, beside: Option<&Forecast>) -> String {
     let plot = Plot::of(forecast, FRAME);
@@ -30,5 +33,8 @@ pub fn picture(forecast: &Forecast, beside: Option<&Forecast>) -> String {
     }
     let y = bottom + 14.0;
     svg += &format!("<text x=\"{}\" y=\"{y}\">0s</text>", FRAME.left);
-    svg + &format!("<text class=\"end\" x=\"{right}\" y=\"{y}\">{}</text>", text::seconds(plot.end))
+    svg + &format!(
+        "<text class=\"end\" x=\"{right}\" y=\"{y}\">{}</text>",
+        text::seconds(plot.end / TENTH * TENTH)
+    )
 }

@@ -25,7 +25,7 @@ pub struct Details {
 }
 
 /// A rollout.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Picture {
     /// What it does, in a line.
     pub answer: String,

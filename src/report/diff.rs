@@ -143,14 +143,13 @@ mod tests {
             json!({"preStop": {"sleep": {"seconds": 10}}});
         assert_eq!(
             text(&before, &after),
-            "\
- metadata:
+            r#" metadata:
 +  labels:
-+    app.kubernetes.io/version: 1.2.3
++    app.kubernetes.io/version: "1.2.3"
  spec:
    strategy:
      rollingUpdate:
--      maxUnavailable: 25%
+-      maxUnavailable: "25%"
 +      maxUnavailable: 0
    template:
      spec:
@@ -160,7 +159,7 @@ mod tests {
 +          preStop:
 +            sleep:
 +              seconds: 10
-"
+"#
         );
         assert_eq!(lines(&before, &before), []);
     }

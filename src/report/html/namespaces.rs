@@ -54,8 +54,11 @@ pub fn shown(name: &str) -> String {
 
 /// What becomes of the workloads of each namespace.
 pub fn table(report: &Report, namespaces: &[Namespace]) -> String {
-    let mut html = "<h2>Namespaces</h2>\n<table>\n<caption>How many workloads of each; one that is denied may have \
-                    warnings too, and be completed all the same.</caption>\n<thead><tr><th scope=\"col\">Namespace</th>\
+    if namespaces.is_empty() {
+        return String::new();
+    }
+    let mut html = "<table>\n<caption>How many workloads there are of what; one that is \
+                    denied may have warnings too, and be completed all the same.</caption>\n<thead><tr><th scope=\"col\">Namespace</th>\
                     <th scope=\"col\">Profile</th>"
         .to_owned();
     let heads = ["Workloads", "Denied", "Warned", "Completed next time", "Clean", "Waived"];

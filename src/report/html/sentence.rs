@@ -1,29 +1,29 @@
 //! The first sentence: how many workloads lose requests at each rollout, and who can end that.
 
 use crate::report::Report;
-use crate::report::count::counted;
+use crate::report::count::{counted, plural};
 use crate::report::loss::Loss;
 
-/// The sentence, without a full stop.
-pub fn sentence(report: &Report) -> String {
+/// The sentence in two parts, what there is and what becomes of it; nothing becomes of nothing.
+pub fn sentence(report: &Report) -> (String, String) {
     let kinds = report.kinds();
     let all: usize = kinds.iter().map(|(_, count)| count).sum();
     let named = match kinds[..] {
         [] | [_] => counted(&kinds),
-        _ => format!("{all} workloads ({})", counted(&kinds)),
+        _ => plural(all, "workload"),
     };
     if all == 0 {
-        return "There is no workload that is judged".to_owned();
+        return ("There is no workload that is judged".to_owned(), String::new());
     }
     let of = |loss| report.judgements().filter(|it| it.loss == loss).count();
     let parts = [Loss::Completed, Loss::Announced, Loss::Open, Loss::Waived].map(|loss| (loss, of(loss)));
     let losing: usize = parts.iter().map(|(_, count)| count).sum();
     if losing == 0 {
-        return format!("None of {named} loses requests at its rollouts");
+        return (format!("None of {named} loses requests at its rollouts"), String::new());
     }
     let verb = if losing == 1 { "loses" } else { "lose" };
     let parts = parts.iter().filter(|(_, count)| *count > 0).map(|(loss, count)| part(*loss, *count));
-    format!("{losing} of {named} {verb} requests at each rollout; {}", parts.collect::<Vec<_>>().join(", "))
+    (format!("{losing} of {named} {verb} requests at each rollout"), parts.collect::<Vec<_>>().join(", "))
 }
 
 /// How many of them there is this to be said of.
@@ -54,7 +54,8 @@ mod tests {
             let judgement = |_| crate::report::Judgement { loss: *loss, ..judgement(*kind, "shop", "web") };
             (0..*count).map(judgement).collect::<Vec<_>>()
         };
-        sentence(&report(losses.iter().flat_map(of).collect()))
+        let (what, becomes) = sentence(&report(losses.iter().flat_map(of).collect()));
+        if becomes.is_empty() { what } else { format!("{what}; {becomes}") }
     }
 
     #[test]
@@ -71,7 +72,7 @@ mod tests {
         );
         assert_eq!(
             said(&[(Deployment, Loss::None, 1), (StatefulSet, Loss::Waived, 1)]),
-            "1 of 2 workloads (1 Deployment, 1 StatefulSet) loses requests at each rollout; 1 does so by a waiver"
+            "1 of 2 workloads loses requests at each rollout; 1 does so by a waiver"
         );
         assert_eq!(
             said(&[(Deployment, Loss::Announced, 2)]),

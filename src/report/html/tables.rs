@@ -24,13 +24,13 @@ pub fn bar(report: &Report) -> String {
         let width = WIDTH * *count as f64 / all as f64;
         parts += &format!("<rect class=\"{mark}\" x=\"{x:.1}\" width=\"{width:.1}\" height=\"14\"/>");
         legend += &format!(
-            "<li><svg class=\"bar\" viewBox=\"0 0 10 10\" aria-hidden=\"true\"><rect class=\"{mark}\" width=\"10\" \
+            "<li><svg class=\"fill\" viewBox=\"0 0 10 10\" aria-hidden=\"true\"><rect class=\"{mark}\" width=\"10\" \
              height=\"10\"/></svg><b>{count}</b> {words}</li>"
         );
         x += width;
     }
     format!(
-        "<svg class=\"bar\" viewBox=\"0 0 {WIDTH} 14\" preserveAspectRatio=\"none\" aria-hidden=\"true\">{parts}</svg>\n\
+        "<svg class=\"bar fill\" viewBox=\"0 0 {WIDTH} 14\" preserveAspectRatio=\"none\" aria-hidden=\"true\">{parts}</svg>\n\
          <ul class=\"legend\" aria-label=\"Workloads by the worst that is said of each\">{legend}</ul>\n"
     )
 }
@@ -45,17 +45,16 @@ pub fn waivers(report: &Report) -> String {
     all.sort_by_cached_key(|(waiver, subject)| {
         (waiver.until.is_none(), waiver.until, subject.to_string(), waiver.id.clone())
     });
-    let mut html =
-        "<h2>Waivers</h2>\n<table>\n<caption>What its owners took upon them, the soonest to end first.\
+    let mut html = "<table>\n<caption>What owners took upon themselves, the soonest to end first.\
                     </caption>\n<thead><tr><th scope=\"col\">Last day</th><th scope=\"col\">Workload</th>\
                     <th scope=\"col\">Waived</th><th scope=\"col\">Reason</th></tr></thead>\n<tbody>\n"
-            .to_owned();
+        .to_owned();
     for (waiver, subject) in all {
         let until = waiver
             .until
             .map_or_else(|| "<span class=\"faint\">none</span>".to_owned(), |day| day.to_string());
         html += &format!(
-            "<tr><td class=\"num\">{until}</td><th scope=\"row\">{}</th><td>{}</td><td>{}</td></tr>\n",
+            "<tr><td class=\"day\">{until}</td><th scope=\"row\">{}</th><td>{}</td><td>{}</td></tr>\n",
             escaped(&subject.to_string()),
             escaped(&waiver.id),
             escaped(&waiver.reason)
@@ -74,10 +73,9 @@ pub fn unread(report: &Report, more: &[(String, String)]) -> String {
     if rows.is_empty() {
         return String::new();
     }
-    let mut html =
-        "<h2>Not read</h2>\n<table>\n<caption>Of these nothing is known, so that nothing is said of them.\
+    let mut html = "<table>\n<caption>Of these nothing is known, so that nothing is said of them.\
                     </caption>\n<tbody>\n"
-            .to_owned();
+        .to_owned();
     for (what, why) in rows {
         html += &format!("<tr><th scope=\"row\">{}</th><td>{}</td></tr>\n", escaped(&what), escaped(&why));
     }
@@ -91,7 +89,7 @@ pub fn skipped(report: &Report) -> String {
     if by_reason.is_empty() {
         return String::new();
     }
-    let mut html = "<h2>Not judged</h2>\n".to_owned();
+    let mut html = "".to_owned();
     for (reason, skipped) in by_reason {
         let message = skipped.first().map_or("", |it| it.message.as_str());
         html += &format!(

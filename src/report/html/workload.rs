@@ -58,7 +58,7 @@ impl<'r> Pictures<'r> {
         let mut html = "<svg class=\"symbols\" aria-hidden=\"true\">".to_owned();
         html += "<symbol id=\"key\" viewBox=\"0 0 340 14\">";
         for (place, (class, words)) in LAYERS.iter().enumerate() {
-            let x = 26 + 78 * place;
+            let x = 26 + 84 * place;
             let _ = write!(
                 html,
                 "<rect class=\"{class}\" x=\"{x}\" y=\"3\" width=\"8\" height=\"8\"/><text x=\"{}\" y=\"10\">{words}</text>",
@@ -123,10 +123,13 @@ pub fn one(judgement: &Judgement, pictures: &Pictures) -> String {
     html += &injections(judgement);
     if let Some(details) = &judgement.details {
         html += "<div class=\"pair\">";
-        html += &pictures.figure("Rollout now", &details.now);
-        if let Some(completed) = &details.completed {
-            html += &pictures.figure("Completed by gapless", completed);
-        }
+        html += &match &details.completed {
+            None => pictures.figure("Its rollout", &details.now),
+            Some(completed) => {
+                pictures.figure("Rollout now", &details.now)
+                    + &pictures.figure("Completed by gapless", completed)
+            }
+        };
         html += "</div>\n<div class=\"key\"><svg viewBox=\"0 0 340 14\" aria-hidden=\"true\"><use href=\"#key\"/></svg></div>\n";
     }
     html + "</div></details>\n"
