@@ -106,8 +106,8 @@ fn places_in_files_and_what_is_not_read_are_on_the_page() {
 #[test]
 fn a_thousand_deployments_are_filtered_and_printed_in_a_browser() {
     let list = json!({"kind": "DeploymentList", "items": a_thousand(), "metadata": {}});
-    // Once to know them as neighbours, and once to judge them.
-    let (home, environment) = fake_api_server(vec![(200, list.clone()), (200, list)]);
+    // Once to know them as neighbours, and once to judge them; and all of it for programs.
+    let (home, environment) = fake_api_server(vec![(200, list); 4]);
     let audited = audit(home.path(), &environment, &["-A", "-f", "html"]);
     assert_eq!(audited.code, 1, "{}", audited.stderr);
     let page = audited.stdout;
