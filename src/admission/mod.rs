@@ -368,6 +368,20 @@ pub struct Assessment {
     pub problems: Vec<Problem>,
 }
 
+impl Assessment {
+    /// The object is not looked at.
+    fn skipped(skip: Skip, object: &Value) -> Self {
+        Assessment {
+            skip: Some(skip),
+            injection: Injection::none(object),
+            judged: Vec::new(),
+            as_it_is: Vec::new(),
+            waivers: Vec::new(),
+            problems: Vec::new(),
+        }
+    }
+}
+
 /// Judges an object of this kind from a file as if it were created now.
 ///
 /// # Errors
@@ -384,15 +398,8 @@ pub fn assess(
     let waivers = read_waivers(&workload, profile, today);
     let change = Change::create(kind, workload.view(), context.origin);
     let skip = gates::skip_object(&workload);
-    if skip.is_some() {
-        return Ok(Assessment {
-            skip,
-            injection: Injection::none(object),
-            judged: Vec::new(),
-            as_it_is: Vec::new(),
-            waivers: Vec::new(),
-            problems: Vec::new(),
-        });
+    if let Some(skip) = skip {
+        return Ok(Assessment::skipped(skip, object));
     }
     let terms = injection::Terms {
         profile,
@@ -408,7 +415,7 @@ pub fn assess(
     let as_it_is = judge(&workload, circumstances, profile, &waivers);
     let problems = injection.problems.iter().chain(waivers.problems()).cloned().collect();
     let waivers = waivers.all().collect();
-    Ok(Assessment { skip, injection, judged, as_it_is, waivers, problems })
+    Ok(Assessment { skip: None, injection, judged, as_it_is, waivers, problems })
 }
 
 /// Judges an object of this kind as if the request in `body`, an AdmissionReview, came now:
@@ -428,20 +435,16 @@ pub fn assess_request(
             Ok(subject) => subject,
             Err(skip) => {
                 let object = required(request, &request.object, "object")?;
-                let injection = Injection::none(&object.tree);
-                return Ok(Assessment {
-                    skip: Some(skip),
-                    injection,
-                    judged: Vec::new(),
-                    problems: Vec::new(),
-                });
+                return Ok(Assessment::skipped(skip, &object.tree));
             }
         };
         let waivers = subject.waivers();
         let injection = subject.inject(&waivers, InjectionMode::Inject)?;
         let judged = subject.judge(&subject.workload_of(&injection.object)?, &waivers);
+        let as_it_is = subject.judge(&subject.workload, &waivers);
         let problems = injection.problems.iter().chain(waivers.problems()).cloned().collect();
-        Ok(Assessment { skip: None, injection, judged, problems })
+        let waivers = waivers.all().collect();
+        Ok(Assessment { skip: None, injection, judged, as_it_is, waivers, problems })
     })
 }
 

@@ -270,10 +270,11 @@ impl Judgement {
         self.outcome(Outcome::Deny)
     }
 
-    /// The ids of the rules that warn, one for each finding, and those of the
-    /// annotations that have no effect.
+    /// The ids of the rules that warn, one for each finding, also of what was there before,
+    /// and those of the annotations that have no effect.
     pub fn warnings(&self) -> impl Iterator<Item = &str> {
-        self.outcome(Outcome::Warn).chain(self.problems.iter().map(|problem| problem.id.as_str()))
+        let findings = self.outcome(Outcome::Warn).chain(self.outcome(Outcome::Old));
+        findings.chain(self.problems.iter().map(|problem| problem.id.as_str()))
     }
 
     /// Whether there is nothing at all to say about it.
