@@ -291,8 +291,8 @@ pub struct CheckArguments {
     #[arg(long, value_name = "GLOB")]
     pub exclude: Vec<Exclusion>,
 
-    /// Form of the report: text for people, json for programs, sarif for code
-    /// scanning, github for GitHub Actions
+    /// Form of the report: text for people, json for programs, html for a page, which loads
+    /// nothing from elsewhere, sarif for code scanning, github for GitHub Actions
     #[arg(short, long, value_name = "FORMAT", default_value = "text", hide_possible_values = true)]
     pub format: CheckFormat,
 
@@ -376,6 +376,8 @@ pub enum CheckFormat {
     Sarif,
     /// For GitHub Actions.
     Github,
+    /// For people, as a page.
+    Html,
 }
 
 /// The arguments of `gapless preview`.
@@ -461,7 +463,8 @@ pub struct AuditArguments {
     #[arg(short = 'A', long, conflicts_with = "namespace")]
     pub all_namespaces: bool,
 
-    /// Form of the report: text for people, json for programs
+    /// Form of the report: text for people, json for programs, html for a page, which loads
+    /// nothing from elsewhere
     #[arg(short, long, value_name = "FORMAT", default_value = "text", hide_possible_values = true)]
     pub format: AuditFormat,
 
@@ -495,6 +498,8 @@ pub enum AuditFormat {
     Text,
     /// For programs.
     Json,
+    /// For people, as a page.
+    Html,
 }
 
 /// The arguments of `gapless certs`.

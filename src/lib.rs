@@ -46,9 +46,9 @@
 //! audit        → preview, report, admission, injection, policy, surroundings,
 //!                ownership, finding, printable, kubernetes
 //! preview      → report, offline, admission, policy, rollout, workload, surroundings,
-//!                ownership, printable, kubernetes, field
-//! report       → offline, admission, injection, policy, rules, defaults, finding,
-//!                printable, kubernetes
+//!                ownership, markup, printable, kubernetes, field
+//! report       → offline, yaml, admission, injection, waiver, policy, rules, defaults,
+//!                ownership, finding, markup, printable, kubernetes
 //! offline      → yaml, workload, surroundings, printable, kubernetes
 //! yaml         → field
 //! admission    → injection, waiver, policy, rules, defaults, workload,
@@ -67,6 +67,7 @@
 //! settings     → kubernetes
 //! ownership    → kubernetes, field
 //! finding      → field
+//! markup       → printable
 //! ```
 //!
 //! [`patterns`], [`exit`], [`clock`], [`printable`], [`kubernetes`], [`names`], [`nearest`] and
@@ -88,6 +89,7 @@ pub mod finding;
 pub mod fix;
 pub mod injection;
 pub mod kubernetes;
+pub mod markup;
 pub mod names;
 pub mod nearest;
 pub mod observe;

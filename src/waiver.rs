@@ -11,6 +11,17 @@ use crate::workload::Workload;
 /// The annotation `gapless.dev/waive.<id>` on a Deployment or its template.
 pub const PREFIX: &str = "gapless.dev/waive.";
 
+/// A waiver that holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Waiver {
+    /// The rule or default that does not apply.
+    pub id: String,
+    /// Why.
+    pub reason: String,
+    /// Its last day, if it ends.
+    pub until: Option<Date>,
+}
+
 /// The waivers of one workload.
 #[derive(Debug, Default)]
 pub struct ActiveWaivers<'a> {
@@ -75,21 +86,34 @@ impl<'a> ActiveWaivers<'a> {
         self.reasons.get(id).copied()
     }
 
+    /// Those that hold, sorted by their ids.
+    pub fn all(&self) -> impl Iterator<Item = Waiver> {
+        self.reasons.iter().map(|(id, reason)| Waiver {
+            id: (*id).to_owned(),
+            reason: (*reason).to_owned(),
+            until: last_day(reason).and_then(|written| written.parse().ok()),
+        })
+    }
+
     /// The waivers that have no effect.
     pub fn problems(&self) -> &[Problem] {
         &self.problems
     }
 }
 
-/// Why a waiver with this reason no longer holds: `until YYYY-MM-DD` anywhere
-/// in it ends it after that day. "until the migration is done" is a reason
-/// like any other.
-fn expiry(reason: &str, today: Date) -> Option<String> {
+/// The last day of a waiver with this reason, as it is written there: `until YYYY-MM-DD`
+/// anywhere in it. "until the migration is done" is a reason like any other.
+fn last_day(reason: &str) -> Option<&str> {
     let words: Vec<&str> = reason.split_whitespace().collect();
-    let written = words.windows(2).find_map(|pair| match pair {
+    words.windows(2).find_map(|pair| match pair {
         [until, date] if until.eq_ignore_ascii_case("until") => looks_like_date(date),
         _ => None,
-    })?;
+    })
+}
+
+/// Why a waiver with this reason no longer holds, if so.
+fn expiry(reason: &str, today: Date) -> Option<String> {
+    let written = last_day(reason)?;
     match written.parse::<Date>() {
         Ok(until) if today > until => Some(format!("expired after {until}")),
         Ok(_) => None,

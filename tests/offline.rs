@@ -22,6 +22,7 @@ mod offline {
     mod help;
     mod hooks;
     mod house;
+    mod html;
     mod injection;
     mod load;
     mod measured;

@@ -27,7 +27,7 @@ use crate::ownership::record::Record;
 use crate::policy::{InjectionMode, Policy, Profile, Waivers};
 use crate::rules::RULES;
 use crate::surroundings::{Around, Revisions, Surroundings};
-use crate::waiver::{self, ActiveWaivers};
+use crate::waiver::{self, ActiveWaivers, Waiver};
 use crate::workload::{Context, Workload, WrongType};
 
 pub use envelope::{Operation, ResponseReview};
@@ -360,8 +360,26 @@ pub struct Assessment {
     pub injection: Injection,
     /// The findings after that, those that deny first.
     pub judged: Vec<Judged>,
+    /// The findings before that, in the object as it is.
+    pub as_it_is: Vec<Judged>,
+    /// The waivers that hold.
+    pub waivers: Vec<Waiver>,
     /// Waivers and other annotations that have no effect.
     pub problems: Vec<Problem>,
+}
+
+impl Assessment {
+    /// The object is not looked at.
+    fn skipped(skip: Skip, object: &Value) -> Self {
+        Assessment {
+            skip: Some(skip),
+            injection: Injection::none(object),
+            judged: Vec::new(),
+            as_it_is: Vec::new(),
+            waivers: Vec::new(),
+            problems: Vec::new(),
+        }
+    }
 }
 
 /// Judges an object of this kind from a file as if it were created now.
@@ -380,9 +398,8 @@ pub fn assess(
     let waivers = read_waivers(&workload, profile, today);
     let change = Change::create(kind, workload.view(), context.origin);
     let skip = gates::skip_object(&workload);
-    if skip.is_some() {
-        let injection = Injection::none(object);
-        return Ok(Assessment { skip, injection, judged: Vec::new(), problems: Vec::new() });
+    if let Some(skip) = skip {
+        return Ok(Assessment::skipped(skip, object));
     }
     let terms = injection::Terms {
         profile,
@@ -395,8 +412,10 @@ pub fn assess(
     let circumstances = Circumstances { old: None, is_excused: &|_| false };
     let injected = Workload::read_view(View::of(&injection.object), context)?;
     let judged = judge(&injected, circumstances, profile, &waivers);
+    let as_it_is = judge(&workload, circumstances, profile, &waivers);
     let problems = injection.problems.iter().chain(waivers.problems()).cloned().collect();
-    Ok(Assessment { skip, injection, judged, problems })
+    let waivers = waivers.all().collect();
+    Ok(Assessment { skip: None, injection, judged, as_it_is, waivers, problems })
 }
 
 /// Judges an object of this kind as if the request in `body`, an AdmissionReview, came now:
@@ -416,20 +435,16 @@ pub fn assess_request(
             Ok(subject) => subject,
             Err(skip) => {
                 let object = required(request, &request.object, "object")?;
-                let injection = Injection::none(&object.tree);
-                return Ok(Assessment {
-                    skip: Some(skip),
-                    injection,
-                    judged: Vec::new(),
-                    problems: Vec::new(),
-                });
+                return Ok(Assessment::skipped(skip, &object.tree));
             }
         };
         let waivers = subject.waivers();
         let injection = subject.inject(&waivers, InjectionMode::Inject)?;
         let judged = subject.judge(&subject.workload_of(&injection.object)?, &waivers);
+        let as_it_is = subject.judge(&subject.workload, &waivers);
         let problems = injection.problems.iter().chain(waivers.problems()).cloned().collect();
-        Ok(Assessment { skip: None, injection, judged, problems })
+        let waivers = waivers.all().collect();
+        Ok(Assessment { skip: None, injection, judged, as_it_is, waivers, problems })
     })
 }
 

@@ -5,6 +5,7 @@
 //! forms in which what it found, [`Audited`], is written.
 
 pub mod canaries;
+pub mod html;
 pub mod json;
 pub mod namespaces;
 pub mod stuck;
@@ -13,12 +14,13 @@ pub mod text;
 use jiff::civil::Date;
 use serde_json::Value;
 
-use crate::admission;
+use crate::admission::{self, Assessment};
 use crate::finding;
 use crate::injection::InjectError;
 use crate::kubernetes::kind::Kind;
 use crate::policy::{InjectionMode, Policy, Profile};
 use crate::preview;
+use crate::report::loss::Loss;
 use crate::report::{Entry, Found, Judgement, Problem, Reason, Report, Skipped, Subject};
 use crate::surroundings::Around;
 use canaries::Canaries;
@@ -36,6 +38,18 @@ pub struct Scope {
     pub namespace: Option<String>,
 }
 
+impl Scope {
+    /// As in `all namespaces of https://10.0.0.1:6443 (context prod)`.
+    pub fn in_words(&self) -> String {
+        let place = match &self.namespace {
+            Some(namespace) => format!("namespace {namespace}"),
+            None => "all namespaces".to_owned(),
+        };
+        let context = self.context.iter().map(|context| format!(" (context {context})"));
+        format!("{place} of {}{}", self.server, context.collect::<String>())
+    }
+}
+
 /// Judges workloads one by one.
 pub struct Audit<'p> {
     policy: &'p Policy,
@@ -45,6 +59,8 @@ pub struct Audit<'p> {
     canaries: &'p Canaries,
     /// Whether it says what the rollouts are going to do.
     foretells: bool,
+    /// Whether it says what only a page shows.
+    is_detailed: bool,
     entries: Vec<Entry>,
     failed: Vec<Failed>,
     hurt: Canaries,
@@ -98,6 +114,7 @@ impl<'p> Audit<'p> {
             around,
             canaries,
             foretells: false,
+            is_detailed: false,
             entries: Vec::new(),
             failed: Vec::new(),
             hurt: Canaries::default(),
@@ -110,6 +127,11 @@ impl<'p> Audit<'p> {
     /// Whether it says of each workload what its next rollout is going to do.
     pub fn foretelling(self, foretells: bool) -> Self {
         Audit { foretells, ..self }
+    }
+
+    /// Whether it says of each workload what only a page shows.
+    pub fn detailed(self, is_detailed: bool) -> Self {
+        Audit { is_detailed, ..self }
     }
 
     /// How many workloads have been looked at.
@@ -181,14 +203,20 @@ impl<'p> Audit<'p> {
         if kind == Kind::Deployment {
             self.suspects.extend(Suspect::of(&subject, object));
         }
-        let foretell = || preview::in_a_line(kind, &assessment.injection.object, &around);
+        let Assessment { judged, as_it_is, waivers, .. } = assessment;
+        let completed = &assessment.injection.object;
+        let foretell = || preview::in_a_line(kind, completed, &around);
+        let details = || preview::details(kind, object, completed, &around);
         let problem =
             |it: &finding::Problem| Problem { id: it.id.clone(), message: it.message(), place: None };
         self.entries.push(Entry::Judged(Judgement {
             forecast: self.foretells.then(foretell),
+            details: self.is_detailed.then(details),
+            loss: Loss::of(&as_it_is, &judged, profile.injection),
+            waivers,
             subject,
             profile: profile.name.clone(),
-            findings: assessment.judged.into_iter().map(|judged| Found { place: None, judged }).collect(),
+            findings: judged.into_iter().map(|judged| Found { place: None, judged }).collect(),
             problems: assessment.problems.iter().map(problem).collect(),
             notes: Vec::new(),
             injections: assessment.injection.announcements,
@@ -214,6 +242,14 @@ impl<'p> Audit<'p> {
 }
 
 impl Audited {
+    /// What the label of a namespace means that names no profile.
+    pub fn unknown_profile(&self, namespace: &str, label: &str) -> String {
+        format!(
+            "there is no profile {label:?}, the label of namespace {namespace}; judged by {}",
+            self.report.profile
+        )
+    }
+
     /// The workloads that sleep before they stop, or will, and that Flagger copies, each with
     /// its Canary.
     pub fn copied(&self) -> impl Iterator<Item = (&Judgement, &str)> {
@@ -268,7 +304,19 @@ mod tests {
         let report = audited(&[("shop", None)], &deployments).report;
         let names: Vec<_> = report.judgements().map(|it| it.subject.name.as_str()).collect();
         assert_eq!(names, ["denied-twice", "denied-and-warned", "denied", "one-warning", "a-fine", "b-fine"]);
-        assert_eq!(report.count(), Count { judged: 6, deployments: 6, denied: 3, warned: 3, fine: 2 });
+        assert_eq!(
+            report.count(),
+            Count {
+                judged: 6,
+                deployments: 6,
+                denied: 3,
+                warned: 3,
+                fine: 2,
+                completed: 6,
+                clean: 0,
+                waived: 0
+            }
+        );
         let frequencies = report.frequencies(Judgement::denials);
         assert_eq!(frequencies.first(), Some(&("no-rollback-history", 3)));
     }

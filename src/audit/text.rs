@@ -111,15 +111,7 @@ fn ids<'a>(ids: impl Iterator<Item = &'a str>) -> String {
 fn summary(audited: &Audited, text: &mut String) {
     let report = &audited.report;
     let count = report.count();
-    let scope = &audited.scope;
-    let mut place = match &scope.namespace {
-        Some(namespace) => format!("namespace {namespace}"),
-        None => "all namespaces".to_owned(),
-    };
-    match &scope.context {
-        Some(context) => place.push_str(&format!(" of {} (context {context})", scope.server)),
-        None => place.push_str(&format!(" of {}", scope.server)),
-    }
+    let place = audited.scope.in_words();
     text.push_str(&format!("{BOLD}{}{BOLD:#} in {}\n", counted(&report.kinds()), printable(&place)));
     let denials = frequencies(&report.frequencies(Judgement::denials));
     let warnings = frequencies(&report.frequencies(Judgement::warnings));
@@ -150,14 +142,7 @@ fn summary(audited: &Audited, text: &mut String) {
         line("note", printable(&format!("{}: {WARNING}", copied.join(", "))).into_owned());
     }
     for (namespace, label) in &audited.unknown_profiles {
-        line(
-            "note",
-            printable(&format!(
-                "there is no profile {label:?}, the label of namespace {namespace}; judged by {}",
-                report.profile
-            ))
-            .into_owned(),
-        );
+        line("note", printable(&audited.unknown_profile(namespace, label)).into_owned());
     }
     let profiles = profiles(report);
     if profiles.len() > 2 {

@@ -37,6 +37,7 @@ pub fn run(arguments: &AuditArguments) -> anyhow::Result<ExitCode> {
     match arguments.format {
         AuditFormat::Text => output::print(&audit::text::write(&audited))?,
         AuditFormat::Json => output::print_plain(&audit::json::write(&audited)?)?,
+        AuditFormat::Html => output::print_plain(&audit::html::write(&audited, clock::today())?)?,
     }
     Ok(match (audited.failed.is_empty(), audited.report.count().denied) {
         (false, _) => ExitCode::from(exit::UNUSABLE),
@@ -69,8 +70,11 @@ async fn audit(arguments: &AuditArguments, policy: &Policy) -> anyhow::Result<Au
     let around = around.into_iter().filter(|(watched, _)| !watched.is_workload());
     let mut unknown = around.map(|(watched, why)| (watched.kind, why)).collect();
     let canaries = canaries(&connection, namespace.as_deref(), arguments.chunk_size, &mut unknown).await?;
-    let start =
-        || Audit::new(policy, today, namespaces.clone(), &view, &canaries).foretelling(arguments.preview);
+    let is_page = matches!(arguments.format, AuditFormat::Html);
+    let start = || {
+        let audit = Audit::new(policy, today, namespaces.clone(), &view, &canaries);
+        audit.foretelling(arguments.preview).detailed(is_page)
+    };
     let mut audit = start();
     unknown.into_iter().for_each(|(kind, why)| audit.cannot_list(kind, why));
     for kind in Kind::ALL {

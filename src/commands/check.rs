@@ -25,6 +25,7 @@ use crate::offline::whole::{self, Unusable};
 use crate::policy::{Policy, Profile};
 use crate::preview;
 use crate::report::files::Checked;
+use crate::report::loss::Loss;
 use crate::report::{
     self, Entry, Found, InputError, Judgement, Note, Problem, Reason, Report, Skipped, Subject, Written,
 };
@@ -69,6 +70,7 @@ pub fn run(arguments: &CheckArguments) -> anyhow::Result<ExitCode> {
     };
     let mut check = Check::new(against, default_profile, clock::today());
     check.foretells = arguments.preview;
+    check.is_detailed = matches!(arguments.format, CheckFormat::Html);
     for input in progress::counted("files", inputs) {
         match input {
             Ok(source) => check.source(&source),
@@ -81,6 +83,7 @@ pub fn run(arguments: &CheckArguments) -> anyhow::Result<ExitCode> {
         CheckFormat::Text => output::print(&report::text::write(&checked))?,
         CheckFormat::Json => output::print_plain(&report::json::write(&checked)?)?,
         CheckFormat::Sarif => output::print_plain(&report::sarif::write(&checked.report, default_profile)?)?,
+        CheckFormat::Html => output::print_plain(&checked.page(clock::today())?)?,
         CheckFormat::Github => output::print_plain(&report::github::write(&checked))?,
     }
     let summary = checked.summary();
@@ -185,6 +188,8 @@ struct Check<'p> {
     today: Date,
     /// Whether rollouts are foretold.
     foretells: bool,
+    /// Whether it is for a page.
+    is_detailed: bool,
     checked: Checked,
 }
 
@@ -194,7 +199,7 @@ impl<'p> Check<'p> {
         let report = Report { profile: name, entries: Vec::new() };
         let checked = Checked { report, files: 0, other_objects: 0 };
         let services = surroundings::Services::default();
-        Check { against, services, today, foretells: false, checked }
+        Check { against, services, today, foretells: false, is_detailed: false, checked }
     }
 
     /// Judges all workloads of one file.
@@ -252,25 +257,31 @@ impl<'p> Check<'p> {
             }
             Against::Cluster { cluster, .. } => cluster.assess(kind, &value, profile, self.today),
         };
-        let Assessment { skip, injection, judged, problems } = assessed.map_err(|error| {
-            let place = beginning(document, object);
-            match error {
-                NotAssessed::New(error) => InputError::not_injected(document, object, &place, error),
-                NotAssessed::Update(error) => {
-                    let message = format!("cannot be judged as a change of what is in the cluster: {error}");
-                    InputError { place, message, hint: None }
+        let Assessment { skip, injection, judged, as_it_is, waivers, problems } =
+            assessed.map_err(|error| {
+                let place = beginning(document, object);
+                match error {
+                    NotAssessed::New(error) => InputError::not_injected(document, object, &place, error),
+                    NotAssessed::Update(error) => {
+                        let message =
+                            format!("cannot be judged as a change of what is in the cluster: {error}");
+                        InputError { place, message, hint: None }
+                    }
                 }
-            }
-        })?;
+            })?;
         if let Some(skip) = skip {
             return skipped(subject, Reason::Gate(skip), skipped_because(skip));
         }
 
+        let loss = Loss::of(&as_it_is, &judged, profile.injection);
         Ok(Entry::Judged(Judgement {
             findings: found(document, object, judged),
             problems: problems.iter().map(|it| problem(document, object, it)).collect(),
             notes: notes(document, object),
             forecast: self.foretells.then(|| preview::in_a_line(kind, &injection.object, &around)),
+            details: self.is_detailed.then(|| preview::details(kind, &value, &injection.object, &around)),
+            loss,
+            waivers,
             injections: injection.announcements,
             injection: profile.injection,
             profile: profile.name.clone(),
@@ -306,7 +317,10 @@ impl<'p> Check<'p> {
             injections: Vec::new(),
             injection: profile.injection,
             profile: profile.name.clone(),
+            loss: Loss::None,
+            waivers: Vec::new(),
             forecast: None,
+            details: None,
             subject,
         })))
     }

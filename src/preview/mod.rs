@@ -2,7 +2,9 @@
 
 pub mod input;
 pub mod json;
+mod plot;
 pub mod quota;
+pub mod small;
 pub mod svg;
 pub mod text;
 
@@ -11,6 +13,8 @@ use serde_json::Value;
 use crate::kubernetes::kind::Kind;
 use crate::kubernetes::object::View;
 use crate::ownership::intent::Origin;
+use crate::report::details::{Details, Picture};
+use crate::report::diff;
 use crate::rollout::{self, Assumed, Forecast, Plan};
 use crate::surroundings::Surroundings;
 use crate::workload::{Context, Workload};
@@ -40,15 +44,42 @@ pub struct Given {
     pub stops_in: bool,
 }
 
+/// What the rollout of a workload, as it is written here, is going to do.
+///
+/// # Errors
+/// Why nothing can be said of it.
+fn foretell(kind: Kind, object: &Value, surroundings: &Surroundings) -> Result<Forecast, String> {
+    let context = Context { surroundings, ..Context::new(kind, Origin::of_document(object)) };
+    let workload = Workload::read_view(View::of(object), context).map_err(|error| error.to_string())?;
+    let plan = Plan { workload: &workload, from: None, assumed: Assumed::default(), quota: None };
+    rollout::foretell(&plan).map_err(|error| error.to_string())
+}
+
 /// What the rollout of a workload, as its profile has completed it, is going to do.
 pub fn in_a_line(kind: Kind, completed: &Value, surroundings: &Surroundings) -> String {
-    let context = Context { surroundings, ..Context::new(kind, Origin::of_document(completed)) };
-    let foretold = Workload::read_view(View::of(completed), context).map(|workload| {
-        let plan = Plan { workload: &workload, from: None, assumed: Assumed::default(), quota: None };
-        match rollout::foretell(&plan) {
-            Ok(forecast) => text::answer(&forecast),
-            Err(error) => format!("cannot be foretold: {error}"),
-        }
-    });
-    foretold.unwrap_or_else(|error| format!("cannot be foretold: {error}"))
+    line(&foretell(kind, completed, surroundings))
+}
+
+fn line(foretold: &Result<Forecast, String>) -> String {
+    match foretold {
+        Ok(forecast) => text::answer(forecast),
+        Err(error) => format!("cannot be foretold: {error}"),
+    }
+}
+
+/// What a page shows of a workload: what gapless makes of it, and its rollout as it is and
+/// after that.
+pub fn details(kind: Kind, object: &Value, completed: &Value, surroundings: &Surroundings) -> Details {
+    let (now, then) = (foretell(kind, object, surroundings), foretell(kind, completed, surroundings));
+    let picture = |one, other| Picture { answer: line(one), svg: drawn(one, other) };
+    let (now, completed_rollout) = (picture(&now, &then), picture(&then, &now));
+    Details {
+        diff: diff::lines(object, completed),
+        completed: (completed_rollout != now).then_some(completed_rollout),
+        now,
+    }
+}
+
+fn drawn(one: &Result<Forecast, String>, beside: &Result<Forecast, String>) -> Option<String> {
+    one.as_ref().ok().map(|forecast| small::picture(forecast, beside.as_ref().ok()))
 }

@@ -3,9 +3,12 @@
 
 use std::fmt::Write as _;
 
+use super::plot::{Frame, Plot};
 use super::{Rollout, text};
+use crate::markup::escaped;
 use crate::printable::printable;
-use crate::rollout::{Forecast, Millis, Step};
+use crate::report::details::LAYERS;
+use crate::rollout::Millis;
 
 /// In the units of the picture, which are pixels unless the page says otherwise.
 const WIDTH: f64 = 760.0;
@@ -18,8 +21,8 @@ const PLOT_HEIGHT: f64 = 140.0;
 /// A line of text holds so many characters.
 const LINE: usize = 105;
 
-/// No more moments than this are drawn.
-const MOMENTS: usize = 500;
+const FRAME: Frame =
+    Frame { left: LEFT, top: TOP, width: PLOT_WIDTH, height: PLOT_HEIGHT, digits: 1, moments: 500 };
 
 /// Colours that can be told from one another in both schemes, also by who does not see
 /// them all.
@@ -29,17 +32,6 @@ text{font:13px system-ui,sans-serif;fill:#1f2328}.name{font-weight:600}.small{fo
 .axis{stroke:#59636e;fill:none}.asked{stroke:#1f2328;stroke-dasharray:5 4;fill:none}.page{fill:#fff}
 @media(prefers-color-scheme:dark){text{fill:#e6edf3}.small{fill:#9198a1}.old{fill:#656c76}.new{fill:#3fb950}
 .waiting{fill:#d29922}.leaving{fill:#5d3a3a}.axis{stroke:#9198a1}.asked{stroke:#e6edf3}.page{fill:#0d1117}}";
-
-/// Class, words, and how many pods.
-type Layer = (&'static str, &'static str, fn(&Step) -> i64);
-
-/// What is drawn, from the bottom to the top.
-const LAYERS: [Layer; 4] = [
-    ("new", "new, available", |step| step.available - step.old.min(step.available)),
-    ("old", "old, available", |step| step.old.min(step.available)),
-    ("waiting", "not available", |step| step.old + step.new - step.available),
-    ("leaving", "leaving", |step| step.terminating),
-];
 
 /// All answers in one picture, one below the other.
 pub fn write(rollouts: &[Rollout]) -> String {
@@ -73,93 +65,36 @@ fn panel(place: usize, rollout: &Rollout, svg: &mut String) {
         let y = 44.0 + 17.0 * number as f64;
         add(svg, &format!("<text x=\"12\" y=\"{y}\">{}</text>", escaped(line)));
     }
-    Plot::of(forecast).draw(svg);
+    draw(&Plot::of(forecast, FRAME), svg);
     legend(svg);
     add(svg, "</g>");
 }
 
-/// Where in the picture a moment and a number of pods are.
-struct Plot<'f> {
-    forecast: &'f Forecast,
-    end: Millis,
-    most: i64,
-}
-
-impl<'f> Plot<'f> {
-    fn of(forecast: &'f Forecast) -> Self {
-        let last = forecast.steps.last().map_or(0, |step| step.at);
-        // The last state is seen for a while, too.
-        let end = last.saturating_add((last / 12).max(1_000));
-        let pods = |step: &Step| step.old + step.new + step.terminating;
-        let most = forecast.steps.iter().map(pods).max().unwrap_or(0);
-        Plot { forecast, end, most: most.max(forecast.replicas.into()).max(1) }
+fn draw(plot: &Plot, svg: &mut String) {
+    for layer in 0..LAYERS.len() {
+        add(svg, &plot.layer(layer));
     }
-
-    fn x(&self, at: Millis) -> f64 {
-        LEFT + PLOT_WIDTH * at as f64 / self.end as f64
+    let (bottom, right) = (TOP + PLOT_HEIGHT, LEFT + PLOT_WIDTH);
+    add(svg, &format!("<path class=\"axis\" d=\"M{LEFT} {TOP}V{bottom}H{right}\"/>"));
+    add(svg, &plot.asked());
+    for pods in plot.marks() {
+        let (x, y) = (LEFT - 6.0, plot.y(pods) + 4.0);
+        add(svg, &format!("<text class=\"small\" text-anchor=\"end\" x=\"{x}\" y=\"{y:.1}\">{pods}</text>"));
     }
-
-    fn y(&self, pods: i64) -> f64 {
-        TOP + PLOT_HEIGHT * (1.0 - pods as f64 / self.most as f64)
-    }
-
-    fn draw(&self, svg: &mut String) {
-        let steps = text::chosen(&self.forecast.steps, MOMENTS);
-        for (place, (class, ..)) in LAYERS.iter().enumerate() {
-            let area = self.area(&steps, place);
-            add(svg, &format!("<path class=\"{class}\" d=\"{area}\"/>"));
-        }
-        let (bottom, right) = (TOP + PLOT_HEIGHT, LEFT + PLOT_WIDTH);
-        add(svg, &format!("<path class=\"axis\" d=\"M{LEFT} {TOP}V{bottom}H{right}\"/>"));
-        let replicas = self.forecast.replicas.into();
-        let asked = self.y(replicas);
-        add(svg, &format!("<path class=\"asked\" d=\"M{LEFT} {asked:.1}H{right}\"/>"));
-        let mut marks = vec![0, replicas];
-        // Not on top of one another.
-        if self.y(replicas) - self.y(self.most) > 12.0 {
-            marks.push(self.most);
-        }
-        for pods in marks {
-            let (x, y) = (LEFT - 6.0, self.y(pods) + 4.0);
-            add(
-                svg,
-                &format!("<text class=\"small\" text-anchor=\"end\" x=\"{x}\" y=\"{y:.1}\">{pods}</text>"),
-            );
-        }
-        for at in ticks(self.end) {
-            let (x, y) = (self.x(at), bottom + 16.0);
-            let label = text::seconds(at);
-            add(
-                svg,
-                &format!(
-                    "<text class=\"small\" text-anchor=\"middle\" x=\"{x:.1}\" y=\"{y}\">{label}</text>"
-                ),
-            );
-        }
-    }
-
-    /// One layer: there along its upper edge, and back along its lower one.
-    fn area(&self, steps: &[Step], layer: usize) -> String {
-        let height =
-            |step: &Step, layers: usize| LAYERS.iter().take(layers).map(|(.., pods)| pods(step)).sum();
-        let ends = steps.iter().skip(1).map(|step| step.at).chain([self.end]);
-        let spans: Vec<(&Step, Millis)> = steps.iter().zip(ends).collect();
-        let edge = |(step, end): &(&Step, Millis), layers, from_end: bool| {
-            let (left, right, y) = (self.x(step.at), self.x(*end), self.y(height(step, layers)));
-            let (first, second) = if from_end { (right, left) } else { (left, right) };
-            format!("L{first:.1} {y:.1}H{second:.1}")
-        };
-        let there = spans.iter().map(|span| edge(span, layer + 1, false));
-        let back = spans.iter().rev().map(|span| edge(span, layer, true));
-        let path: String = there.chain(back).collect();
-        path.replacen('L', "M", 1) + "Z"
+    for at in ticks(plot.end) {
+        let (x, y) = (plot.x(at), bottom + 16.0);
+        let label = text::seconds(at);
+        add(
+            svg,
+            &format!("<text class=\"small\" text-anchor=\"middle\" x=\"{x:.1}\" y=\"{y}\">{label}</text>"),
+        );
     }
 }
 
 fn legend(svg: &mut String) {
     let y = TOP + PLOT_HEIGHT + 36.0;
     let mut x = LEFT;
-    for (class, words, _) in LAYERS {
+    for (class, words) in LAYERS {
         let (box_y, text_x) = (y - 9.0, x + 15.0);
         add(svg, &format!("<rect class=\"{class}\" x=\"{x}\" y=\"{box_y}\" width=\"10\" height=\"10\"/>"));
         add(svg, &format!("<text class=\"small\" x=\"{text_x}\" y=\"{y}\">{words}</text>"));
@@ -194,10 +129,6 @@ fn wrapped(text: &str) -> Vec<String> {
     lines
 }
 
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
-}
-
 fn add(svg: &mut String, element: &str) {
     svg.push_str(element);
     svg.push('\n');
@@ -225,10 +156,5 @@ mod tests {
         let lines = wrapped(long.trim_end());
         assert!(lines.len() == 3 && lines.iter().all(|line| line.len() < LINE), "{lines:?}");
         assert_eq!(lines.join(" "), long.trim_end());
-    }
-
-    #[test]
-    fn nothing_of_a_manifest_is_markup() {
-        assert_eq!(escaped("<a href=\"x\">&"), "&lt;a href=&quot;x&quot;&gt;&amp;");
     }
 }

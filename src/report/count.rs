@@ -21,6 +21,12 @@ pub struct Count {
     pub warned: usize,
     /// Those that would not be denied and have no warnings.
     pub fine: usize,
+    /// Those that gapless adds something to at their next rollout.
+    pub completed: usize,
+    /// Those about which there is nothing at all to say.
+    pub clean: usize,
+    /// Those of which a waiver holds.
+    pub waived: usize,
 }
 
 impl Count {
@@ -32,6 +38,9 @@ impl Count {
         self.denied += usize::from(is_denied);
         self.warned += usize::from(is_warned);
         self.fine += usize::from(!is_denied && !is_warned);
+        self.completed += usize::from(judgement.is_completed());
+        self.clean += usize::from(judgement.is_fine());
+        self.waived += usize::from(!judgement.waivers.is_empty());
     }
 }
 

@@ -1,8 +1,10 @@
 //! What is known of files only, and the numbers.
 
+use jiff::civil::Date;
+
 use super::Report;
 use super::count::{counted, plural};
-use super::json;
+use super::{html, json};
 use crate::admission::Outcome;
 use crate::kubernetes::kind::Kind;
 
@@ -48,6 +50,25 @@ pub struct Summary {
 }
 
 impl Checked {
+    /// All of it as a page, judged on this day.
+    ///
+    /// # Errors
+    /// If serde_json cannot write what programs read of it, of which no case is known.
+    pub fn page(&self, today: Date) -> serde_json::Result<String> {
+        let others = match self.other_objects {
+            0 => String::new(),
+            count => format!(" with {}", plural(count, "other object")),
+        };
+        Ok(html::write(&html::Page {
+            report: &self.report,
+            scope: format!("{}{others}", plural(self.files, "file")),
+            today,
+            remarks: Vec::new(),
+            unread: Vec::new(),
+            json: &json::write(self)?,
+        }))
+    }
+
     /// The numbers.
     pub fn summary(&self) -> Summary {
         let report = &self.report;

@@ -6,9 +6,13 @@
 //! a function to a text.
 
 pub mod count;
+pub mod details;
+pub mod diff;
 pub mod files;
 pub mod github;
+pub mod html;
 pub mod json;
+pub mod loss;
 pub mod sarif;
 pub mod text;
 
@@ -22,6 +26,9 @@ use crate::offline::objects::Object;
 use crate::offline::source::{Place, Unreadable};
 use crate::offline::whole::Wrong;
 use crate::policy::InjectionMode;
+use crate::waiver::Waiver;
+use details::Details;
+use loss::Loss;
 
 /// Everything that was said of the workloads.
 #[derive(Debug)]
@@ -82,8 +89,14 @@ pub struct Judgement {
     pub injections: Vec<(&'static str, String)>,
     /// Whether the profile injects them, or only says that it would.
     pub injection: InjectionMode,
+    /// Whether its rollouts lose requests.
+    pub loss: Loss,
+    /// The waivers that hold.
+    pub waivers: Vec<Waiver>,
     /// What its rollout is going to do, in a line, if that was asked for.
     pub forecast: Option<String>,
+    /// What only a page shows of it, if that was asked for.
+    pub details: Option<Details>,
 }
 
 /// A finding, and where it is if in a file.
@@ -257,15 +270,21 @@ impl Judgement {
         self.outcome(Outcome::Deny)
     }
 
-    /// The ids of the rules that warn, one for each finding, and those of the
-    /// annotations that have no effect.
+    /// The ids of the rules that warn, one for each finding, also of what was there before,
+    /// and those of the annotations that have no effect.
     pub fn warnings(&self) -> impl Iterator<Item = &str> {
-        self.outcome(Outcome::Warn).chain(self.problems.iter().map(|problem| problem.id.as_str()))
+        let findings = self.outcome(Outcome::Warn).chain(self.outcome(Outcome::Old));
+        findings.chain(self.problems.iter().map(|problem| problem.id.as_str()))
     }
 
     /// Whether there is nothing at all to say about it.
     pub fn is_fine(&self) -> bool {
         self.denials().chain(self.warnings()).next().is_none() && self.injections.is_empty()
+    }
+
+    /// Whether gapless adds something to it at its next rollout.
+    pub fn is_completed(&self) -> bool {
+        !self.injections.is_empty() && self.injection == InjectionMode::Inject
     }
 
     fn outcome(&self, outcome: Outcome) -> impl Iterator<Item = &str> {

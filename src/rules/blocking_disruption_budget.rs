@@ -19,6 +19,7 @@ pub const RULE: Rule = Rule {
     production: Action::Warn,
     development: Action::Off,
     judges_scaled_to_zero: false,
+    loses_requests: false,
     needs: Needs::Surroundings,
     check: Check::Workload(check),
 };

@@ -17,6 +17,7 @@ pub const RULE: Rule = Rule {
     production: Action::Warn,
     development: Action::Off,
     judges_scaled_to_zero: false,
+    loses_requests: true,
     needs: Needs::Nothing,
     check: Check::Workload(check),
 };

@@ -17,6 +17,7 @@ pub const RULE: Rule = Rule {
     production: Action::Warn,
     development: Action::Warn,
     judges_scaled_to_zero: false,
+    loses_requests: false,
     needs: Needs::Surroundings,
     check: Check::Workload(check),
 };

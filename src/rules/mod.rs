@@ -63,6 +63,8 @@ pub struct Rule {
     pub development: Action,
     /// Whether it also judges workloads that are scaled to zero.
     pub judges_scaled_to_zero: bool,
+    /// Whether what it finds loses requests at each rollout, or may, with nothing else amiss.
+    pub loses_requests: bool,
     /// What it needs to know besides the object.
     pub needs: Needs,
     /// The check itself. It never blames the user for what gapless injected.
@@ -136,6 +138,11 @@ pub static RULES: &[Rule] = &[
     blocking_disruption_budget::RULE,
     switch_to_unready::RULE,
 ];
+
+/// Whether what the rule of this id finds loses requests at each rollout.
+pub fn loses_requests(id: &str) -> bool {
+    RULES.iter().any(|rule| rule.id == id && rule.loses_requests)
+}
 
 /// The findings of all rules in one workload, with the rule that found each. None is
 /// about what gapless injected itself.

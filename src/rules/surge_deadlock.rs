@@ -18,6 +18,7 @@ pub const RULE: Rule = Rule {
     production: Action::Warn,
     development: Action::Warn,
     judges_scaled_to_zero: false,
+    loses_requests: false,
     needs: Needs::Nothing,
     check: Check::Workload(check),
 };

@@ -17,6 +17,7 @@ pub const RULE: Rule = Rule {
     production: Action::Deny,
     development: Action::Warn,
     judges_scaled_to_zero: true,
+    loses_requests: false,
     needs: Needs::Nothing,
     check: Check::Workload(check),
 };

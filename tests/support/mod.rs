@@ -28,6 +28,7 @@ pub mod argo;
 pub mod around;
 pub mod audit;
 pub mod bench;
+pub mod browser;
 pub mod client;
 pub mod control_plane;
 pub mod crds;
@@ -46,6 +47,7 @@ pub mod program;
 pub mod ran;
 pub mod service;
 pub mod simulated;
+pub mod stand_in;
 
 use std::io::Write;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
@@ -100,6 +102,12 @@ pub fn flagger_program() -> Option<std::path::PathBuf> {
 #[track_caller]
 pub fn lab() -> Option<Lab> {
     Bench::build_newest().and_then(Lab::up).map_err(|why| skip(&why)).ok()
+}
+
+/// A browser of one's own. `None`: there is none, and the test is to return early.
+#[track_caller]
+pub fn browser() -> Option<browser::Browser> {
+    browser::Browser::start().map_err(|why| skip(&why)).ok()
 }
 
 /// Lets one test after another run that measures, or keeps the whole machine busy by
