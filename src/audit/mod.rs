@@ -209,7 +209,7 @@ impl<'p> Audit<'p> {
         let details = || preview::details(kind, object, completed, &around);
         let problem =
             |it: &finding::Problem| Problem { id: it.id.clone(), message: it.message(), place: None };
-        self.entries.push(Entry::Judged(Judgement {
+        self.entries.push(Entry::Judged(Box::new(Judgement {
             forecast: self.foretells.then(foretell),
             details: self.is_detailed.then(details),
             loss: Loss::of(&as_it_is, &judged, profile.injection),
@@ -221,7 +221,7 @@ impl<'p> Audit<'p> {
             notes: Vec::new(),
             injections: assessment.injection.announcements,
             injection: profile.injection,
-        }));
+        })));
     }
 
     /// What was found.

@@ -274,7 +274,7 @@ impl<'p> Check<'p> {
         }
 
         let loss = Loss::of(&as_it_is, &judged, profile.injection);
-        Ok(Entry::Judged(Judgement {
+        Ok(Entry::Judged(Box::new(Judgement {
             findings: found(document, object, judged),
             problems: problems.iter().map(|it| problem(document, object, it)).collect(),
             notes: notes(document, object),
@@ -286,7 +286,7 @@ impl<'p> Check<'p> {
             injection: profile.injection,
             profile: profile.name.clone(),
             subject,
-        }))
+        })))
     }
 
     /// Judges a Service that the input holds once more, or that exists, with a selector that
@@ -310,7 +310,7 @@ impl<'p> Check<'p> {
                 return Some(Err(InputError { place, message, hint: None }));
             }
         };
-        Some(Ok(Entry::Judged(Judgement {
+        Some(Ok(Entry::Judged(Box::new(Judgement {
             findings: found(document, object, judged),
             problems: problems.iter().map(|it| problem(document, object, it)).collect(),
             notes: notes(document, object),
@@ -322,7 +322,7 @@ impl<'p> Check<'p> {
             forecast: None,
             details: None,
             subject,
-        })))
+        }))))
     }
 
     fn subject(&self, document: &Document, object: &Object, kind: &'static str) -> Subject {

@@ -43,7 +43,7 @@ pub struct Report {
 #[derive(Debug)]
 pub enum Entry {
     /// A workload was judged.
-    Judged(Judgement),
+    Judged(Box<Judgement>),
     /// A workload was not judged.
     Skipped(Skipped),
     /// Something could not be read.
@@ -213,7 +213,7 @@ impl Report {
     /// The workloads that were judged.
     pub fn judgements(&self) -> impl Iterator<Item = &Judgement> {
         self.entries.iter().filter_map(|entry| match entry {
-            Entry::Judged(judgement) => Some(judgement),
+            Entry::Judged(judgement) => Some(&**judgement),
             _ => None,
         })
     }

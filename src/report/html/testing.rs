@@ -24,6 +24,6 @@ pub fn judgement(kind: Kind, namespace: &str, name: &str) -> Judgement {
 
 /// A report on these.
 pub fn report(judgements: Vec<Judgement>) -> Report {
-    let entries = judgements.into_iter().map(Entry::Judged).collect();
+    let entries = judgements.into_iter().map(|judgement| Entry::Judged(Box::new(judgement))).collect();
     Report { profile: "production".to_owned(), entries }
 }
