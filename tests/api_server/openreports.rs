@@ -1,6 +1,8 @@
 //! `gapless audit -f openreports` on a real API server: what is printed, and what is kept in
 //! the cluster.
 
+mod cron_job;
+
 use std::sync::LazyLock;
 
 use gapless::client::kubeconfig::{self, Choice};
