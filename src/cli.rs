@@ -171,7 +171,7 @@ pub enum Command {
     /// Each Deployment, StatefulSet, DaemonSet and Rollout is judged as if it were created now, by the profile of
     /// its namespace (label gapless.dev/profile), after gapless has injected
     /// its defaults. It says what would be denied, and what the next rollout
-    /// would inject. Nothing is changed.
+    /// would inject. No workload is changed.
     ///
     /// The cluster is found as kubectl finds it: KUBECONFIG, ~/.kube/config,
     /// or the service account of a pod. Needed are the permissions to list
@@ -191,9 +191,20 @@ pub enum Command {
     ///   ln -s "$(command -v gapless)" /usr/local/bin/kubectl-gapless
     ///   kubectl gapless audit -A
     ///
+    /// Where OpenReports is installed, dashboards show what is found beside what other
+    /// tools find. --apply keeps the reports of the workloads looked at: it writes
+    /// what has changed, with the time at which each result was first seen, and
+    /// removes the reports of which nothing is left. Of what could not be listed, they
+    /// stay. Needed are the verbs list, create, patch and delete of
+    /// reports.openreports.io; without its CustomResourceDefinition, nothing is done.
+    ///
+    ///   gapless audit -A -f openreports --apply
+    ///   kubectl get reports -A
+    ///
     /// Exit code: 0 if nothing would be denied, 1 if something would be, 2 if
-    /// the cluster cannot be read.
-    #[command(after_long_help = audit::json::SHAPE, verbatim_doc_comment)]
+    /// the cluster cannot be read. With --apply 0, whatever was found, and 2 if the
+    /// cluster cannot be read or the reports cannot be written.
+    #[command(after_long_help = audit_forms(), verbatim_doc_comment)]
     Audit(AuditArguments),
 
     /// Make a CA and a certificate, for development and air-gapped installs
@@ -266,6 +277,10 @@ pub enum Command {
     ///   gapless completions fish > ~/.config/fish/completions/gapless.fish
     #[command(verbatim_doc_comment)]
     Completions(CompletionsArguments),
+}
+
+fn audit_forms() -> String {
+    format!("{}\n\n{}", audit::json::SHAPE, audit::openreports::SHAPE)
 }
 
 /// The arguments of `gapless completions`.
@@ -464,9 +479,13 @@ pub struct AuditArguments {
     pub all_namespaces: bool,
 
     /// Form of the report: text for people, json for programs, html for a page, which loads
-    /// nothing from elsewhere
+    /// nothing from elsewhere, openreports for OpenReports
     #[arg(short, long, value_name = "FORMAT", default_value = "text", hide_possible_values = true)]
     pub format: AuditFormat,
+
+    /// Keep the reports in the cluster, in place of printing them; needs -f openreports
+    #[arg(long)]
+    pub apply: bool,
 
     /// Say of each workload what its next rollout is going to do, in a line of the text; gapless
     /// preview shows it at length
@@ -500,6 +519,9 @@ pub enum AuditFormat {
     Json,
     /// For people, as a page.
     Html,
+    /// For OpenReports.
+    #[value(name = "openreports")]
+    OpenReports,
 }
 
 /// The arguments of `gapless certs`.

@@ -44,7 +44,7 @@
 //! observe      → admission, policy, rules, defaults, printable
 //! client       → waiver, ownership, printable, kubernetes
 //! audit        → preview, report, admission, injection, policy, surroundings,
-//!                ownership, finding, printable, kubernetes
+//!                ownership, finding, printable, kubernetes, names
 //! preview      → report, offline, admission, policy, rollout, workload, surroundings,
 //!                ownership, markup, printable, kubernetes, field
 //! report       → offline, yaml, admission, injection, waiver, policy, rules, defaults,

@@ -33,6 +33,26 @@ pub fn is_label_key(text: &str) -> bool {
         && prefix.is_none_or(is_dns_subdomain)
 }
 
+/// The name of an object that is derived from others' names: what is longer than
+/// [`is_dns_subdomain`] allows is cut, and a hash of the whole keeps it apart from others.
+/// It is the same in every version of gapless.
+pub fn shortened(name: &str) -> String {
+    const LONGEST: usize = 253;
+    if name.len() <= LONGEST {
+        return name.to_owned();
+    }
+    let hash = format!("-{:016x}", fnv_1a(name));
+    let start: String = name.chars().take(LONGEST - hash.len()).collect();
+    // A part of a name ends with a letter or digit.
+    start.trim_end_matches(['.', '-']).to_owned() + &hash
+}
+
+/// FNV-1a, of 64 bits.
+fn fnv_1a(text: &str) -> u64 {
+    let mix = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, mix)
+}
+
 fn is_dns_name_part(text: &str) -> bool {
     let is_inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     text.bytes().all(is_inner) && has_alphanumeric_ends(text)
@@ -56,6 +76,22 @@ mod tests {
         for text in bad {
             assert!(!is_name(text), "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_name_that_is_too_long_is_cut_and_stays_apart_from_others() {
+        let long = |end: &str| format!("{}.{end}", "x".repeat(252));
+        assert_eq!(shortened(&"x".repeat(253)), "x".repeat(253));
+        let (a, b) = (shortened(&long("a")), shortened(&long("b")));
+        assert_ne!(a, b);
+        assert_eq!(a, format!("{}-{:016x}", "x".repeat(236), fnv_1a(&long("a"))));
+        let at_a_dot = format!("{}.-.{}", "x".repeat(234), "y".repeat(30));
+        for name in [a, b, shortened(&at_a_dot)] {
+            assert!(is_dns_subdomain(&name), "{name}");
+        }
+        // Those of the reference (draft-eastlake-fnv, test vectors).
+        assert_eq!(fnv_1a(""), 0xcbf2_9ce4_8422_2325);
+        assert_eq!(fnv_1a("foobar"), 0x8594_4171_f739_67e8);
     }
 
     #[test]

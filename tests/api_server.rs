@@ -30,6 +30,7 @@ mod api_server {
     mod kinds;
     mod lifecycle;
     mod monitoring;
+    mod openreports;
     mod ownership;
     mod patterns;
     mod ping;

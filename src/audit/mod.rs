@@ -1,13 +1,14 @@
 //! What a live cluster would hear from the webhooks: from workloads and
 //! namespaces, as the API server lists them, to a report.
 //!
-//! Pure: [`crate::commands`] reads the cluster, and `text` and `json` are the
-//! forms in which what it found, [`Audited`], is written.
+//! Pure: [`crate::commands`] reads the cluster, and `text`, `json` and `openreports` are
+//! the forms in which what it found, [`Audited`], is written.
 
 pub mod canaries;
 pub mod html;
 pub mod json;
 pub mod namespaces;
+pub mod openreports;
 pub mod stuck;
 pub mod text;
 
@@ -143,7 +144,8 @@ impl<'p> Audit<'p> {
     pub fn workload(&mut self, kind: Kind, object: &Value) {
         let text = |pointer| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
         let (namespace, name) = (text("/metadata/namespace"), text("/metadata/name"));
-        let subject = Subject::live(kind, namespace, name);
+        let uid = Some(text("/metadata/uid").to_owned());
+        let subject = Subject { uid, ..Subject::live(kind, namespace, name) };
         match self.namespaces.profile(namespace) {
             Ok(profile) => self.judge(kind, subject, object, profile),
             Err(reason) => self.skip(subject, reason),

@@ -3,7 +3,8 @@
 
 use http::header::CONTENT_TYPE;
 use http::{Method, Request};
-use serde_json::Value;
+use kube::core::Status;
+use serde_json::{Value, json};
 
 use super::failure::{Asked, RequestError};
 use super::kubeconfig::Connection;
@@ -61,9 +62,9 @@ impl Place<'_> {
             Answer::Object(_) => Ok(Written::Done),
             Answer::Conflict => Ok(Written::Outdated),
             // The namespace, not the object.
-            Answer::Missing => {
-                Err(self.asked(connection, "create").other("there is no such namespace".to_owned()))
-            }
+            Answer::Missing => Err(self
+                .asked(connection, "create")
+                .other("its namespace is gone, or is being deleted".to_owned())),
         }
     }
 
@@ -88,6 +89,27 @@ impl Place<'_> {
         self.change(connection, "patch", Method::PATCH, body).await
     }
 
+    /// Applies the object, server-side: what gapless has applied before and this one does not
+    /// have goes, what others have stays, and where they disagree gapless is right.
+    ///
+    /// # Errors
+    /// If it cannot be applied, for another reason than that its namespace goes or is gone.
+    pub async fn apply(&self, connection: &Connection, object: &Value) -> Result<Written, RequestError> {
+        let body = Some(("application/apply-patch+yaml", object));
+        let path = format!("{}?fieldManager={FIELD_MANAGER}&force=true", self.path());
+        self.write(connection, "patch", Method::PATCH, path, body).await
+    }
+
+    /// Deletes the object if it is the one of this `uid`.
+    ///
+    /// # Errors
+    /// If it cannot be deleted, for another reason than that it is gone.
+    pub async fn delete(&self, connection: &Connection, uid: &str) -> Result<Written, RequestError> {
+        let options = json!({"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": uid}});
+        let body = Some(("application/json", &options));
+        self.write(connection, "delete", Method::DELETE, self.path(), body).await
+    }
+
     async fn change(
         &self,
         connection: &Connection,
@@ -96,6 +118,17 @@ impl Place<'_> {
         body: Option<(&str, &Value)>,
     ) -> Result<Written, RequestError> {
         let path = format!("{}?fieldManager={FIELD_MANAGER}", self.path());
+        self.write(connection, verb, method, path, body).await
+    }
+
+    async fn write(
+        &self,
+        connection: &Connection,
+        verb: &'static str,
+        method: Method,
+        path: String,
+        body: Option<(&str, &Value)>,
+    ) -> Result<Written, RequestError> {
         Ok(match self.send(connection, verb, method, path, body).await? {
             Answer::Object(_) => Written::Done,
             Answer::Conflict | Answer::Missing => Written::Outdated,
@@ -121,6 +154,8 @@ impl Place<'_> {
         match connection.client.request(request).await {
             Ok(object) => Ok(Answer::Object(object)),
             Err(kube::Error::Api(status)) if status.code == 404 => Ok(Answer::Missing),
+            // Nothing can be created any more in a namespace that is being deleted.
+            Err(kube::Error::Api(status)) if is_namespace_ending(&status) => Ok(Answer::Missing),
             // Conflict, AlreadyExists
             Err(kube::Error::Api(status)) if status.code == 409 => Ok(Answer::Conflict),
             Err(error) => Err(RequestError::new(&error, asked)),
@@ -140,6 +175,12 @@ impl Place<'_> {
     fn path(&self) -> String {
         format!("{}/{}", self.collection(), self.name)
     }
+}
+
+/// Whether that is why it is refused (apiserver, admission plugin NamespaceLifecycle).
+fn is_namespace_ending(status: &Status) -> bool {
+    let causes = status.details.iter().flat_map(|details| &details.causes);
+    status.code == 403 && causes.into_iter().any(|cause| cause.reason == "NamespaceTerminating")
 }
 
 enum Answer {

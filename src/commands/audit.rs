@@ -7,13 +7,13 @@ use serde_json::Value;
 use tokio::runtime;
 
 use super::progress::Progress;
-use super::{live, output};
+use super::{live, output, reports};
 use crate::audit::canaries::Canaries;
 use crate::audit::namespaces::{InstalledWebhooks, Namespaces};
 use crate::audit::{self, Audit, Audited, Scope};
 use crate::cli::{AuditArguments, AuditFormat, namespace_name};
 use crate::client::failure::RequestError;
-use crate::client::kubeconfig::{self, Choice, Connection};
+use crate::client::kubeconfig::{self, Choice, ConnectError, Connection};
 use crate::client::list::{self, List, Page};
 use crate::client::webhook::CONFIGURATIONS;
 use crate::clock;
@@ -33,11 +33,17 @@ use crate::printable::printable;
 pub fn run(arguments: &AuditArguments) -> anyhow::Result<ExitCode> {
     let policy = config::load(arguments.config.as_deref())?;
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
-    let audited = runtime.block_on(audit(arguments, &policy))?;
+    match (arguments.format, arguments.apply) {
+        (AuditFormat::OpenReports, true) => return runtime.block_on(apply(arguments, &policy)),
+        (_, true) => anyhow::bail!("--apply writes reports into the cluster: add -f openreports"),
+        (_, false) => {}
+    }
+    let audited = runtime.block_on(async { audit(arguments, &policy, connect(arguments).await?).await })?;
     match arguments.format {
         AuditFormat::Text => output::print(&audit::text::write(&audited))?,
         AuditFormat::Json => output::print_plain(&audit::json::write(&audited)?)?,
         AuditFormat::Html => output::print_plain(&audit::html::write(&audited, clock::today())?)?,
+        AuditFormat::OpenReports => output::print_plain(&audit::openreports::write(&audited)?)?,
     }
     Ok(match (audited.failed.is_empty(), audited.report.count().denied) {
         (false, _) => ExitCode::from(exit::UNUSABLE),
@@ -46,10 +52,40 @@ pub fn run(arguments: &AuditArguments) -> anyhow::Result<ExitCode> {
     })
 }
 
-async fn audit(arguments: &AuditArguments, policy: &Policy) -> anyhow::Result<Audited> {
+/// Keeps the reports in the cluster. What was found is no failure: they say it.
+async fn apply(arguments: &AuditArguments, policy: &Policy) -> anyhow::Result<ExitCode> {
+    let connection = connect(arguments).await?;
+    let done = match reports::are_served(&connection).await? {
+        true => {
+            let audited = audit(arguments, policy, connection.clone()).await?;
+            for failed in &audited.failed {
+                note(&format!("{} cannot be judged, its report stays: {}", failed.subject, failed.message));
+            }
+            for (kind, why) in &audited.unlisted {
+                note(&format!("not listed: {kind}: {why}"));
+            }
+            reports::apply(&connection, &audited, arguments.chunk_size).await?
+        }
+        false => None,
+    };
+    match done {
+        Some(done) => output::print_plain(&format!("{done}\n"))?,
+        None => note(reports::NOT_SERVED),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn connect(arguments: &AuditArguments) -> Result<Connection, ConnectError> {
     let choice =
         Choice { kubeconfig: arguments.kubeconfig.as_deref(), context: arguments.context.as_deref() };
-    let connection = kubeconfig::connect(choice).await?;
+    kubeconfig::connect(choice).await
+}
+
+async fn audit(
+    arguments: &AuditArguments,
+    policy: &Policy,
+    connection: Connection,
+) -> anyhow::Result<Audited> {
     let namespace = match (&arguments.namespace, arguments.all_namespaces) {
         (_, true) => None,
         (Some(namespace), false) => Some(namespace.clone()),
@@ -97,7 +133,10 @@ async fn audit(arguments: &AuditArguments, policy: &Policy) -> anyhow::Result<Au
             }
         }
     }
-    look_at_suspects(&mut audit, &connection).await?;
+    // Reports do not say why a rollout is stuck, and who writes them need not look at pods.
+    if !matches!(arguments.format, AuditFormat::OpenReports) {
+        look_at_suspects(&mut audit, &connection).await?;
+    }
     let Connection { server, context, .. } = connection;
     Ok(audit.report(Scope { server, context, namespace }))
 }

@@ -330,6 +330,7 @@ impl<'p> Check<'p> {
             kind,
             namespace: self.against.namespace(object).map(str::to_owned),
             name: object.name().unwrap_or("(without a name)").to_owned(),
+            uid: None,
             written: Some(Written { document: document.index, place: beginning(document, object) }),
         }
     }

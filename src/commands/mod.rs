@@ -11,6 +11,7 @@ mod output;
 mod ping;
 mod preview;
 mod progress;
+mod reports;
 mod rules;
 mod sample;
 mod schema;

@@ -59,6 +59,8 @@ pub struct Subject {
     pub namespace: Option<String>,
     /// `metadata.name`
     pub name: String,
+    /// `metadata.uid`, if it is in a cluster.
+    pub uid: Option<String>,
     /// Where it is written, if in a file.
     pub written: Option<Written>,
 }
@@ -300,6 +302,7 @@ impl Subject {
             kind: kind.name(),
             namespace: Some(namespace.to_owned()),
             name: name.to_owned(),
+            uid: None,
             written: None,
         }
     }

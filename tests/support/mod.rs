@@ -40,6 +40,7 @@ pub mod kubelet;
 pub mod lab;
 pub mod load;
 pub mod namespace;
+pub mod openreports;
 pub mod page;
 pub mod pattern;
 pub mod process;

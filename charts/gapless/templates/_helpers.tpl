@@ -131,6 +131,24 @@ app.kubernetes.io/name: {{ .Chart.Name }}-test
 app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end -}}
 
+{{/* Name of the CronJob that keeps reports, and of its ServiceAccount: at most 52 characters, its Jobs add to it. */}}
+{{- define "gapless.reportsName" -}}
+{{ include "gapless.fullname" . | trunc 44 | trimSuffix "-" }}-reports
+{{- end -}}
+
+{{/* Labels that select its pods. With those of the webhooks' pods, the Service would send calls there. */}}
+{{- define "gapless.reportsSelectorLabels" -}}
+app.kubernetes.io/name: {{ .Chart.Name }}-reports
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
+{{- end -}}
+
+{{/* Labels of its pods. Those of the chart win over podLabels. */}}
+{{- define "gapless.reportsPodLabels" -}}
+{{- $labels := include "gapless.reportsSelectorLabels" . | fromYaml -}}
+{{- $_ := set $labels "app.kubernetes.io/version" (include "gapless.version" .) -}}
+{{- merge $labels (.Values.podLabels | default dict) | toYaml -}}
+{{- end -}}
+
 {{/* Annotations of the objects of helm test: after a failure they stay until the next one, with the log. */}}
 {{- define "gapless.testAnnotations" -}}
 helm.sh/hook: test

@@ -620,6 +620,77 @@ const RENDERED: &[Case] = &[
         },
         ..CASE
     },
+    // Reports: a CronJob with an account of its own, whose pods are none of the webhooks'.
+    Case {
+        values: "
+            {reports: {enabled: true, schedule: '@daily'}, networkPolicy: {enabled: true}, podLabels: {team: a},
+             podAnnotations: {example.com/note: hello}, imagePullSecrets: [{name: pull}],
+             priorityClassName: system-cluster-critical, tolerations: [{operator: Exists}]}
+        ",
+        holds: |chart| {
+            let job = &chart.one("CronJob")["spec"];
+            assert_eq!((&job["schedule"], &job["concurrencyPolicy"]), (&json!("@daily"), &json!("Forbid")));
+            let pod = &job["jobTemplate"]["spec"]["template"];
+            let labels = &pod["metadata"]["labels"];
+            assert_eq!(labels["team"], "a");
+            assert_eq!(pod["metadata"]["annotations"]["example.com/note"], "hello");
+            for field in ["imagePullSecrets", "priorityClassName", "tolerations", "nodeSelector"] {
+                assert_eq!(pod["spec"][field], chart.pod()["spec"][field], "{field}");
+            }
+            let container = &pod["spec"]["containers"][0];
+            for field in ["image", "imagePullPolicy", "resources", "securityContext"] {
+                assert_eq!(container[field], chart.container()[field], "{field}");
+            }
+            assert_eq!(pod["spec"]["securityContext"], chart.pod()["spec"]["securityContext"]);
+            assert_eq!(pod["spec"]["volumes"][0], chart.pod()["spec"]["volumes"][0]);
+            let selector = &chart.one("Service")["spec"]["selector"];
+            assert_ne!(labels["app.kubernetes.io/name"], selector["app.kubernetes.io/name"]);
+
+            let policies = chart.all("NetworkPolicy");
+            let [webhooks, reports] = policies[..] else { panic!("{policies:#?}") };
+            for (key, value) in reports["spec"]["podSelector"]["matchLabels"].as_object().unwrap() {
+                assert_eq!(&labels[key], value);
+            }
+            assert_eq!(reports["spec"]["ingress"], json!([]));
+            assert_eq!(reports["spec"]["egress"], webhooks["spec"]["egress"]);
+
+            let accounts: Vec<_> =
+                chart.all("ServiceAccount").iter().map(|it| it["metadata"]["name"].clone()).collect();
+            assert_eq!(accounts, ["gapless-reports", "gapless"]);
+            let [_, binding] = chart.all("ClusterRoleBinding")[..] else { panic!("two") };
+            assert_eq!(binding["subjects"][0]["name"], pod["spec"]["serviceAccountName"]);
+            let [_, role] = chart.all("ClusterRole")[..] else { panic!("two") };
+            assert_eq!(binding["roleRef"]["name"], role["metadata"]["name"]);
+            for rule in role["rules"].as_array().unwrap() {
+                let writes = rule["apiGroups"] == json!(["openreports.io"]);
+                let verbs = if writes { json!(["list", "create", "patch", "delete"]) } else { json!(["list"]) };
+                assert_eq!(rule["verbs"], verbs);
+            }
+        },
+        ..CASE
+    },
+    // In the cluster even if gapless itself is not, by the configuration that it is to have.
+    Case {
+        values: "{reports: {enabled: true}, webhooks: {url: https://gapless.example.com}}",
+        holds: |chart| {
+            let more = ["ClusterRole", "ClusterRoleBinding", "ConfigMap", "CronJob"];
+            assert_eq!(chart.kinds(), [&more[..], &OUTSIDE[..1], &["ServiceAccount"], &OUTSIDE[1..]].concat());
+            let pod = &chart.one("CronJob")["spec"]["jobTemplate"]["spec"]["template"]["spec"];
+            let config = &chart.one("ConfigMap")["metadata"]["name"];
+            assert_eq!(&pod["volumes"][0]["configMap"]["name"], config);
+            assert_eq!(chart.default_profile().as_deref(), Some("production"));
+        },
+        ..CASE
+    },
+    Case {
+        release: "the-longest-name-of-a-release-that-helm-takes-has-53c",
+        values: "reports: {enabled: true}",
+        holds: |chart| {
+            let name = chart.one("CronJob")["metadata"]["name"].as_str().unwrap();
+            assert!(name.ends_with("-reports") && name.len() <= 52, "{name}");
+        },
+        ..CASE
+    },
     // `null` takes a value of the chart away.
     Case {
         values: "
@@ -750,6 +821,7 @@ fn helm_finds_nothing_to_criticise() {
         "certificates: {mode: existingSecret}",
         "certificates: {mode: certManager}",
         "webhooks: {url: https://gapless.example.com}",
+        "reports: {enabled: true}",
     ] {
         let lint = with_chart(cluster.helm(["lint", "--strict"]), values).ok();
         assert!(!lint.stdout.contains("[WARNING]") && !lint.stdout.contains("[ERROR]"), "{lint}");
@@ -819,6 +891,8 @@ const REFUSED: &[(&str, &str)] = &[
     ("{hostNetwork: true, webhooks: {port: 443}}", "hostNetwork is set with webhooks.port (443): on a node only root may"),
     ("{hostNetwork: true, webhooks: {port: 1023}, metrics: {port: 80}}", "with webhooks.port (1023) and metrics.port (80): on"),
     ("networkPolicy: {webhookFrom: [{cidr: 10.0.0.0/8}]}", "at '/networkPolicy/webhookFrom/0'"),
+    ("reports: {enabled: true, schedule: hourly}", "at '/reports/schedule': 'hourly' does not match"),
+    ("reports: {enabled: true, schedule: '0 * * *'}", "at '/reports/schedule': '0 * * *' does not match"),
     ("podDisruptionBudget: {enabled: 'yes'}", "at '/podDisruptionBudget/enabled': got string, want boolean"),
     ("resources: {request: {cpu: 1}}", "at '/resources': additional properties 'request' not allowed"),
     ("nodeSelector: {fast: true}", "at '/nodeSelector/fast': got boolean, want string"),
@@ -967,6 +1041,32 @@ fn the_notes_tell_about_the_gap_of_one_pod_in_the_network_of_its_node() {
         let install = cluster.helm(["install", "gapless", "--dry-run=client", "--namespace", NAMESPACE]);
         let notes = with_chart(install, values).ok().stdout;
         assert_eq!(notes.contains("Each upgrade leaves a gap in which nobody answers"), expected, "{notes}");
+    }
+}
+
+/// The notes say where reports are to be seen, if there are any, and that they alone run in the
+/// cluster if nothing else does.
+#[test]
+fn the_notes_tell_about_reports() {
+    let Some(cluster) = support::cluster() else { return };
+    let notes = |values: &str| {
+        let install = cluster.helm(["install", "gapless", "--dry-run=client", "--namespace", NAMESPACE]);
+        with_chart(install, values).ok().stdout.split_once("NOTES:").expect("notes").1.to_owned()
+    };
+    let get = "kubectl get reports --all-namespaces --selector app.kubernetes.io/managed-by=gapless";
+    for (values, has_reports, said) in [
+        ("reports: {enabled: true}", true, "The API server asks it"),
+        ("{}", false, "The API server asks it"),
+        ("webhooks: {url: https://gapless.example.com}", false, "Nothing runs in the cluster."),
+        (
+            "{reports: {enabled: true}, webhooks: {url: https://gapless.example.com}}",
+            true,
+            "Only the CronJob of the reports runs in the cluster.",
+        ),
+    ] {
+        let notes = notes(values);
+        assert_eq!(notes.contains(get), has_reports, "{notes}");
+        assert!(notes.contains(said), "{notes}");
     }
 }
 
