@@ -427,7 +427,7 @@ fn findings() -> String {
         let _ = write!(
             texts,
             "\n  + ({fields}.size() == 0 ? [] : [{} + ': {} ({}), fix: {}'])",
-            shortened(&format!("{fields}.join(', ')")),
+            listed(&fields),
             cel.message,
             rule.id,
             cel.fix
@@ -447,8 +447,13 @@ fn findings() -> String {
 /// below the 5 KiB from which an API server shows nothing of a message.
 const MOST_OF_FIELDS: usize = 200;
 
-fn shortened(text: &str) -> String {
-    format!("({text}.size() > {MOST_OF_FIELDS} ? {text}.substring(0, {MOST_OF_FIELDS}) + '...' : {text})")
+/// The fields of a rule in one line, or the first of them and how many there are.
+fn listed(fields: &str) -> String {
+    let all = format!("{fields}.join(', ')");
+    format!(
+        "({all}.size() <= {MOST_OF_FIELDS} ? {all}\n    \
+         : {all}.substring(0, {MOST_OF_FIELDS}) + '... (' + string({fields}.size()) + ' fields)')"
+    )
 }
 
 /// `recreate-strategy` as `recreateStrategy`: a variable has no dash in its name.
