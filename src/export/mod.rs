@@ -82,9 +82,12 @@ fn denying(policy: &Policy) -> impl Iterator<Item = &Profile> {
     profiles.filter(|profile| RULES.iter().any(|rule| profile.action(rule) == Action::Deny))
 }
 
-/// The rules by which a profile denies, of those that have a form in CEL.
+/// The rules by which a profile denies, of those that have a form in CEL, by id.
 fn denies(profile: &Profile) -> Vec<&'static str> {
-    variables::rules().filter(|rule| profile.action(rule) == Action::Deny).map(|rule| rule.id).collect()
+    let denying = variables::rules().filter(|rule| profile.action(rule) == Action::Deny);
+    let mut ids: Vec<&str> = denying.map(|rule| rule.id).collect();
+    ids.sort_unstable();
+    ids
 }
 
 fn of_profile(policy: &Policy, profile: &Profile, kinds: &[Kind], form: Form) -> [Value; 2] {

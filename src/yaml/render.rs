@@ -191,7 +191,7 @@ mod tests {
         assert_eq!(serde_saphyr::from_str::<Value>(&written).unwrap(), value, "{written}");
         assert!(written.starts_with("empty: []\nkind: Policy\nspec:\n"), "{written}");
         assert!(
-            written.contains("- name: first\n        expression: |-\n          a &&\n            b\n"),
+            written.contains("    - name: first\n      expression: |-\n        a &&\n          b\n"),
             "{written}"
         );
     }

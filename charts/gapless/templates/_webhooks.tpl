@@ -80,15 +80,35 @@ of Kubernetes itself come in one rule, in the order in which gapless lists them.
 {{- end -}}
 
 {{/*
+Which namespaces have a profile: a missing or misspelt label falls back to the default
+one, never to nothing; hence NotIn for that one. Takes a dict: root, profile.
+*/}}
+{{- define "gapless.namespaceSelector" -}}
+namespaceSelector:
+  matchExpressions:
+    - key: gapless.dev/profile
+      {{- if eq .profile (include "gapless.defaultProfile" .root) }}
+      operator: NotIn
+      values:
+        {{- include "gapless.profilesBesidesDefault" .root | fromJsonArray | toYaml | nindent 8 }}
+      {{- else }}
+      operator: In
+      values:
+        {{- list .profile | toYaml | nindent 8 }}
+      {{- end }}
+    - key: kubernetes.io/metadata.name
+      operator: NotIn
+      values:
+        {{- include "gapless.excludedNamespaces" .root | fromJsonArray | toYaml | nindent 8 }}
+{{- end -}}
+
+{{/*
 One webhook entry. Takes a dict:
   root      the root context
   profile   name of the profile
   phase     "mutate" or "validate": part of the entry's name and of the path
   overrides .Values.webhooks.mutating or .Values.webhooks.validating
   services  true for the entry about Services, "validate" only
-
-namespaceSelector: a missing or misspelt label falls back to the default profile,
-never to nothing; hence NotIn for that one.
 
 rules: the workloads themselves only. Calls for their subresources scale and status,
 or for ReplicaSets, would get in the way of controllers.
@@ -124,22 +144,7 @@ clientConfig:
     path: {{ $path }}
     port: 443
   {{- end }}
-namespaceSelector:
-  matchExpressions:
-    - key: gapless.dev/profile
-      {{- if eq .profile (include "gapless.defaultProfile" $root) }}
-      operator: NotIn
-      values:
-        {{- include "gapless.profilesBesidesDefault" $root | fromJsonArray | toYaml | nindent 8 }}
-      {{- else }}
-      operator: In
-      values:
-        {{- list .profile | toYaml | nindent 8 }}
-      {{- end }}
-    - key: kubernetes.io/metadata.name
-      operator: NotIn
-      values:
-        {{- include "gapless.excludedNamespaces" $root | fromJsonArray | toYaml | nindent 8 }}
+{{ include "gapless.namespaceSelector" . }}
 rules:
   {{- if .services }}
   - apiGroups: [""]
