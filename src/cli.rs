@@ -266,7 +266,15 @@ pub enum Command {
     /// which rules of a configuration it cannot express at all, a note on standard error
     /// says.
     ///
-    /// Exit code: 0 if all is well, 2 if the configuration is of no use.
+    /// With --format static they are files for an API server that reads its admission
+    /// configuration from a directory (ManifestBasedAdmissionControlConfig, off in
+    /// Kubernetes 1.36, on from 1.37; older ones ignore the option without a word). A
+    /// wrong file keeps it from starting: --check DIR finds it first, and files that the
+    /// configuration would write otherwise today. Of other policies there, it does not look
+    /// into expressions.
+    ///
+    /// Exit code: 0 if all is well, 1 if --check finds something, 2 if the configuration
+    /// or the directory is of no use.
     #[command(verbatim_doc_comment)]
     Export(ExportArguments),
 
@@ -309,6 +317,11 @@ pub struct ExportArguments {
     /// How the API server gets the policies: cel for kubectl apply, static for files
     #[arg(short, long, value_name = "FORMAT", default_value = "cel", hide_possible_values = true)]
     pub format: ExportFormat,
+
+    /// Write nothing, and say what is wrong with this directory of policies, with which an
+    /// API server is to start
+    #[arg(long, value_name = "DIR")]
+    pub check: Option<PathBuf>,
 
     /// Configuration, a YAML file of kind GaplessConfiguration; without it, the
     /// built-in profiles

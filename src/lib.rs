@@ -40,7 +40,7 @@
 //! fix          → offline, yaml, admission, injection, policy, finding, kubernetes,
 //!                field
 //! cli          → certificates, observe, audit, report, offline, kubernetes, names
-//! export       → policy, rules, defaults, finding, kubernetes
+//! export       → policy, rules, defaults, finding, printable, kubernetes, names
 //! server       → config, certificates, observe, admission, policy, surroundings,
 //!                clock, printable, kubernetes, names
 //! config       → watched, yaml, policy, rules, defaults, settings, finding,

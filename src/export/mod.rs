@@ -6,6 +6,7 @@
 //! together: [`chart`] is the file that it reads.
 
 pub mod chart;
+pub mod manifests;
 mod variables;
 
 use std::collections::BTreeSet;

@@ -222,7 +222,7 @@ fn an_update_is_denied_for_what_it_brings_in() {
     let mut differ = Vec::new();
     for ((name, old, new), (before, after)) in pairs.iter().zip(before.iter().zip(&after)) {
         let mut expected = denying(&engine.update(&with_api_defaults(before), after));
-        table[*new].milder.iter().for_each(|rule| drop(expected.remove(*rule)));
+        expected.retain(|rule| !table[*new].milder.contains(&rule.as_str()));
         // What the script does is not read, so that the sleep may have been there before.
         if *old == "hook-12" {
             expected.remove("pre-stop-exceeds-grace");
