@@ -4,6 +4,8 @@
 //! nothing is known of other objects.
 
 mod cases;
+mod files;
+mod installed;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
