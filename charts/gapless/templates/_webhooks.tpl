@@ -114,7 +114,9 @@ rules: the workloads themselves only. Calls for their subresources scale and sta
 or for ReplicaSets, would get in the way of controllers.
 
 matchConditions: whoever removes the last finalizer of an object must not be
-stopped. The object of CREATE and UPDATE is never null.
+stopped. The object of CREATE and UPDATE is never null. An update that changes nothing
+that gapless looks at, such as a server-side apply of what is there, which GitOps tools
+send all the time, or a storage migration, is no business of its: it would fill nothing in.
 
 Services: their update is judged if their selector changes, which is seldom. No call
 that fails may ever hold one up.
@@ -158,7 +160,14 @@ rules:
 matchConditions:
   - name: not-being-deleted
     expression: "!has(object.metadata.deletionTimestamp)"
-  {{- if .services }}
+  {{- if not .services }}
+  - name: changes-something
+    expression: >-
+      request.operation != 'UPDATE' || object.spec != oldObject.spec ||
+      object.metadata.?labels.orValue({}) != oldObject.metadata.?labels.orValue({}) ||
+      object.metadata.?annotations.orValue({}) != oldObject.metadata.?annotations.orValue({}) ||
+      object.metadata.?ownerReferences.orValue([]) != oldObject.metadata.?ownerReferences.orValue([])
+  {{- else }}
   - name: selector-changes
     expression: >-
       has(object.spec.selector) &&
