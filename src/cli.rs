@@ -254,6 +254,41 @@ pub enum Command {
     #[command(verbatim_doc_comment)]
     Ping(PingArguments),
 
+    /// Write the rules that deny as policies of the API server itself
+    ///
+    /// While gapless does not answer, failurePolicy decides: with Ignore, everything
+    /// passes unjudged. A ValidatingAdmissionPolicy is evaluated by the API server, in
+    /// CEL, and needs nobody else. One comes with its binding for each profile that
+    /// denies:
+    ///
+    ///   gapless export | kubectl apply --server-side -f -
+    ///
+    /// (or the chart's value backstop.enabled). A policy judges as gapless does that knows
+    /// nothing of what stands around an object, or milder, never harsher. The same
+    /// namespaces have it by their label, the same objects and users are let be; what was
+    /// there before does not deny, nor does what scales, pauses, deletes or is a kubectl
+    /// rollout undo; waivers count. It denies or is silent: what only warns, and what is
+    /// injected, is left to gapless.
+    ///
+    /// It knows no other object. So where gapless would have known better, the waiver or
+    /// the undo is needed: for a rollback by anything but kubectl rollout undo (such as
+    /// helm rollback), and for one replica of a Deployment that an autoscaler raises.
+    /// Rollouts of Argo are not judged. The page of each rule says what CEL cannot tell;
+    /// which rules of a configuration it cannot express at all, a note on standard error
+    /// says.
+    ///
+    /// With --format static they are files for an API server that reads its admission
+    /// configuration from a directory (ManifestBasedAdmissionControlConfig, off in
+    /// Kubernetes 1.36, on from 1.37; older ones ignore the option without a word). A
+    /// wrong file keeps it from starting: --check DIR finds it first, and files that the
+    /// configuration would write otherwise today. Of other policies there, it does not look
+    /// into expressions.
+    ///
+    /// Exit code: 0 if all is well, 1 if --check finds something, 2 if the configuration
+    /// or the directory is of no use.
+    #[command(verbatim_doc_comment)]
+    Export(ExportArguments),
+
     /// List the rules and defaults, or explain one, or a way to release
     ///
     ///   gapless rules                        all of them, in a table
@@ -289,6 +324,36 @@ pub struct CompletionsArguments {
     /// The shell
     #[arg(value_name = "SHELL")]
     pub shell: Shell,
+}
+
+/// The arguments of `gapless export`.
+#[derive(Debug, Args)]
+pub struct ExportArguments {
+    /// How the API server gets the policies: cel for kubectl apply, static for files
+    #[arg(short, long, value_name = "FORMAT", default_value = "cel", hide_possible_values = true)]
+    pub format: ExportFormat,
+
+    /// Write nothing, and say what is wrong with this directory of policies, with which an
+    /// API server is to start
+    #[arg(long, value_name = "DIR")]
+    pub check: Option<PathBuf>,
+
+    /// Configuration, a YAML file of kind GaplessConfiguration; without it, the
+    /// built-in profiles
+    #[arg(long, value_name = "FILE", env = "GAPLESS_CONFIG")]
+    pub config: Option<PathBuf>,
+}
+
+/// The forms in which policies are written.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum ExportFormat {
+    /// For the API.
+    Cel,
+    /// For a directory that the API server reads.
+    Static,
+    /// What the chart puts them together from.
+    #[value(hide = true)]
+    Chart,
 }
 
 /// The arguments of `gapless check`.

@@ -20,6 +20,11 @@
 //! [`rollout`] moves pods as the controllers and the kubelet do, and [`preview`] says what
 //! came of it.
 //!
+//! # While it is away
+//!
+//! The [`rules`] that deny have a second form, in the language in which an API server can
+//! evaluate them by itself; [`export`] makes policies of that.
+//!
 //! # The house
 //!
 //! Each part knows those to the right of its arrow, all of them further down, and no
@@ -27,13 +32,15 @@
 //! test `offline::house` reads the imports and holds them against this table.
 //!
 //! ```text
-//! commands     → fix, cli, server, config, cluster, certificates, watched, observe,
-//!                client, preview, audit, report, offline, yaml, admission, injection,
-//!                policy, rules, defaults, patterns, rollout, surroundings, ownership,
-//!                finding, exit, clock, printable, kubernetes, names, nearest, field
+//! commands     → fix, cli, export, server, config, cluster, certificates, watched,
+//!                observe, client, preview, audit, report, offline, yaml, admission,
+//!                injection, policy, rules, defaults, patterns, rollout, surroundings,
+//!                ownership, finding, exit, clock, printable, kubernetes, names, nearest,
+//!                field
 //! fix          → offline, yaml, admission, injection, policy, finding, kubernetes,
 //!                field
 //! cli          → certificates, observe, audit, report, offline, kubernetes, names
+//! export       → policy, rules, defaults, finding, printable, kubernetes, names
 //! server       → config, certificates, observe, admission, policy, surroundings,
 //!                clock, printable, kubernetes, names
 //! config       → watched, yaml, policy, rules, defaults, settings, finding,
@@ -84,6 +91,7 @@ pub mod commands;
 pub mod config;
 pub mod defaults;
 pub mod exit;
+pub mod export;
 pub mod field;
 pub mod finding;
 pub mod fix;

@@ -9,6 +9,16 @@ use crate::kubernetes::kind::Kind;
 use crate::rules::{RULES, Rule};
 use crate::settings::Settings;
 
+/// The label of a namespace that names its profile.
+pub const PROFILE_LABEL: &str = "gapless.dev/profile";
+
+/// The label by which the chart leaves namespaces out. The API server sees to it that
+/// each has it.
+pub const NAME_LABEL: &str = "kubernetes.io/metadata.name";
+
+/// The namespaces of Kubernetes itself, which the chart leaves out by default.
+pub const SYSTEM_NAMESPACES: [&str; 3] = ["kube-system", "kube-node-lease", "kube-public"];
+
 /// All profiles, which one applies where nothing is said, and who is exempt.
 #[derive(Clone, Debug)]
 pub struct Policy {

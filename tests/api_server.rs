@@ -16,6 +16,7 @@ mod api_server {
     mod agreement;
     mod audit;
     mod audit_installed;
+    mod backstop;
     mod bench;
     mod certificates;
     mod chart;

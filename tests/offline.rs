@@ -18,6 +18,7 @@ mod offline {
     mod chart_values;
     mod check;
     mod completions;
+    mod export;
     mod fix;
     mod help;
     mod hooks;

@@ -10,21 +10,11 @@ use serde_json::Value;
 
 use crate::admission::Skip;
 use crate::kubernetes::label_selector::{LabelSelector, StringMap};
-use crate::policy::{Policy, Profile};
+use crate::policy::{NAME_LABEL, PROFILE_LABEL, Policy, Profile, SYSTEM_NAMESPACES};
 use crate::report::Reason;
-
-/// The label of a namespace that names its profile.
-pub const PROFILE_LABEL: &str = "gapless.dev/profile";
-
-/// The label by which the chart leaves namespaces out. The API server sees to it that
-/// each has it.
-const NAME_LABEL: &str = "kubernetes.io/metadata.name";
 
 /// The end of the name of each webhook entry of the chart.
 pub const ENTRY: &str = ".gapless.dev";
-
-/// The namespaces of Kubernetes itself, which the chart leaves out by default.
-pub const SYSTEM_NAMESPACES: [&str; 3] = ["kube-system", "kube-node-lease", "kube-public"];
 
 /// The namespaces of a cluster, as far as they are known.
 #[derive(Clone, Debug)]

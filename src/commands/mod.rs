@@ -5,6 +5,7 @@ mod certs;
 mod check;
 mod cluster;
 mod completions;
+mod export;
 mod fix;
 mod live;
 mod output;
@@ -35,6 +36,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Audit(arguments) => audit::run(&arguments),
         Command::Certs(arguments) => certs::run(&arguments),
         Command::Ping(arguments) => ping::run(&arguments),
+        Command::Export(arguments) => export::run(&arguments),
         Command::Rules(arguments) => rules::run(&arguments),
         Command::Schema => schema::run(),
         Command::Completions(arguments) => completions::run(&arguments),

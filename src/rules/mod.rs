@@ -3,6 +3,7 @@
 //! One file and one page for each; [`RULES`] lists them.
 
 mod blocking_disruption_budget;
+pub mod cel;
 mod daemon_gap;
 mod dangling_target_port;
 mod liveness_before_ready;
@@ -44,6 +45,7 @@ use crate::kubernetes::kind::Kind;
 use crate::settings::Settings;
 use crate::surroundings::Backend;
 use crate::workload::Workload;
+use cel::Cel;
 
 /// One rule.
 #[derive(Debug)]
@@ -69,6 +71,9 @@ pub struct Rule {
     pub needs: Needs,
     /// The check itself. It never blames the user for what gapless injected.
     pub check: Check,
+    /// The form of the check that an API server can evaluate while gapless is away: each
+    /// rule that denies in `production` has one.
+    pub cel: Option<Cel>,
 }
 
 /// What a rule looks at.
@@ -185,6 +190,13 @@ mod tests {
     use super::*;
     use crate::settings::Settings;
     use serde_json::json;
+
+    #[test]
+    fn each_rule_that_denies_has_a_form_in_cel() {
+        for rule in RULES.iter().filter(|rule| rule.production == Action::Deny) {
+            assert!(rule.cel.is_some(), "{} has none", rule.id);
+        }
+    }
 
     #[test]
     fn a_good_deployment_has_no_findings() {

@@ -1,5 +1,6 @@
 //! The rule `mutable-image-tag`.
 
+use super::cel::{Cel, is_image_reference, of_all_containers};
 use super::{Check, Needs, Rule};
 use crate::finding::{Action, Finding};
 use crate::kubernetes::image::ImageReference;
@@ -20,6 +21,23 @@ pub const RULE: Rule = Rule {
     loses_requests: false,
     needs: Needs::Nothing,
     check: Check::Workload(check),
+    cel: Some(CEL),
+};
+
+const CEL: Cel = Cel {
+    // Istio's injector replaces the image auto.
+    finds: || {
+        let is_latest = "c.image.matches(r'^([^@]*/)?[^/:@]+(:latest)?$')\n  \
+                         && !(c.image == 'auto' && variables.asksForIstio)";
+        of_all_containers("image", &format!("{is_latest}\n  && {}", is_image_reference("c.image")))
+    },
+    found_before: Some(|| {
+        let moves = "!c.image.contains('@') && (c.image.matches(r'^(.*/)?[^/:]*(:latest)?$')\n  \
+                     || variables.mutableTags.exists(tag, c.image.lowerAscii().endsWith(':' + tag.lowerAscii())))";
+        of_all_containers("image", moves)
+    }),
+    message: "no tag, or the tag latest: the image changes under its name, and a rollback brings nothing back",
+    fix: "name a version or a digest, such as app:v1.2.3 or app@sha256:...",
 };
 
 fn check(workload: &Workload, settings: &Settings) -> Vec<Finding> {

@@ -1,5 +1,6 @@
 //! The rule `no-rollback-history`.
 
+use super::cel::{Cel, field_if};
 use super::{Check, Needs, Rule};
 use crate::field::FieldPath;
 use crate::finding::{Action, Finding};
@@ -19,6 +20,14 @@ pub const RULE: Rule = Rule {
     loses_requests: false,
     needs: Needs::Nothing,
     check: Check::Workload(check),
+    cel: Some(CEL),
+};
+
+const CEL: Cel = Cel {
+    finds: || field_if("spec.revisionHistoryLimit", "{spec}.?revisionHistoryLimit.orValue(10) == 0"),
+    found_before: None,
+    message: "0 keeps no old revision, so kubectl rollout undo has nothing to return to",
+    fix: "remove revisionHistoryLimit (10 are kept), or set it to 1 or more",
 };
 
 fn check(workload: &Workload, _: &Settings) -> Vec<Finding> {

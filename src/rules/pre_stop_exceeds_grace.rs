@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::cel::{Cel, of_containers};
 use super::{Check, Needs, Rule};
 use crate::field::FieldPath;
 use crate::finding::{Action, Finding};
@@ -22,7 +23,45 @@ pub const RULE: Rule = Rule {
     loses_requests: true,
     needs: Needs::Nothing,
     check: Check::Workload(check),
+    cel: Some(CEL),
 };
+
+const CEL: Cel = Cel {
+    finds: || {
+        let is_users = "!variables.record.contains('\"spec.template.spec.containers[' + c.name + '].lifecycle.preStop\"')";
+        let sleeps = sleeps_for("variables.longestGraceSeconds");
+        of_containers(
+            "lifecycle.preStop",
+            &format!("has(c.lifecycle) && has(c.lifecycle.preStop)\n  && {sleeps}\n  && {is_users}"),
+        )
+    },
+    // What else a script may do is not read.
+    found_before: Some(|| {
+        let text = "c.lifecycle.preStop.?exec.?command.orValue([]).join('\\n')";
+        let other = format!("({text}.contains('sleep') && !{text}.matches({PLAIN_SLEEP}))");
+        let sleeps = sleeps_for("{graceSeconds}");
+        of_containers(
+            "lifecycle.preStop",
+            &format!("has(c.lifecycle) && has(c.lifecycle.preStop)\n  && ({sleeps} || {other})"),
+        )
+    }),
+    message: "preStop sleeps for the whole grace period: the application is killed without time to finish",
+    fix: "set terminationGracePeriodSeconds to the sleep and the time of the longest request, or sleep less",
+};
+
+/// `sleep 30`, by a shell or not, by a shell also before `nginx -s quit`: the words of the
+/// command, with a line for each.
+const PLAIN_SLEEP: &str = "r'^((/[a-z/]*/)?sleep\\n[0-9]{1,9}s?|(/[a-z/]*/)?(sh|bash|ash|dash|zsh|ksh|mksh)\\n-c\\nsleep [0-9]{1,9}s?( *(;|&&) *(/[a-z/]*/)?nginx -s quit)?)$'";
+
+/// Whether the hook of container `c` certainly sleeps so many seconds, which are not 0.
+fn sleeps_for(seconds: &str) -> String {
+    let text = "c.lifecycle.preStop.?exec.?command.orValue([]).join('\\n')";
+    format!(
+        "{seconds} > 0 && (c.lifecycle.preStop.?sleep.?seconds.orValue(0) >= {seconds}\n    \
+         || {text}.matches({PLAIN_SLEEP})\n      \
+         && int({text}.find(r'sleep[ \\n][0-9]+').find(r'[0-9]+')) >= {seconds})"
+    )
+}
 
 /// Nobody means a day, so that no such grace period is advised.
 const LONGEST_SECONDS: u64 = 86_400;

@@ -1,5 +1,6 @@
 //! The rule `recreate-strategy`.
 
+use super::cel::{Cel, field_if};
 use super::{Check, Needs, Rule};
 use crate::field::FieldPath;
 use crate::finding::{Action, Finding};
@@ -20,7 +21,33 @@ pub const RULE: Rule = Rule {
     loses_requests: true,
     needs: Needs::Nothing,
     check: Check::Workload(check),
+    cel: Some(CEL),
 };
+
+const CEL: Cel = Cel {
+    // Only a Deployment can have a second generation of pods beside the first.
+    finds: || {
+        let deployment = "{spec}.?strategy.?type.orValue('') == 'Recreate' && {serves}\n  \
+                          && !variables.surgeIsBlocked && !variables.asksForLeaderElection";
+        let stateful_set = "{spec}.?updateStrategy.?type.orValue('') == 'Recreate' && {serves}\n  \
+                            && !variables.asksForLeaderElection";
+        in_both(deployment, stateful_set)
+    },
+    found_before: Some(|| {
+        let deployment = "{spec}.?strategy.?type.orValue('') == 'Recreate' && {serves}";
+        let stateful_set = "{spec}.?updateStrategy.?type.orValue('') == 'Recreate' && {serves}";
+        in_both(deployment, stateful_set)
+    }),
+    message: "Recreate stops every pod before a new one starts, so each rollout is an outage",
+    fix: "set type: RollingUpdate, and of a Deployment maxUnavailable: 0 and maxSurge: 1",
+};
+
+/// One after the other: a kind has but one of the two fields.
+fn in_both(deployment: &str, stateful_set: &str) -> String {
+    let [deployment, stateful_set] =
+        [field_if("spec.strategy.type", deployment), field_if("spec.updateStrategy.type", stateful_set)];
+    format!("({deployment})\n+ ({stateful_set})")
+}
 
 fn check(workload: &Workload, settings: &Settings) -> Vec<Finding> {
     if workload.strategy() != Strategy::Recreate || !workload.serves(&settings.operational_port_names) {

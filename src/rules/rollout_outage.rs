@@ -1,5 +1,6 @@
 //! The rule `rollout-outage`.
 
+use super::cel::{Cel, field_if};
 use super::{Check, Needs, Rule};
 use crate::finding::{Action, Finding};
 use crate::kubernetes::kind::Kind;
@@ -20,7 +21,29 @@ pub const RULE: Rule = Rule {
     loses_requests: true,
     needs: Needs::Nothing,
     check: Check::Workload(check),
+    cel: Some(CEL),
 };
+
+/// Of the other kinds of Kubernetes this rule only warns.
+const CEL: Cel = Cel {
+    finds: || {
+        let denies = "!variables.maxUnavailableIsRecorded\n  \
+                      && !({replicas} == 1 && (variables.surgeIsBlocked\n    \
+                      || !variables.isUpdate && !variables.replicasAreProven))";
+        field_if("spec.strategy.rollingUpdate", &format!("{TAKES_ALL_DOWN}\n  && {denies}"))
+    },
+    found_before: Some(|| field_if("spec.strategy.rollingUpdate", TAKES_ALL_DOWN)),
+    message: "no pod may be available during a rollout: maxUnavailable reaches the number of replicas, or 1 if maxSurge is 0",
+    fix: "set maxUnavailable: 0 and maxSurge: 1; where no second pod can run beside the first: maxUnavailable: 1, with 2 replicas or more",
+};
+
+/// The API server takes a percentage up to 100 as maxUnavailable. maxSurge is rounded up,
+/// so that it comes to no pod only if it is 0.
+const TAKES_ALL_DOWN: &str = "\
+{spec}.?strategy.?type.orValue('') == 'RollingUpdate' && {replicas} > 0
+  && ({unavailable} >= {replicas}
+    || {replicas} == 1 && {unavailable} == 0 && {surgeIsZero})
+  && {serves}";
 
 fn check(workload: &Workload, settings: &Settings) -> Vec<Finding> {
     let Some(fenceposts) = workload.fenceposts() else { return Vec::new() };

@@ -20,6 +20,7 @@ pub const RULE: Rule = Rule {
     loses_requests: false,
     needs: Needs::Surroundings,
     check: Check::Workload(check),
+    cel: None,
 };
 
 fn check(workload: &Workload, _: &Settings) -> Vec<Finding> {

@@ -19,6 +19,7 @@ pub const RULE: Rule = Rule {
     loses_requests: true,
     needs: Needs::Nothing,
     check: Check::Workload(check),
+    cel: None,
 };
 
 /// What Argo Rollouts takes where nothing is written (argo-rollouts,

@@ -21,6 +21,7 @@ pub const RULE: Rule = Rule {
     loses_requests: true,
     needs: Needs::Nothing,
     check: Check::Workload(check),
+    cel: None,
 };
 
 fn check(workload: &Workload, settings: &Settings) -> Vec<Finding> {

@@ -18,6 +18,7 @@ pub const RULE: Rule = Rule {
     loses_requests: false,
     needs: Needs::Surroundings,
     check: Check::Switch(check),
+    cel: None,
 };
 
 fn check(backends: &[Backend]) -> Vec<Finding> {

@@ -1,5 +1,6 @@
 //! The rule `unknown-probe-port`.
 
+use super::cel::{Cel, of_all_containers};
 use super::{Check, Needs, Rule};
 use crate::field::FieldPath;
 use crate::finding::{Action, Finding};
@@ -21,7 +22,48 @@ pub const RULE: Rule = Rule {
     loses_requests: false,
     needs: Needs::Nothing,
     check: Check::Workload(check),
+    cel: Some(CEL),
 };
+
+const CEL: Cel = Cel {
+    // What gapless wrote is not judged.
+    finds: || {
+        let key = "'\"spec.template.spec.containers[' + c.name + '].readinessProbe\"'";
+        each_port(&format!("!variables.record.contains({key})"))
+    },
+    found_before: Some(|| each_port("true")),
+    message: "the container declares no port of that name: a probe never passes, a hook fails",
+    fix: "give the containerPort that name, or write a declared name or a number",
+};
+
+/// The fields of ports by a name that the container does not declare; those of a readiness
+/// probe where one more condition holds.
+fn each_port(of_readiness: &str) -> String {
+    let undeclared = |field: &str, optional: &str, more: &str| {
+        let condition = format!(
+            "type(c.?{optional}.orValue(0)) == string\n  \
+             && !c.?ports.orValue([]).exists(p, p.?name.orValue('') == c.{field}){more}"
+        );
+        of_all_containers(field, &condition)
+    };
+    let probes = ["startupProbe", "readinessProbe", "livenessProbe"].into_iter().flat_map(|probe| {
+        let more = match probe {
+            "readinessProbe" => format!("\n  && {of_readiness}"),
+            _ => String::new(),
+        };
+        ["httpGet", "tcpSocket"].map(|handler| {
+            undeclared(&format!("{probe}.{handler}.port"), &format!("{probe}.?{handler}.?port"), &more)
+        })
+    });
+    let hooks = ["postStart", "preStop"].map(|hook| {
+        undeclared(
+            &format!("lifecycle.{hook}.httpGet.port"),
+            &format!("lifecycle.?{hook}.?httpGet.?port"),
+            "",
+        )
+    });
+    probes.chain(hooks).collect::<Vec<_>>().join("\n+ ")
+}
 
 fn check(workload: &Workload, _: &Settings) -> Vec<Finding> {
     workload.all_containers().flat_map(|it| check_container(it.container, &it.path())).collect()

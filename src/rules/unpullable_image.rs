@@ -1,5 +1,6 @@
 //! The rule `unpullable-image`.
 
+use super::cel::{Cel, is_image_reference, of_all_containers};
 use super::{Check, Needs, Rule};
 use crate::finding::{Action, Finding};
 use crate::kubernetes::image::{ImageReference, NoReference};
@@ -20,6 +21,24 @@ pub const RULE: Rule = Rule {
     loses_requests: false,
     needs: Needs::Nothing,
     check: Check::Workload(check),
+    cel: Some(CEL),
+};
+
+const CEL: Cel = Cel {
+    // Triggers of OpenShift replace blanks; of which container, CEL cannot read.
+    finds: || {
+        let is_final = "!(c.image.trim() == '' && 'image.openshift.io/triggers' in {annotations})";
+        of_all_containers("image", &format!("!{}\n  && {is_final}", is_image_reference("c.image")))
+    },
+    // A tag that looks unfinished is noted.
+    found_before: Some(|| {
+        of_all_containers(
+            "image",
+            &format!("!{}\n  || c.image.contains('__')", is_image_reference("c.image")),
+        )
+    }),
+    message: "the image cannot be pulled, because it is no reference: no new pod starts",
+    fix: "write registry.example/app:v1.2.3, in lower case, without blanks and with placeholders filled in",
 };
 
 const FILL_IN: &str =

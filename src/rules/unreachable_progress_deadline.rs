@@ -1,5 +1,6 @@
 //! The rule `unreachable-progress-deadline`.
 
+use super::cel::{Cel, field_if};
 use super::{Check, Needs, Rule};
 use crate::field::FieldPath;
 use crate::finding::{Action, Finding};
@@ -21,6 +22,29 @@ pub const RULE: Rule = Rule {
     loses_requests: false,
     needs: Needs::Nothing,
     check: Check::Workload(check),
+    cel: Some(CEL),
+};
+
+const CEL: Cel = Cel {
+    finds: || {
+        field_if(
+            "spec.progressDeadlineSeconds",
+            "has({spec}.progressDeadlineSeconds) && {longRunning}.exists(c,\n  \
+             c.?startupProbe.?initialDelaySeconds.orValue(0) >= {spec}.progressDeadlineSeconds\n  \
+             || c.?readinessProbe.?initialDelaySeconds.orValue(0) >= {spec}.progressDeadlineSeconds)",
+        )
+    },
+    found_before: Some(|| {
+        field_if(
+            "spec.progressDeadlineSeconds",
+            "has({spec}.progressDeadlineSeconds) && {longRunning}.exists(c,\n  \
+             [c.?startupProbe.?initialDelaySeconds.orValue(0), c.?readinessProbe.?initialDelaySeconds.orValue(0)]\n    \
+             .exists(delay, delay > 0\n      \
+             && delay + {spec}.?minReadySeconds.orValue(0) >= {spec}.progressDeadlineSeconds))",
+        )
+    }),
+    message: "a container is ready later than the deadline at the earliest: every rollout is reported as failed",
+    fix: "shorten initialDelaySeconds (a startupProbe waits as long as needed and no longer), or raise progressDeadlineSeconds",
 };
 
 fn check(workload: &Workload, _: &Settings) -> Vec<Finding> {

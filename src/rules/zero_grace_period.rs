@@ -1,5 +1,6 @@
 //! The rule `zero-grace-period`.
 
+use super::cel::{Cel, field_if};
 use super::{Check, Needs, Rule};
 use crate::field::FieldPath;
 use crate::finding::{Action, Finding};
@@ -19,6 +20,17 @@ pub const RULE: Rule = Rule {
     loses_requests: true,
     needs: Needs::Nothing,
     check: Check::Workload(check),
+    cel: Some(CEL),
+};
+
+const CEL: Cel = Cel {
+    finds: || {
+        let is_zero = "{pod}.?terminationGracePeriodSeconds.orValue(30) == 0 && {serves}";
+        field_if("spec.template.spec.terminationGracePeriodSeconds", is_zero)
+    },
+    found_before: None,
+    message: "0 leaves hook and SIGTERM a second or two at most: requests in flight are lost",
+    fix: "remove terminationGracePeriodSeconds (30 applies), or give the application time to drain",
 };
 
 fn check(workload: &Workload, settings: &Settings) -> Vec<Finding> {

@@ -49,6 +49,70 @@ pub fn block_entry(key: &str, value: &Value, indent: usize, indents: Indents) ->
     lines
 }
 
+/// A whole document in block style. A text of several lines is a literal block, as long
+/// as one can hold it.
+pub fn document(value: &Value) -> String {
+    let mut text = String::new();
+    match value {
+        Value::Object(fields) => fields_in_block(&mut text, fields, 0),
+        other => {
+            text.push_str(&flow(other, Flow::default()));
+            text.push('\n');
+        }
+    }
+    text
+}
+
+/// The fields of a map, each on lines of its own: its name, then what fits on one line,
+/// then the rest.
+fn fields_in_block(text: &mut String, fields: &serde_json::Map<String, Value>, indent: usize) {
+    let place = |(key, value): &(&String, &Value)| match value {
+        _ if *key == "name" => 0,
+        Value::String(text) if is_block(text) => 2,
+        Value::Object(fields) if !fields.is_empty() => 2,
+        Value::Array(items) if items.iter().any(|item| item.is_object()) => 2,
+        _ => 1,
+    };
+    let mut entries: Vec<_> = fields.iter().collect();
+    entries.sort_by_key(place);
+    for (key, value) in entries {
+        text.push_str(&format!("{:indent$}{}:", "", self::text(key, false)));
+        match value {
+            Value::Object(fields) if !fields.is_empty() => {
+                text.push('\n');
+                fields_in_block(text, fields, indent + 2);
+            }
+            Value::Array(items) if items.iter().any(|item| item.is_object()) => {
+                text.push('\n');
+                items.iter().for_each(|item| item_in_block(text, item, indent + 2));
+            }
+            Value::String(lines) if is_block(lines) => {
+                text.push_str(" |-\n");
+                let inner = indent + 2;
+                lines.lines().for_each(|line| text.push_str(&format!("{:inner$}{line}\n", "")));
+            }
+            other => text.push_str(&format!(" {}\n", flow(other, Flow::default()))),
+        }
+    }
+}
+
+fn item_in_block(text: &mut String, item: &Value, indent: usize) {
+    match item {
+        Value::Object(fields) if !fields.is_empty() => {
+            let mut inner = String::new();
+            fields_in_block(&mut inner, fields, indent + 2);
+            text.push_str(&format!("{:indent$}- {}", "", inner.trim_start()));
+        }
+        other => text.push_str(&format!("{:indent$}- {}\n", "", flow(other, Flow::default()))),
+    }
+}
+
+/// Whether a text has several lines and survives a literal block unharmed.
+fn is_block(text: &str) -> bool {
+    let is_plain = |line: &str| !line.is_empty() && !line.ends_with(' ') && !line.contains(char::is_control);
+    text.contains('\n') && !text.starts_with(' ') && !text.ends_with('\n') && text.split('\n').all(is_plain)
+}
+
 /// One entry of a map in flow style.
 pub fn flow_entry(key: &str, value: &Value, style: Flow) -> String {
     let blank = if style.is_compact { "" } else { " " };
@@ -110,6 +174,27 @@ fn text(text: &str, is_quoted: bool) -> String {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn a_document_is_read_as_it_was() {
+        let value = json!({
+            "kind": "Policy",
+            "empty": [],
+            "spec": {
+                "rules": [{"expression": "a &&\n  b", "name": "first"}, {"name": "on", "expression": "1"}, 7],
+                "texts": ["x: y", "", " lines\nwith a blank", "ends\n", "tab\tand\nline"],
+                "none": null,
+                "lines": {"blank": " a\nb", "end": "a\n", "trailing": "a \nb", "tab": "a\n\tb", "fine": "a\n b"},
+            },
+        });
+        let written = document(&value);
+        assert_eq!(serde_saphyr::from_str::<Value>(&written).unwrap(), value, "{written}");
+        assert!(written.starts_with("empty: []\nkind: Policy\nspec:\n"), "{written}");
+        assert!(
+            written.contains("    - name: first\n      expression: |-\n        a &&\n          b\n"),
+            "{written}"
+        );
+    }
 
     #[test]
     fn text_is_quoted_unless_every_reader_takes_it_for_text() {

@@ -27,7 +27,7 @@ fn by_object() -> impl Iterator<Item = &'static Rule> {
 
 /// The workloads of all pages and scenarios, by a name that says where each
 /// is from.
-fn fixtures() -> BTreeMap<String, Value> {
+pub(super) fn fixtures() -> BTreeMap<String, Value> {
     let mut fixtures = BTreeMap::new();
     for rule in by_object() {
         let page = Page::parse(rule.id, rule.page);

@@ -1,6 +1,7 @@
 //! The Helm chart: what it renders, what it refuses, and whom the API server asks
 //! once it is installed.
 
+mod backstop;
 mod config;
 mod reach;
 mod release;

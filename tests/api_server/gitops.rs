@@ -4,8 +4,9 @@
 use serde_json::{Value, json};
 
 use super::installed::installed;
-use crate::support;
+use crate::support::gapless::{CONFIGURATIONS, install};
 use crate::support::namespace::Namespace;
+use crate::support::{self, Gapless};
 
 fn manifest(tag: &str, extra: &str) -> String {
     format!(
@@ -164,4 +165,74 @@ fn kubectl_diff_is_silent_about_what_is_applied() {
     let namespace = installed.cluster.namespace();
     namespace.apply_server_side(&manifest("v1.0", "")).ok();
     namespace.kubectl(["diff", "--server-side", "-f", "-"]).stdin(manifest("v1.0", "")).ok();
+}
+
+/// How often gapless was asked so far.
+fn calls(gapless: &Gapless) -> u64 {
+    let (_, metrics) = gapless.ops_get("/metrics");
+    let samples = metrics.lines().filter(|line| line.starts_with("gapless_admission_requests_total{"));
+    samples.map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum()
+}
+
+/// A tool that applies all it has, again and again, as some do each minute. In a control
+/// plane of its own: what others ask would be counted too.
+#[test]
+fn what_is_applied_without_a_change_costs_no_call() {
+    const DEPLOYMENTS: u64 = 20;
+    const ROUNDS: u64 = 5;
+    let Some(cluster) = support::own_cluster(&[]) else { return };
+    let gapless = Gapless::start(&cluster, ["--config-poll-interval", "1h"]);
+    install(&cluster, &gapless, "webhooks: {failurePolicy: Fail, timeoutSeconds: 20}");
+    let namespace = cluster.namespace();
+    let all = |tag: &str| {
+        let one = |number| manifest(tag, "").replace("name: web\n", &format!("name: web-{number}\n"));
+        (0..DEPLOYMENTS).map(one).collect::<Vec<_>>().join("---\n")
+    };
+    let apply = |tag: &str, arguments: &[&str]| {
+        let before = calls(&gapless);
+        namespace.apply_server_side(&all(tag)).args(arguments).ok();
+        calls(&gapless) - before
+    };
+    // Both webhooks, and the mutating one a second time where another plugin changes the object.
+    assert!(apply("v1.0", &[]) >= 2 * DEPLOYMENTS);
+    for _ in 0..ROUNDS {
+        assert_eq!(apply("v1.0", &[]), 0);
+        assert_eq!(apply("v1.0", &["--dry-run=server"]), 0);
+    }
+    // A storage migration.
+    let stored = namespace.kubectl(["get", "deployments", "-o", "json"]).ok().stdout;
+    let before = calls(&gapless);
+    namespace.kubectl(["replace", "-f", "-"]).stdin(stored).ok();
+    assert_eq!(calls(&gapless), before);
+    // Each part of the condition.
+    for change in [
+        json!({"metadata": {"labels": {"tier": "front"}}}),
+        json!({"metadata": {"annotations": {"note": "later"}}}),
+        json!({"metadata": {"ownerReferences": [{"apiVersion": "v1", "kind": "ConfigMap", "name": "x", "uid": "1"}]}}),
+        json!({"spec": {"replicas": 3}}),
+    ] {
+        let before = calls(&gapless);
+        let patch = change.to_string();
+        namespace
+            .kubectl(["patch", "deployment/web-0", "--type=merge", "-p", &patch, "--dry-run=server"])
+            .ok();
+        assert_eq!(calls(&gapless) - before, 2, "{change}");
+    }
+    assert!(apply("v2.0", &[]) >= 2 * DEPLOYMENTS);
+
+    // Without the condition, each of them is a call to both.
+    for kind in ["mutatingwebhookconfiguration", "validatingwebhookconfiguration"] {
+        let found = cluster.kubectl(["get", kind, CONFIGURATIONS, "-o", "json"]).ok().json();
+        let entries = found["webhooks"].as_array().unwrap().iter().enumerate();
+        let conditions =
+            entries.filter(|(_, entry)| entry["matchConditions"][1]["name"] == "changes-something");
+        let remove =
+            |(number, _)| json!({"op": "remove", "path": format!("/webhooks/{number}/matchConditions/1")});
+        let patch = Value::Array(conditions.map(remove).collect()).to_string();
+        cluster.kubectl(["patch", kind, CONFIGURATIONS, "--type=json", "-p", &patch]).ok();
+    }
+    support::eventually("the end of the condition", || match apply("v2.0", &[]) {
+        count if count == 2 * DEPLOYMENTS => Ok(()),
+        count => Err(format!("{count} calls")),
+    });
 }

@@ -80,6 +80,29 @@ of Kubernetes itself come in one rule, in the order in which gapless lists them.
 {{- end -}}
 
 {{/*
+Which namespaces have a profile: a missing or misspelt label falls back to the default
+one, never to nothing; hence NotIn for that one. Takes a dict: root, profile.
+*/}}
+{{- define "gapless.namespaceSelector" -}}
+namespaceSelector:
+  matchExpressions:
+    - key: gapless.dev/profile
+      {{- if eq .profile (include "gapless.defaultProfile" .root) }}
+      operator: NotIn
+      values:
+        {{- include "gapless.profilesBesidesDefault" .root | fromJsonArray | toYaml | nindent 8 }}
+      {{- else }}
+      operator: In
+      values:
+        {{- list .profile | toYaml | nindent 8 }}
+      {{- end }}
+    - key: kubernetes.io/metadata.name
+      operator: NotIn
+      values:
+        {{- include "gapless.excludedNamespaces" .root | fromJsonArray | toYaml | nindent 8 }}
+{{- end -}}
+
+{{/*
 One webhook entry. Takes a dict:
   root      the root context
   profile   name of the profile
@@ -87,14 +110,13 @@ One webhook entry. Takes a dict:
   overrides .Values.webhooks.mutating or .Values.webhooks.validating
   services  true for the entry about Services, "validate" only
 
-namespaceSelector: a missing or misspelt label falls back to the default profile,
-never to nothing; hence NotIn for that one.
-
 rules: the workloads themselves only. Calls for their subresources scale and status,
 or for ReplicaSets, would get in the way of controllers.
 
 matchConditions: whoever removes the last finalizer of an object must not be
-stopped. The object of CREATE and UPDATE is never null.
+stopped. The object of CREATE and UPDATE is never null. An update that changes nothing
+that gapless looks at, such as a server-side apply of what is there, which GitOps tools
+send all the time, or a storage migration, is no business of its: it would fill nothing in.
 
 Services: their update is judged if their selector changes, which is seldom. No call
 that fails may ever hold one up.
@@ -124,22 +146,7 @@ clientConfig:
     path: {{ $path }}
     port: 443
   {{- end }}
-namespaceSelector:
-  matchExpressions:
-    - key: gapless.dev/profile
-      {{- if eq .profile (include "gapless.defaultProfile" $root) }}
-      operator: NotIn
-      values:
-        {{- include "gapless.profilesBesidesDefault" $root | fromJsonArray | toYaml | nindent 8 }}
-      {{- else }}
-      operator: In
-      values:
-        {{- list .profile | toYaml | nindent 8 }}
-      {{- end }}
-    - key: kubernetes.io/metadata.name
-      operator: NotIn
-      values:
-        {{- include "gapless.excludedNamespaces" $root | fromJsonArray | toYaml | nindent 8 }}
+{{ include "gapless.namespaceSelector" . }}
 rules:
   {{- if .services }}
   - apiGroups: [""]
@@ -153,7 +160,14 @@ rules:
 matchConditions:
   - name: not-being-deleted
     expression: "!has(object.metadata.deletionTimestamp)"
-  {{- if .services }}
+  {{- if not .services }}
+  - name: changes-something
+    expression: >-
+      request.operation != 'UPDATE' || object.spec != oldObject.spec ||
+      object.metadata.?labels.orValue({}) != oldObject.metadata.?labels.orValue({}) ||
+      object.metadata.?annotations.orValue({}) != oldObject.metadata.?annotations.orValue({}) ||
+      object.metadata.?ownerReferences.orValue([]) != oldObject.metadata.?ownerReferences.orValue([])
+  {{- else }}
   - name: selector-changes
     expression: >-
       has(object.spec.selector) &&

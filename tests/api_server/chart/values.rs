@@ -26,6 +26,11 @@ struct Case {
     holds: fn(&Rendered),
 }
 
+const CHANGES_SOMETHING: &str = "request.operation != 'UPDATE' || object.spec != oldObject.spec || \
+    object.metadata.?labels.orValue({}) != oldObject.metadata.?labels.orValue({}) || \
+    object.metadata.?annotations.orValue({}) != oldObject.metadata.?annotations.orValue({}) || \
+    object.metadata.?ownerReferences.orValue([]) != oldObject.metadata.?ownerReferences.orValue([])";
+
 /// The namespace of a release that is only rendered.
 const NAMESPACE: &str = "platform";
 
@@ -33,6 +38,26 @@ const CASE: Case =
     Case { release: "gapless", namespace: NAMESPACE, values: "", findings: &[], holds: |_| {} };
 
 const RENDERED: &[Case] = &[
+    Case {
+        values: "{backstop: {enabled: true}, config: {profiles: {payments: {extends: production}}}}",
+        holds: |chart| {
+            for kind in ["ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"] {
+                let names: Vec<_> = chart.all(kind).iter().map(|it| it["metadata"]["name"].clone()).collect();
+                assert_eq!(names, ["payments.gapless.platform", "production.gapless.platform"], "{kind}");
+            }
+        },
+        ..CASE
+    },
+    Case {
+        values: "{backstop: {enabled: true}, webhooks: {url: 'https://gapless.example.com'}}",
+        holds: |chart| {
+            let policies = ["ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"];
+            let mut expected = [&OUTSIDE[..], &policies].concat();
+            expected.sort_unstable();
+            assert_eq!(chart.kinds(), expected);
+        },
+        ..CASE
+    },
     Case {
         holds: |chart| {
             assert_eq!(chart.kinds(), INSIDE);
@@ -69,10 +94,13 @@ const RENDERED: &[Case] = &[
                         "operations": ["CREATE", "UPDATE"],
                         "scope": "Namespaced",
                     }],
-                    "matchConditions": [{
-                        "name": "not-being-deleted",
-                        "expression": "!has(object.metadata.deletionTimestamp)",
-                    }],
+                    "matchConditions": [
+                        {
+                            "name": "not-being-deleted",
+                            "expression": "!has(object.metadata.deletionTimestamp)",
+                        },
+                        {"name": "changes-something", "expression": CHANGES_SOMETHING},
+                    ],
                 })
             );
             let validating = chart.entry("advisory.validate.gapless.dev");
@@ -392,7 +420,9 @@ const RENDERED: &[Case] = &[
                     "expression": "has(object.spec.selector) && \
                         (!has(oldObject.spec.selector) || object.spec.selector != oldObject.spec.selector)",
                 });
-                expected["matchConditions"].as_array_mut().unwrap().push(selector);
+                let conditions = expected["matchConditions"].as_array_mut().unwrap();
+                conditions.pop();
+                conditions.push(selector);
                 assert_eq!(*entry, expected);
             }
         },
