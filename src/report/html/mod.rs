@@ -138,7 +138,7 @@ fn workloads(namespaces: &[namespaces::Namespace], pictures: &Pictures) -> Strin
         namespace.judgements.iter().for_each(|it| html += &workload::one(it, pictures));
         html += "</section>\n";
     }
-    html
+    html + "</div>\n"
 }
 
 #[cfg(test)]
