@@ -185,6 +185,7 @@ pub enum Command {
     ///
     ///   gapless audit -n shop --preview
     ///   gapless audit -A -f json
+    ///   gapless audit -A -f html > report.html
     ///
     /// As a plugin of kubectl, which looks for a program of that name:
     ///

@@ -120,7 +120,7 @@ fn a_thousand_deployments_are_filtered_and_printed_in_a_browser() {
     let empty = browser.picture();
     let file = written(home.path(), &page);
     browser.open(&file);
-    assert_eq!(browser.complaints(), Vec::<Value>::new());
+    assert_eq!(browser.complaints(), Vec::<String>::new());
     assert_eq!(
         browser.evaluate("document.querySelector('h1').textContent"),
         "1000 of 1000 Deployments lose requests at each rollout; 750 are completed by gapless at their next one, \
@@ -149,7 +149,7 @@ fn a_thousand_deployments_are_filtered_and_printed_in_a_browser() {
     assert_eq!(browser.evaluate(&is_seen("filter")), false);
     assert_eq!(browser.evaluate(OPEN), json!([50, 1_000]), "what is filtered is opened on paper");
     assert_eq!(browser.evaluate("getComputedStyle(document.body).backgroundColor"), "rgb(255, 255, 255)");
-    assert_eq!(browser.complaints(), Vec::<Value>::new());
+    assert_eq!(browser.complaints(), Vec::<String>::new());
 
     browser.allow_scripts(false);
     browser.show("screen", "light");
@@ -196,7 +196,7 @@ fn a_hostile_manifest_does_nothing_to_a_browser() {
     let page = check("html", &deployment.to_string());
     assert!(page.stdout.contains("&lt;/script&gt;"), "{page:?}");
     browser.open(&written(directory.path(), &page.stdout));
-    assert_eq!(browser.complaints(), Vec::<Value>::new());
+    assert_eq!(browser.complaints(), Vec::<String>::new());
     assert_eq!(browser.evaluate("typeof hacked"), "undefined");
     assert_eq!(browser.evaluate("document.querySelectorAll('script').length"), 2);
     assert_eq!(browser.evaluate("document.querySelectorAll('img, [onload], [onerror]').length"), 0);

@@ -115,12 +115,13 @@ impl Browser {
 
     /// What the console says of the page since it was opened: what its policy refused,
     /// what its script threw, and whatever else.
-    pub fn complaints(&mut self) -> Vec<Value> {
+    pub fn complaints(&mut self) -> Vec<String> {
         // What was said before this answer has arrived by then.
         self.evaluate("0");
         let methods = ["Log.entryAdded", "Runtime.exceptionThrown", "Runtime.consoleAPICalled"];
         let is_complaint = |event: &&Value| methods.iter().any(|method| event["method"] == *method);
-        self.events.iter().filter(is_complaint).map(|event| event["params"].clone()).collect()
+        let complaints = self.events.iter().filter(is_complaint);
+        complaints.map(|event| event["params"].to_string().chars().take(400).collect()).collect()
     }
 
     #[track_caller]

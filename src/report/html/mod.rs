@@ -138,7 +138,7 @@ fn workloads(namespaces: &[namespaces::Namespace], pictures: &Pictures) -> Strin
         namespace.judgements.iter().for_each(|it| html += &workload::one(it, pictures));
         html += "</section>\n";
     }
-    html
+    html + "</div>\n"
 }
 
 #[cfg(test)]
@@ -201,7 +201,7 @@ mod tests {
 
     /// Its tags with all of their attributes.
     fn tags(html: &str) -> Vec<&str> {
-        html.split('<').skip(1).filter_map(|it| it.split_once('>')).map(|(tag, _)| tag).collect()
+        html.split('<').skip(1).filter_map(|it| it.split('>').next()).collect()
     }
 
     #[test]

@@ -57,7 +57,7 @@ pub fn table(report: &Report, namespaces: &[Namespace]) -> String {
     if namespaces.is_empty() {
         return String::new();
     }
-    let mut html = "<table>\n<caption>How many workloads there are of what; one that is \
+    let mut html = "<div class=\"wide\"><table>\n<caption>How many workloads there are of what; one that is \
                     denied may have warnings too, and be completed all the same.</caption>\n<thead><tr><th scope=\"col\">Namespace</th>\
                     <th scope=\"col\">Profile</th>"
         .to_owned();
@@ -73,7 +73,9 @@ pub fn table(report: &Report, namespaces: &[Namespace]) -> String {
         );
     }
     let all = numbers(&report.count());
-    html + &format!("</tbody>\n<tfoot><tr><th scope=\"row\">All</th><td></td>{all}</tr></tfoot>\n</table>\n")
+    html + &format!(
+        "</tbody>\n<tfoot><tr><th scope=\"row\">All</th><td></td>{all}</tr></tfoot>\n</table></div>\n"
+    )
 }
 
 fn numbers(count: &Count) -> String {

@@ -45,10 +45,11 @@ pub fn waivers(report: &Report) -> String {
     all.sort_by_cached_key(|(waiver, subject)| {
         (waiver.until.is_none(), waiver.until, subject.to_string(), waiver.id.clone())
     });
-    let mut html = "<table>\n<caption>What owners took upon themselves, the soonest to end first.\
+    let mut html =
+        "<div class=\"wide\"><table>\n<caption>What owners took upon themselves, the soonest to end first.\
                     </caption>\n<thead><tr><th scope=\"col\">Last day</th><th scope=\"col\">Workload</th>\
                     <th scope=\"col\">Waived</th><th scope=\"col\">Reason</th></tr></thead>\n<tbody>\n"
-        .to_owned();
+            .to_owned();
     for (waiver, subject) in all {
         let until = waiver
             .until
@@ -60,7 +61,7 @@ pub fn waivers(report: &Report) -> String {
             escaped(&waiver.reason)
         );
     }
-    html + "</tbody>\n</table>\n"
+    html + "</tbody>\n</table></div>\n"
 }
 
 /// What could not be read or listed.
@@ -73,13 +74,14 @@ pub fn unread(report: &Report, more: &[(String, String)]) -> String {
     if rows.is_empty() {
         return String::new();
     }
-    let mut html = "<table>\n<caption>Of these nothing is known, so that nothing is said of them.\
+    let mut html =
+        "<div class=\"wide\"><table>\n<caption>Of these nothing is known, so that nothing is said of them.\
                     </caption>\n<tbody>\n"
-        .to_owned();
+            .to_owned();
     for (what, why) in rows {
         html += &format!("<tr><th scope=\"row\">{}</th><td>{}</td></tr>\n", escaped(&what), escaped(&why));
     }
-    html + "</tbody>\n</table>\n"
+    html + "</tbody>\n</table></div>\n"
 }
 
 /// What was not judged, by reason.

@@ -126,7 +126,7 @@ pub fn one(judgement: &Judgement, pictures: &Pictures) -> String {
         html += &match &details.completed {
             None => pictures.figure("Its rollout", &details.now),
             Some(completed) => {
-                pictures.figure("Rollout now", &details.now)
+                pictures.figure("Rollout as it is", &details.now)
                     + &pictures.figure("Completed by gapless", completed)
             }
         };
