@@ -1,10 +1,10 @@
 //! Single objects, by name. They are raw JSON: a typed copy would lose the fields
 //! that it does not know.
 
-use http::header::CONTENT_TYPE;
-use http::{Method, Request};
-use kube::core::Status;
-use serde_json::{Value, json};
+use kube::api::{DeleteParams, GetParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::core::request::Error as BuildError;
+use kube::core::{Request, Status};
+use serde_json::Value;
 
 use super::failure::{Asked, RequestError};
 use super::kubeconfig::Connection;
@@ -45,7 +45,8 @@ impl Place<'_> {
     /// # Errors
     /// If it cannot be read.
     pub async fn get(&self, connection: &Connection) -> Result<Option<Value>, RequestError> {
-        match self.send(connection, "get", Method::GET, self.path(), None).await? {
+        let request = self.collection().get(self.name, &GetParams::default());
+        match self.send(connection, "get", request).await? {
             Answer::Object(object) => Ok(Some(object)),
             Answer::Missing | Answer::Conflict => Ok(None),
         }
@@ -56,9 +57,8 @@ impl Place<'_> {
     /// # Errors
     /// If it cannot be created, for another reason than that there is one.
     pub async fn create(&self, connection: &Connection, object: &Value) -> Result<Written, RequestError> {
-        let body = Some(("application/json", object));
-        let path = format!("{}?fieldManager={FIELD_MANAGER}", self.collection());
-        match self.send(connection, "create", Method::POST, path, body).await? {
+        let request = self.collection().create(&as_gapless(), object.to_string().into_bytes());
+        match self.send(connection, "create", request).await? {
             Answer::Object(_) => Ok(Written::Done),
             Answer::Conflict => Ok(Written::Outdated),
             // The namespace, not the object.
@@ -74,8 +74,8 @@ impl Place<'_> {
     /// # Errors
     /// If it cannot be replaced, for another reason than that it has changed.
     pub async fn update(&self, connection: &Connection, object: &Value) -> Result<Written, RequestError> {
-        let body = Some(("application/json", object));
-        self.change(connection, "update", Method::PUT, body).await
+        let request = self.collection().replace(self.name, &as_gapless(), object.to_string().into_bytes());
+        self.write(connection, "update", request).await
     }
 
     /// Applies a strategic merge patch, which is to contain the
@@ -85,8 +85,10 @@ impl Place<'_> {
     /// If it cannot be applied, for another reason than that the object has
     /// changed.
     pub async fn patch(&self, connection: &Connection, patch: &Value) -> Result<Written, RequestError> {
-        let body = Some(("application/strategic-merge-patch+json", patch));
-        self.change(connection, "patch", Method::PATCH, body).await
+        let as_gapless =
+            PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+        let request = self.collection().patch(self.name, &as_gapless, &Patch::Strategic(patch));
+        self.write(connection, "patch", request).await
     }
 
     /// Applies the object, server-side: what gapless has applied before and this one does not
@@ -95,9 +97,9 @@ impl Place<'_> {
     /// # Errors
     /// If it cannot be applied, for another reason than that its namespace goes or is gone.
     pub async fn apply(&self, connection: &Connection, object: &Value) -> Result<Written, RequestError> {
-        let body = Some(("application/apply-patch+yaml", object));
-        let path = format!("{}?fieldManager={FIELD_MANAGER}&force=true", self.path());
-        self.write(connection, "patch", Method::PATCH, path, body).await
+        let as_gapless = PatchParams::apply(FIELD_MANAGER).force();
+        let request = self.collection().patch(self.name, &as_gapless, &Patch::Apply(object));
+        self.write(connection, "patch", request).await
     }
 
     /// Deletes the object if it is the one of this `uid`.
@@ -105,31 +107,18 @@ impl Place<'_> {
     /// # Errors
     /// If it cannot be deleted, for another reason than that it is gone.
     pub async fn delete(&self, connection: &Connection, uid: &str) -> Result<Written, RequestError> {
-        let options = json!({"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": uid}});
-        let body = Some(("application/json", &options));
-        self.write(connection, "delete", Method::DELETE, self.path(), body).await
-    }
-
-    async fn change(
-        &self,
-        connection: &Connection,
-        verb: &'static str,
-        method: Method,
-        body: Option<(&str, &Value)>,
-    ) -> Result<Written, RequestError> {
-        let path = format!("{}?fieldManager={FIELD_MANAGER}", self.path());
-        self.write(connection, verb, method, path, body).await
+        let this_one = Preconditions { uid: Some(uid.to_owned()), ..Preconditions::default() };
+        let request = self.collection().delete(self.name, &DeleteParams::default().preconditions(this_one));
+        self.write(connection, "delete", request).await
     }
 
     async fn write(
         &self,
         connection: &Connection,
         verb: &'static str,
-        method: Method,
-        path: String,
-        body: Option<(&str, &Value)>,
+        request: Result<http::Request<Vec<u8>>, BuildError>,
     ) -> Result<Written, RequestError> {
-        Ok(match self.send(connection, verb, method, path, body).await? {
+        Ok(match self.send(connection, verb, request).await? {
             Answer::Object(_) => Written::Done,
             Answer::Conflict | Answer::Missing => Written::Outdated,
         })
@@ -139,18 +128,10 @@ impl Place<'_> {
         &self,
         connection: &Connection,
         verb: &'static str,
-        method: Method,
-        path: String,
-        body: Option<(&str, &Value)>,
+        request: Result<http::Request<Vec<u8>>, BuildError>,
     ) -> Result<Answer, RequestError> {
         let asked = self.asked(connection, verb);
-        let mut request = Request::builder().method(method).uri(path);
-        let mut bytes = Vec::new();
-        if let Some((content_type, body)) = body {
-            request = request.header(CONTENT_TYPE, content_type);
-            bytes = body.to_string().into_bytes();
-        }
-        let request = request.body(bytes).map_err(|error| asked.other(error.to_string()))?;
+        let request = request.map_err(|error| asked.other(error.to_string()))?;
         match connection.client.request(request).await {
             Ok(object) => Ok(Answer::Object(object)),
             Err(kube::Error::Api(status)) if status.code == 404 => Ok(Answer::Missing),
@@ -166,15 +147,16 @@ impl Place<'_> {
         Asked { server: &connection.server, verb, resource: self.resource, namespace: self.namespace }
     }
 
-    fn collection(&self) -> String {
+    /// Requests about all that are beside it.
+    fn collection(&self) -> Request {
         let Place { root, plural, .. } = self;
         let place = self.namespace.map(|namespace| format!("/namespaces/{namespace}")).unwrap_or_default();
-        format!("{root}{place}/{plural}")
+        Request::new(format!("{root}{place}/{plural}"))
     }
+}
 
-    fn path(&self) -> String {
-        format!("{}/{}", self.collection(), self.name)
-    }
+fn as_gapless() -> PostParams {
+    PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() }
 }
 
 /// Whether that is why it is refused (apiserver, admission plugin NamespaceLifecycle).
@@ -202,9 +184,8 @@ mod tests {
             namespace: Some("gapless-system"),
             name: "gapless-tls",
         };
-        assert_eq!(secret.path(), "/api/v1/namespaces/gapless-system/secrets/gapless-tls");
-        assert_eq!(secret.collection(), "/api/v1/namespaces/gapless-system/secrets");
+        assert_eq!(secret.collection().url_path, "/api/v1/namespaces/gapless-system/secrets");
         let outside = Place { namespace: None, plural: "namespaces", ..secret };
-        assert_eq!(outside.path(), "/api/v1/namespaces/gapless-tls");
+        assert_eq!(outside.collection().url_path, "/api/v1/namespaces");
     }
 }
