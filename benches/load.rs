@@ -1,7 +1,7 @@
 //! `gapless serve` under load, beside a bare axum handler behind the same TLS stack and
 //! an empty webhook in Go, all called by the same client in turns; and what creating a
-//! Deployment through a real API server takes without webhooks, with the empty one, and
-//! with gapless. See README.md.
+//! Deployment through a real API server takes without webhooks, with the empty one, with
+//! gapless, and with its policies. See README.md.
 
 #![allow(
     clippy::expect_used,
@@ -27,6 +27,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use ::gapless::export;
+use ::gapless::policy::Policy;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde::Deserialize;
@@ -35,7 +37,8 @@ use serde_json::{Value, json};
 use process::Server;
 use reviews::{Case, cases, deployment, policy};
 use support::bench::{GoModule, Unavailable};
-use support::{Gapless, gapless};
+use support::namespace::Namespace;
+use support::{Cluster, Gapless, eventually, gapless};
 
 const GO: GoModule = GoModule {
     directory: "benches/empty-webhook",
@@ -277,8 +280,8 @@ fn median(values: impl Iterator<Item = f64>) -> f64 {
     values[values.len() / 2]
 }
 
-/// Server-side dry runs in three namespaces: about one the API server asks nobody, about
-/// one the empty webhook, and about one gapless.
+/// Server-side dry runs in namespaces about which the API server asks nobody, the empty
+/// webhook, or gapless, and which it judges by policies of its own.
 fn through_the_api_server(files: &Files, plan: &Plan) {
     let Some(cluster) = &support::own_cluster(&[]) else { return };
     let empty = files.server("empty", &files.go, &["serve"]);
@@ -288,11 +291,15 @@ fn through_the_api_server(files: &Files, plan: &Plan) {
     let running = Gapless::start(cluster, [""; 0]);
     // It waits until they take effect, and those of the empty one are older.
     gapless::install(cluster, &running, "");
+    let (off, production) = (("gapless.dev/profile", "off"), ("gapless.dev/profile", "production"));
     let namespaces = [
-        ("none", cluster.namespace_labelled(&[("gapless.dev/profile", "off")])),
-        (EMPTY, cluster.namespace_labelled(&[("gapless.dev/profile", "off"), ("webhook", "empty")])),
-        ("gapless", cluster.namespace_labelled(&[("gapless.dev/profile", "production")])),
+        ("none", cluster.namespace_labelled(&[off])),
+        ("none, policies", cluster.namespace_labelled(&[off, POLICIES])),
+        (EMPTY, cluster.namespace_labelled(&[off, ("webhook", "empty")])),
+        ("gapless", cluster.namespace_labelled(&[production])),
+        ("gapless, policies", cluster.namespace_labelled(&[production, POLICIES])),
     ];
+    add_policies(cluster, &namespaces[1].1);
 
     let body = files.path("deployment.json");
     fs::write(&body, manifest().to_string()).expect("a file");
@@ -301,7 +308,7 @@ fn through_the_api_server(files: &Files, plan: &Plan) {
         "| clients | webhooks | creates/s | / none | p50 | above none | p99 |\n| --- | --- | --- | --- | --- | --- | --- |"
     );
     for &clients in plan.clients {
-        let mut rounds: [Vec<Calls>; 3] = Default::default();
+        let mut rounds: [Vec<Calls>; 5] = Default::default();
         for _ in 0..plan.rounds {
             for ((_, namespace), rounds) in namespaces.iter().zip(&mut rounds) {
                 let path = format!("/apis/apps/v1/namespaces/{}/deployments?dryRun=All", namespace.name);
@@ -325,6 +332,26 @@ fn through_the_api_server(files: &Files, plan: &Plan) {
             );
         }
     }
+}
+
+/// The label of namespaces with policies.
+const POLICIES: (&str, &str) = ("policies", "yes");
+
+/// The exported policies of production for namespaces with that label, once they take effect.
+fn add_policies(cluster: &Cluster, namespace: &Namespace) {
+    let policy = Policy::new("production").expect("a profile");
+    for mut document in export::documents(&policy, export::Form::Api) {
+        if let Some(selector) = document.pointer_mut("/spec/matchConstraints/namespaceSelector") {
+            *selector = json!({"matchLabels": {POLICIES.0: POLICIES.1}});
+        }
+        cluster.kubectl(["create", "-f", "-"]).stdin(document.to_string()).ok();
+    }
+    let mut denied = manifest();
+    denied["spec"]["revisionHistoryLimit"] = json!(0);
+    eventually("the policies", || {
+        let output = namespace.create(&denied.to_string()).args(["--dry-run=server"]).run();
+        if output.status.success() { Err(output.to_string()) } else { Ok(()) }
+    });
 }
 
 /// Both kinds, for the namespaces with a label.

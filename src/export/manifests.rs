@@ -102,9 +102,9 @@ fn duplicates(list: &[Read]) -> Vec<Problem> {
 fn differences(policies: &[Read], bindings: &[Read], expected: &[Value]) -> Vec<Problem> {
     let write_again = "write it again with gapless export --format static";
     let differences = expected.iter().filter_map(|document| {
-        let list = if document["kind"] == BINDING { bindings } else { policies };
-        let (kind, name) = (&document["kind"], &document["metadata"]["name"]);
-        let (kind, name) = (kind.as_str()?, name.as_str()?);
+        let text = |pointer| document.pointer(pointer).and_then(Value::as_str);
+        let (kind, name) = (text("/kind")?, text("/metadata/name")?);
+        let list = if kind == BINDING { bindings } else { policies };
         match list.iter().find(|it| it.name == name) {
             None => Some(Problem {
                 file: String::new(),
