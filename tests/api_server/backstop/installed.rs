@@ -7,7 +7,7 @@ use serde_json::json;
 use super::{bad, cases, denying, dry_run, list};
 use crate::support::client::Output;
 use crate::support::deployment::deployment;
-use crate::support::gapless::{install, uninstall};
+use crate::support::gapless::{install, uninstall, upgrade};
 use crate::support::simulated::ApiServer;
 use crate::support::{self, Gapless, eventually};
 
@@ -16,11 +16,10 @@ use crate::support::{self, Gapless, eventually};
 fn policies_stand_beside_the_webhooks_and_stay_when_gapless_is_away() {
     let Some(cluster) = support::own_cluster(&[]) else { return };
     let gapless = Gapless::start(&cluster, &[] as &[&str]);
-    install(
-        &cluster,
-        &gapless,
-        "backstop: {enabled: true}\nconfig: {workloads: [Deployment, StatefulSet, DaemonSet]}\n",
-    );
+    let values = |more: &str| format!("config: {{workloads: [Deployment, StatefulSet, DaemonSet]}}\n{more}");
+    // Once the webhooks take effect, since the policies speak first.
+    install(&cluster, &gapless, &values(""));
+    upgrade(&cluster, &gapless, &values("backstop: {enabled: true}\n"));
     let namespace = cluster.namespace();
     let is_told_by_policy =
         |output: &Output| output.stderr.contains("ValidatingAdmissionPolicy 'production.gapless.");
