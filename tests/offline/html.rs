@@ -137,6 +137,13 @@ fn a_thousand_deployments_are_filtered_and_printed_in_a_browser() {
     assert_eq!(filter(&mut browser, "team-3", Some("x")), json!([0, 1_000, "0 of 1000"]));
     assert_eq!(filter(&mut browser, "team-10", Some("x")), json!([50, 1_000, "50 of 1000"]));
 
+    let covers = "(() => {
+        const [filter, waivers] = ['filter', 'waivers'].map((id) => document.getElementById(id));
+        waivers.scrollIntoView();
+        return filter.getBoundingClientRect().bottom > waivers.getBoundingClientRect().top;
+    })()";
+    assert_eq!(browser.evaluate(covers), false, "the filter stays with the workloads");
+
     browser.show("print", "dark");
     let is_seen = |id: &str| format!("document.getElementById('{id}').checkVisibility()");
     assert_eq!(browser.evaluate(&is_seen("filter")), false);
