@@ -196,6 +196,22 @@ fn the_text_is_a_table_and_numbers() {
 }
 
 #[test]
+fn the_page_has_the_numbers_and_what_programs_read() {
+    let Some(fleet) = fleet() else { return };
+    let page = fleet.audit("admin", &["-A", "-f", "html"]);
+    assert_eq!(page.code, 1, "{}", page.stderr);
+    let data = page.data_of_page();
+    assert_eq!(data, fleet.audit("admin", &["-A", "-f", "json"]).json());
+    let judged = data["summary"]["deployments"].as_u64().expect("a number");
+    let sentence = format!("of {judged} Deployments lose requests at each rollout; ");
+    assert!(page.stdout.contains(&sentence), "{sentence}");
+    for namespace in [&fleet.shop, &fleet.advisory, &fleet.development] {
+        assert!(page.stdout.contains(&format!(">{}</a></th>", namespace.name)), "{}", namespace.name);
+    }
+    assert!(page.stdout.contains("the profile of its namespace is off (profile-off)"));
+}
+
+#[test]
 fn the_configuration_decides() {
     let Some(fleet) = fleet() else { return };
     let config = fleet.cluster.file("audit-config.yaml");

@@ -33,14 +33,6 @@ fn check(form: &str, input: &str) -> Ran {
     with_stdin(gapless("check", &["-f", form, "-"]), input)
 }
 
-/// The JSON within a page.
-fn data(page: &str) -> Value {
-    let (_, rest) = page.split_once("<script type=\"application/json\" id=\"report\">").expect("data");
-    let (json, _) = rest.split_once("</script>").expect("an end of the data");
-    assert!(!json.contains('<'), "{json}");
-    serde_json::from_str(json).expect("JSON")
-}
-
 fn written(directory: &Path, page: &str) -> PathBuf {
     let file = directory.join("report.html");
     fs::write(&file, page).expect("a file");
@@ -82,7 +74,7 @@ fn the_data_are_those_for_programs_and_nothing_is_loaded() {
         let input = fs::read_to_string(fixtures::path(name)).expect("a fixture");
         let (page, json) = (check("html", &input), check("json", &input));
         assert_eq!(page.code, json.code, "{page:?}");
-        assert_eq!(data(&page.stdout), json.json(), "{name}");
+        assert_eq!(page.data_of_page(), json.json(), "{name}");
         for loading in
             [" src=", "url(", "<link", "@import", "<iframe", "<img", "<object", "<base", " style=", " on"]
         {
@@ -110,10 +102,11 @@ fn a_thousand_deployments_are_filtered_and_printed_in_a_browser() {
     let (home, environment) = fake_api_server(vec![(200, list); 4]);
     let audited = audit(home.path(), &environment, &["-A", "-f", "html"]);
     assert_eq!(audited.code, 1, "{}", audited.stderr);
+    let data = audited.data_of_page();
     let page = audited.stdout;
     assert!(page.len() <= MOST_BYTES, "{} bytes", page.len());
     let json = audit(home.path(), &environment, &["-A", "-f", "json"]);
-    assert_eq!(data(&page)["workloads"], json.json()["workloads"]);
+    assert_eq!(data, json.json());
 
     let Some(mut browser) = support::browser() else { return };
     browser.show("screen", "light");
@@ -143,6 +136,13 @@ fn a_thousand_deployments_are_filtered_and_printed_in_a_browser() {
     assert_eq!(browser.evaluate(sections), 0);
     assert_eq!(filter(&mut browser, "team-3", Some("x")), json!([0, 1_000, "0 of 1000"]));
     assert_eq!(filter(&mut browser, "team-10", Some("x")), json!([50, 1_000, "50 of 1000"]));
+
+    let covers = "(() => {
+        const [filter, waivers] = ['filter', 'waivers'].map((id) => document.getElementById(id));
+        waivers.scrollIntoView();
+        return filter.getBoundingClientRect().bottom > waivers.getBoundingClientRect().top;
+    })()";
+    assert_eq!(browser.evaluate(covers), false, "the filter stays with the workloads");
 
     browser.show("print", "dark");
     let is_seen = |id: &str| format!("document.getElementById('{id}').checkVisibility()");

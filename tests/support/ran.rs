@@ -35,6 +35,16 @@ impl Ran {
         serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("not JSON ({error}): {self:?}"))
     }
 
+    /// The JSON in the page of a command with `-f html`.
+    #[track_caller]
+    pub fn data_of_page(&self) -> Value {
+        let start = "<script type=\"application/json\" id=\"report\">";
+        let (_, rest) = self.stdout.split_once(start).unwrap_or_else(|| panic!("no page: {self:?}"));
+        let (json, _) = rest.split_once("</script>").expect("an end of the data");
+        assert!(!json.contains('<'), "{json}");
+        serde_json::from_str(json).expect("JSON")
+    }
+
     /// That nothing could be read, and that this was said in one paragraph.
     #[track_caller]
     pub fn failed_with(&self, message: &str) {

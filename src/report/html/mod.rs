@@ -17,7 +17,7 @@ use jiff::civil::Date;
 use ring::digest::{SHA256, digest};
 
 use super::Report;
-use super::count::{counted, plural};
+use super::count::counted;
 use crate::markup::escaped;
 use workload::Pictures;
 
@@ -121,7 +121,7 @@ fn workloads(namespaces: &[namespaces::Namespace], pictures: &Pictures) -> Strin
         return String::new();
     }
     let mut html =
-        "<div id=\"filter\" hidden><input type=\"search\" id=\"find\" aria-label=\"Find workloads\" \
+        "<div>\n<div id=\"filter\" hidden><input type=\"search\" id=\"find\" aria-label=\"Find workloads\" \
              placeholder=\"Namespace, name, rule, any text\" autocomplete=\"off\">"
             .to_owned();
     for (mark, words) in workload::MARKS {
@@ -130,10 +130,10 @@ fn workloads(namespaces: &[namespaces::Namespace], pictures: &Pictures) -> Strin
     html += "<output id=\"shown\"></output></div>\n";
     for (number, namespace) in namespaces.iter().enumerate() {
         html += &format!(
-            "<section class=\"names\" id=\"n{number}\">\n<h3>{} <small>profile {}, {}</small></h3>\n",
+            "<section class=\"names\" id=\"n{number}\">\n<h3>{} <small>profile {}, {} judged</small></h3>\n",
             namespaces::shown(namespace.name),
             escaped(namespace.profile),
-            plural(namespace.count.judged, "workload"),
+            namespace.count.judged,
         );
         namespace.judgements.iter().for_each(|it| html += &workload::one(it, pictures));
         html += "</section>\n";
@@ -223,6 +223,21 @@ mod tests {
             let page = page_of(&text);
             prop_assert_eq!(tags(&page), tags(&benign));
         }
+    }
+
+    #[test]
+    fn what_is_opened_is_closed() {
+        let page = page_of("x");
+        let mut open = Vec::new();
+        for tag in tags(&page) {
+            let name = tag.split([' ', '/']).find(|name| !name.is_empty()).expect("a name");
+            if tag.starts_with('/') {
+                assert_eq!(open.pop(), Some(name), "{tag}");
+            } else if !tag.ends_with('/') && !["!doctype", "meta", "input"].contains(&name) {
+                open.push(name);
+            }
+        }
+        assert!(open.is_empty(), "{open:?}");
     }
 
     #[test]

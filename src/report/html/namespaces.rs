@@ -61,7 +61,7 @@ pub fn table(report: &Report, namespaces: &[Namespace]) -> String {
                     denied may have warnings too, and be completed all the same.</caption>\n<thead><tr><th scope=\"col\">Namespace</th>\
                     <th scope=\"col\">Profile</th>"
         .to_owned();
-    let heads = ["Workloads", "Denied", "Warned", "Completed next time", "Clean", "Waived"];
+    let heads = ["Judged", "Denied", "Warned", "Completed next time", "Clean", "Waived"];
     heads.iter().for_each(|head| html += &format!("<th scope=\"col\" class=\"num\">{head}</th>"));
     html += "</tr></thead>\n<tbody>\n";
     for (number, namespace) in namespaces.iter().enumerate() {
