@@ -1,28 +1,25 @@
 //! `gapless audit`: judges what runs in a cluster as the webhook would.
 
-use std::io::{self, Write};
 use std::process::ExitCode;
 
-use serde_json::Value;
 use tokio::runtime;
 
+use super::cluster::{add, installed_webhooks, look_around, note, of_context, restarted};
 use super::progress::Progress;
 use super::{live, output, reports};
 use crate::audit::canaries::Canaries;
-use crate::audit::namespaces::{InstalledWebhooks, Namespaces};
+use crate::audit::namespaces::Namespaces;
 use crate::audit::{self, Audit, Audited, Scope};
-use crate::cli::{AuditArguments, AuditFormat, namespace_name};
+use crate::cli::{AuditArguments, AuditFormat};
 use crate::client::failure::RequestError;
 use crate::client::kubeconfig::{self, Choice, ConnectError, Connection};
 use crate::client::list::{self, List, Page};
-use crate::client::webhook::CONFIGURATIONS;
 use crate::clock;
-use crate::cluster::{Known, View, Watched};
+use crate::cluster::View;
 use crate::config;
 use crate::exit;
 use crate::kubernetes::kind::Kind;
 use crate::policy::Policy;
-use crate::printable::printable;
 
 /// Judges the workloads, writes the report, and says by its exit code how it
 /// went.
@@ -141,41 +138,6 @@ async fn audit(
     Ok(audit.report(Scope { server, context, namespace }))
 }
 
-/// Lists what stands around workloads, in these namespaces or (`None`) in all of them. Returns
-/// the kinds that may not be listed, and why: they count as unknown.
-pub(super) async fn look_around<'v>(
-    known: impl Iterator<Item = &'v Known>,
-    connection: &Connection,
-    namespaces: &[Option<&str>],
-    limit: u32,
-) -> Result<Vec<(&'static Watched, String)>, RequestError> {
-    let mut unknown = Vec::new();
-    for known in known {
-        let watched = known.watched();
-        match list_known(known, connection, namespaces, limit).await {
-            Ok(()) | Err(RequestError::NotFound { .. }) => known.fill(),
-            Err(error @ RequestError::Forbidden { .. }) => unknown.push((watched, error.to_string())),
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(unknown)
-}
-
-async fn list_known(
-    known: &Known,
-    connection: &Connection,
-    namespaces: &[Option<&str>],
-    limit: u32,
-) -> Result<(), RequestError> {
-    let Watched { resource, root, plural, .. } = *known.watched();
-    for namespace in namespaces {
-        let list = List { resource, root, plural, namespace: *namespace, labels: "", limit };
-        let put = |(): &mut (), page: Page| page.items.iter().for_each(|object| known.put(object));
-        list.read(connection, || (), put, || {}).await?;
-    }
-    Ok(())
-}
-
 /// Asks the pods of those whose rollout may not complete why that is.
 async fn look_at_suspects(audit: &mut Audit<'_>, connection: &Connection) -> Result<(), RequestError> {
     let mut stuck = Vec::new();
@@ -249,16 +211,6 @@ fn list_of(kind: Kind, namespace: Option<&str>, limit: u32) -> List<'_> {
     List { resource, root, plural, namespace, labels: "", limit }
 }
 
-/// The namespace of the context, which is part of paths.
-///
-/// # Errors
-/// If it cannot be one.
-pub(super) fn of_context(connection: &Connection) -> anyhow::Result<String> {
-    namespace_name(&connection.namespace).map_err(|error| {
-        anyhow::anyhow!("the context's namespace {:?} cannot be one: {error}", connection.namespace)
-    })
-}
-
 /// The namespace with its label. Those who may not read it still learn what
 /// they would hear from the default profile.
 async fn one_namespace<'p>(
@@ -299,51 +251,4 @@ async fn all_namespaces<'p>(
         page.items.iter().for_each(|it| add(namespaces, view, it));
     };
     list.read(connection, || Namespaces::new(policy), take, || restarted(list.resource)).await
-}
-
-/// Takes note of a Namespace: of its profile, and of what it says of meshes.
-pub(super) fn add(namespaces: &mut Namespaces, view: &View, namespace: &Value) {
-    namespaces.add(namespace);
-    if let Some(known) = view.of("Namespace") {
-        known.put(namespace);
-    }
-}
-
-/// The webhooks of gapless in the cluster. Without the permission nothing is known of
-/// them; those who ask about all namespaces are told so.
-pub(super) async fn installed_webhooks(
-    connection: &Connection,
-    limit: u32,
-    all_namespaces: bool,
-) -> Result<InstalledWebhooks, RequestError> {
-    let mut webhooks = InstalledWebhooks::default();
-    for configurations in CONFIGURATIONS {
-        let list = configurations.list(limit);
-        let take = |all: &mut Vec<Value>, page: Page| all.extend(page.items);
-        match list.read(connection, Vec::new, take, || restarted(list.resource)).await {
-            Ok(all) => all.iter().for_each(|it| webhooks.add(it)),
-            Err(error @ (RequestError::Forbidden { .. } | RequestError::NotFound { .. })) => {
-                if all_namespaces {
-                    note(&format!(
-                        "which namespaces the installed webhooks leave out is not known, only those of Kubernetes \
-                         itself are left out: {error}"
-                    ));
-                }
-                return Ok(InstalledWebhooks::default());
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(webhooks)
-}
-
-fn restarted(resource: &str) {
-    note(&format!(
-        "the API server no longer knows the rest of the list of {resource} (410 Gone); starting again"
-    ));
-}
-
-pub(super) fn note(text: &str) {
-    // Nothing can be done about a closed standard error.
-    let _ = writeln!(io::stderr(), "note: {}", printable(text));
 }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use jiff::civil::Date;
 use serde_json::{Map, Value};
 
-use super::cluster::{Client, Cluster, NotAssessed};
+use super::check_cluster::{Client, Cluster, NotAssessed};
 use super::{output, progress};
 use crate::admission::{self, Assessment, Judged, Skip};
 use crate::audit::namespaces::because;

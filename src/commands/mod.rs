@@ -3,6 +3,7 @@
 mod audit;
 mod certs;
 mod check;
+mod check_cluster;
 mod cluster;
 mod completions;
 mod export;

@@ -7,8 +7,8 @@ use std::slice;
 use serde_json::Value;
 use tokio::runtime;
 
-use super::audit::of_context;
 use super::check::choose_profile;
+use super::cluster::of_context;
 use super::live::{Learned, Live, Target, with_images};
 use super::output;
 use crate::cli::{PreviewArguments, PreviewFormat};
