@@ -517,12 +517,12 @@ fn what_gapless_wrote_is_nobodys_fault() {
                     json!({"spec.template.spec.containers[second].lifecycle.preStop": sleep["preStop"], grace: 40}),
                 ),
             ),
-            object(json!({}), &[hooked.clone(), second(json!({}))], None, None),
+            object(later(json!({})), &[hooked.clone(), second(json!({}))], None, None),
             &[],
         ),
         (
             &object(json!({}), std::slice::from_ref(&hooked), Some(40), Some(json!({ grace: 40 }))),
-            object(json!({}), std::slice::from_ref(&hooked), None, None),
+            object(later(json!({})), std::slice::from_ref(&hooked), None, None),
             &[],
         ),
         (
