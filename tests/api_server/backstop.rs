@@ -448,6 +448,117 @@ fn the_message_says_all_in_one_line() {
     assert!(output.stderr.contains("; to go back: kubectl rollout undo)"), "{output}");
 }
 
+/// Gapless completed the old object, and is away when the new one comes: what it would put
+/// back, or wrote itself, is not held against anybody.
+#[test]
+fn what_gapless_wrote_is_nobodys_fault() {
+    let Some(cluster) = backstop() else { return };
+    let namespace = cluster.namespace();
+    let engine = engine("production");
+    let grace = "spec.template.spec.terminationGracePeriodSeconds";
+    let sleep = json!({"preStop": {"sleep": {"seconds": 10}}});
+    let hook = json!({"preStop": {"exec": {"command": ["sleep", "35"]}}});
+    let probe = json!({"tcpSocket": {"port": 8080}, "periodSeconds": 5, "failureThreshold": 3});
+    let serving = |fields: Value| {
+        let mut container =
+            json!({"name": "app", "image": "registry.example/app:1.2.3", "ports": [{"containerPort": 8080}]});
+        json_patch::merge(&mut container, &fields);
+        container
+    };
+    let object = |spec: Value, containers: &[Value], grace: Option<i64>, record: Option<Value>| {
+        let mut object = deployment_with("web", &spec);
+        object["spec"]["template"]["spec"]["containers"] = json!(containers);
+        if let Some(grace) = grace {
+            object["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] = json!(grace);
+        }
+        if let Some(record) = record {
+            object["metadata"]["annotations"] = json!({"gapless.dev/injected": record.to_string()});
+        }
+        object
+    };
+    let rolling = |replicas: i32, unavailable: Value| json!({"replicas": replicas, "strategy": {"rollingUpdate": {"maxUnavailable": unavailable, "maxSurge": 0}}});
+    let completed = serving(json!({"readinessProbe": probe, "lifecycle": sleep}));
+    let of_completed = json!({
+        "spec.template.spec.containers[app].lifecycle.preStop": sleep["preStop"],
+        "spec.template.spec.containers[app].readinessProbe": probe,
+        grace: 40,
+    });
+    let bare = serving(json!({}));
+    let latest = serving(json!({"image": "registry.example/app:latest"}));
+    let hooked = serving(json!({"lifecycle": hook}));
+    let second = |fields: Value| {
+        let mut second = serving(fields);
+        second["name"] = json!("second");
+        second
+    };
+    let of_amount = |amount: i32| json!({"spec.strategy.rollingUpdate.maxUnavailable": amount});
+    let later = |mut spec: Value| {
+        spec["progressDeadlineSeconds"] = json!(500);
+        spec
+    };
+    let old = object(rolling(3, json!(1)), std::slice::from_ref(&completed), Some(40), Some(of_completed));
+    let old_amount = object(rolling(3, json!(1)), std::slice::from_ref(&bare), None, Some(of_amount(1)));
+    let pairs = [
+        // A scale by a PUT of the bare manifest, and the same with something else in it.
+        (&old, object(rolling(1, json!(1)), std::slice::from_ref(&bare), None, None), &[][..]),
+        (&old, object(rolling(1, json!(1)), &[latest], None, None), &["mutable-image-tag", "rollout-outage"]),
+        (
+            &old,
+            object(later(rolling(1, json!(1))), std::slice::from_ref(&bare), None, None),
+            &["rollout-outage"],
+        ),
+        // The grace period comes back, once for a container beside it, once by itself.
+        (
+            &object(
+                json!({}),
+                &[hooked.clone(), second(json!({"lifecycle": sleep}))],
+                Some(40),
+                Some(
+                    json!({"spec.template.spec.containers[second].lifecycle.preStop": sleep["preStop"], grace: 40}),
+                ),
+            ),
+            object(later(json!({})), &[hooked.clone(), second(json!({}))], None, None),
+            &[],
+        ),
+        (
+            &object(json!({}), std::slice::from_ref(&hooked), Some(40), Some(json!({ grace: 40 }))),
+            object(later(json!({})), std::slice::from_ref(&hooked), None, None),
+            &[],
+        ),
+        (
+            &object(json!({}), std::slice::from_ref(&bare), Some(40), None),
+            object(json!({}), std::slice::from_ref(&hooked), None, None),
+            &["pre-stop-exceeds-grace"],
+        ),
+        // An amount of ours, which gapless would take back and then deny what is left, and one
+        // of the user's in its place.
+        (
+            &old_amount,
+            object(later(rolling(1, json!(1))), std::slice::from_ref(&bare), None, Some(of_amount(1))),
+            &[],
+        ),
+        (
+            &old_amount,
+            object(rolling(1, json!("100%")), std::slice::from_ref(&bare), None, Some(of_amount(1))),
+            &["rollout-outage"],
+        ),
+    ];
+    for (number, (old, new, expected)) in pairs.iter().enumerate() {
+        let [old, new] = [*old, new].map(|object| {
+            let mut object = object.clone();
+            object["metadata"]["name"] = json!(format!("web-{number}"));
+            object
+        });
+        namespace.create(&old.to_string()).args(AS_MIGRATOR).ok();
+        let by_engine = denying(&engine.update(&with_api_defaults(&old), &new));
+        let mut denied = denied(&dry_run(&namespace, "replace", &new).run());
+        let by_policy = denied.remove(&format!("web-{number}")).unwrap_or_default();
+        assert_eq!(by_policy.iter().map(String::as_str).collect::<Vec<_>>(), *expected, "{number}: {new:#}");
+        assert!(by_policy.is_subset(&by_engine), "{number}: {by_engine:?} {new:#}");
+        assert_eq!(by_policy == by_engine, number != 6, "{number}: {by_engine:?} {new:#}");
+    }
+}
+
 /// As many containers as nobody has.
 #[test]
 fn a_denial_is_one_at_150_containers() {
