@@ -173,8 +173,8 @@ fn a_workload_is_opened_and_its_rollouts_are_drawn() {
     let drawn = "[...document.querySelectorAll('figure use')].map((it) => it.getBBox()).filter((it) => \
                  it.width > 300 && it.height > 80).length";
     assert_eq!(browser.evaluate(drawn), 2);
-    let added =
-        browser.evaluate("[...document.querySelectorAll('pre ins')].map((it) => it.textContent.trim())");
+    let lines = "[...document.querySelectorAll('pre ins')].flatMap((it) => it.textContent.split('\\n'))";
+    let added = browser.evaluate(lines);
     assert!(added.as_array().expect("lines").contains(&json!("+           preStop:")), "{added}");
 }
 

@@ -216,16 +216,22 @@ fn injections(judgement: &Judgement) -> String {
         let _ = write!(html, "<p>{}</p>", escaped(message));
     }
     if let Some(details) = judgement.details.as_ref().filter(|details| !details.diff.is_empty()) {
-        html += &format!("<pre>{}</pre>", details.diff.iter().map(line).collect::<String>());
+        html += &format!("<pre>{}</pre>", diff(&details.diff));
     }
     html + "</div>\n"
 }
 
-fn line((sign, text): &Line) -> String {
-    let text = escaped(text);
-    match sign {
-        Sign::Kept => format!("  {text}\n"),
-        Sign::Added => format!("<ins>+ {text}</ins>\n"),
-        Sign::Removed => format!("<del>- {text}</del>\n"),
+/// The lines, those of the same sign in one element: of a large cluster there are many.
+fn diff(lines: &[Line]) -> String {
+    let mut html = String::new();
+    for same in lines.chunk_by(|(one, _), (other, _)| one == other) {
+        let (start, mark, end) = match same.first() {
+            Some((Sign::Added, _)) => ("<ins>", '+', "</ins>"),
+            Some((Sign::Removed, _)) => ("<del>", '-', "</del>"),
+            _ => ("", ' ', "\n"),
+        };
+        let lines: Vec<String> = same.iter().map(|(_, line)| format!("{mark} {}", escaped(line))).collect();
+        html += &format!("{start}{}{end}", lines.join("\n"));
     }
+    html
 }
