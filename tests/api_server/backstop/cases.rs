@@ -7,6 +7,7 @@ use json_patch::merge as merge_patch;
 use serde_json::{Value, json};
 
 use crate::api_server::agreement;
+use crate::support::bench::kubernetes_minor;
 use crate::support::deployment::deployment;
 use crate::support::fixtures;
 
@@ -34,6 +35,10 @@ pub fn all() -> Cases {
     cases.retain(|_, case| Kind::of_document(&case.object) != Kind::Rollout);
     for (name, case) in &mut cases {
         case.object["metadata"]["name"] = json!(name);
+        // Older API servers ask for it.
+        if case.object["kind"] == "StatefulSet" {
+            case.object["spec"]["serviceName"] = json!(name);
+        }
         if let Some(metadata) = case.object["metadata"].as_object_mut() {
             metadata.remove("namespace");
         }
@@ -235,19 +240,21 @@ fn strategies(add: Add) {
     };
     let own = json!({"matchLabels": {"app": "app"}});
     let expression = |operator: &str, values: Value| json!({"matchExpressions": [{"key": "app", "operator": operator, "values": values}]});
+    // Older API servers drop these fields, or know others.
+    let newer = |change: Value| if kubernetes_minor() < 34 { json!({}) } else { change };
     let blockers = [
         json!({}),
         pod(json!({ "volumes": claim })),
         pod(json!({"volumes": [{"name": "x", "emptyDir": {}}]})),
         pod(json!({"volumes": [{"name": "x", "awsElasticBlockStore": {"volumeID": "vol-1"}}]})),
         pod(json!({"hostNetwork": true})),
-        pod(json!({"resourceClaims": [{"name": "gpu", "resourceClaimName": "gpu"}]})),
+        newer(pod(json!({"resourceClaims": [{"name": "gpu", "resourceClaimName": "gpu"}]}))),
         container(json!({"ports": [{"containerPort": 80, "hostPort": 80}]})),
         container(json!({"resources": {"limits": {"nvidia.com/gpu": 1}}})),
         container(json!({"resources": {"limits": {"nvidia.com/gpu": 0}}})),
         container(json!({"resources": {"limits": {"hugepages-2Mi": "2Mi", "memory": "1Gi"}}})),
         term(own.clone(), json!({})),
-        term(own.clone(), json!({"matchLabelKeys": ["pod-template-hash"]})),
+        newer(term(own.clone(), json!({"matchLabelKeys": ["pod-template-hash"]}))),
         term(own.clone(), json!({"topologyKey": "topology.kubernetes.io/zone"})),
         term(json!({"matchLabels": {"app": "other"}}), json!({})),
         term(json!({}), json!({})),
