@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::installed::installed;
 use crate::support;
-use crate::support::deployment::deployment_with;
+use crate::support::deployment::{applied, deployment_with};
 use crate::support::fixtures::scenarios;
 use crate::support::namespace::Namespace;
 use crate::support::page::{Page, yaml};
@@ -67,15 +67,7 @@ fn by_check(object: &Value) -> Findings {
 
 /// What the webhook finds in the review of a new object.
 fn by_review(object: &Value) -> Findings {
-    let mut applied = object.clone();
-    // What kubectl apply leaves to tell what was written.
-    let manifest = object.to_string();
-    let key = "kubectl.kubernetes.io/last-applied-configuration";
-    match &mut applied["metadata"]["annotations"] {
-        Value::Object(annotations) => drop(annotations.insert(key.to_owned(), json!(manifest))),
-        annotations => *annotations = json!({ key: manifest }),
-    }
-    let findings = ApiServer::new("production").create(&applied).findings;
+    let findings = ApiServer::new("production").create(&applied(object)).findings;
     findings.into_iter().map(|(rule, outcome)| (rule.to_owned(), outcome.as_str().to_owned())).collect()
 }
 

@@ -16,7 +16,7 @@ use gapless::config;
 use serde_json::{Value, json};
 
 use crate::support::client::{Invocation, Output};
-use crate::support::deployment::{deployment, deployment_with};
+use crate::support::deployment::{applied, deployment, deployment_with};
 use crate::support::fixtures::configuration;
 use crate::support::namespace::Namespace;
 use crate::support::ran::{self, Ran};
@@ -135,18 +135,6 @@ fn differences(
         (*found != expected).then(|| format!("{name}: policy {found:?}, engine {expected:?}"))
     });
     differences.collect()
-}
-
-/// The object with what `kubectl apply` leaves in it.
-fn applied(object: &Value) -> Value {
-    let mut applied = object.clone();
-    let manifest = object.to_string();
-    let key = "kubectl.kubernetes.io/last-applied-configuration";
-    match &mut applied["metadata"]["annotations"] {
-        Value::Object(annotations) => drop(annotations.insert(key.to_owned(), json!(manifest))),
-        annotations => *annotations = json!({ key: manifest }),
-    }
-    applied
 }
 
 #[test]

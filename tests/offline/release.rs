@@ -95,11 +95,13 @@ fn the_notes_are_the_section_of_the_version() {
 #[test]
 fn archives_are_reproducible_and_the_manifest_for_krew_names_them() {
     let copy = Copy::new();
-    let program = copy.path("program");
-    fs::write(&program, "#!/bin/sh\necho it runs\n").unwrap();
-    let program = program.to_str().unwrap();
+    let program = |arch: &str| {
+        let program = copy.path(arch);
+        fs::write(&program, format!("#!/bin/sh\necho it runs on {arch}\n")).unwrap();
+        program.to_str().unwrap().to_owned()
+    };
     for (arch, directory) in [("amd64", "dist"), ("arm64", "dist"), ("amd64", "again")] {
-        copy.ok(&["binary", arch, program, copy.path(directory).to_str().unwrap()]);
+        copy.ok(&["binary", arch, &program(arch), copy.path(directory).to_str().unwrap()]);
     }
     let archive = format!("gapless-{VERSION}-linux-amd64.tar.gz");
     let bytes = fs::read(copy.path("dist").join(&archive)).unwrap();
@@ -107,8 +109,12 @@ fn archives_are_reproducible_and_the_manifest_for_krew_names_them() {
     let mut unpack = Command::new("tar");
     unpack.arg("-xzf").arg(copy.path("dist").join(&archive)).arg("-C").arg(copy.path("again"));
     assert!(unpack.status().unwrap().success());
+    let listed = Command::new("tar").arg("-tvzf").arg(copy.path("dist").join(&archive)).output().unwrap();
+    let listed = String::from_utf8(listed.stdout).unwrap();
+    let is_of_nobody_and_no_time = |line: &str| line.contains(" 0/0 ") && line.contains("1970-01-01");
+    assert!(listed.lines().count() > 3 && listed.lines().all(is_of_nobody_and_no_time), "{listed}");
     let said = Command::new(copy.path("again/gapless")).output().unwrap();
-    assert_eq!(String::from_utf8_lossy(&said.stdout), "it runs\n");
+    assert_eq!(String::from_utf8_lossy(&said.stdout), "it runs on amd64\n");
     assert!(copy.path("again/LICENSE").is_file());
 
     let dist = copy.path("dist");

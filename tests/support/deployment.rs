@@ -30,3 +30,15 @@ pub fn deployment_with(name: &str, spec: &Value) -> Value {
     }
     deployment
 }
+
+/// The object with what `kubectl apply` leaves in it.
+pub fn applied(object: &Value) -> Value {
+    let mut applied = object.clone();
+    let manifest = object.to_string();
+    let key = "kubectl.kubernetes.io/last-applied-configuration";
+    match &mut applied["metadata"]["annotations"] {
+        Value::Object(annotations) => drop(annotations.insert(key.to_owned(), json!(manifest))),
+        annotations => *annotations = json!({ key: manifest }),
+    }
+    applied
+}
