@@ -1,5 +1,6 @@
 //! The rule `single-replica`.
 
+use super::cel::{Cel, field_if};
 use super::{Check, Needs, Rule};
 use crate::field::FieldPath;
 use crate::finding::{Action, Finding};
@@ -20,7 +21,15 @@ pub const RULE: Rule = Rule {
     loses_requests: false,
     needs: Needs::Nothing,
     check: Check::Workload(check),
-    cel: None,
+    cel: Some(CEL),
+};
+
+/// It only warns in `production`, and is the first rule that others make stricter.
+const CEL: Cel = Cel {
+    finds: || field_if("spec.replicas", "has({spec}.replicas) && {replicas} == 1 && {serves}"),
+    found_before: None,
+    message: "1 replica: a node drain, eviction or crash stops all requests until a new pod is ready",
+    fix: "set replicas: 2 or more",
 };
 
 fn check(workload: &Workload, settings: &Settings) -> Vec<Finding> {

@@ -30,7 +30,7 @@ workloads: [Deployment, StatefulSet, DaemonSet, Rollout]
 profiles:
   lenient:
     extends: production
-    rules: {mutable-image-tag: Off, no-rollback-history: Warn}
+    rules: {mutable-image-tag: Off, no-rollback-history: Warn, single-replica: Deny}
     settings: {operational-port-names: [web], mutable-tags: [stable]}
   strict: {extends: production, waivers: Forbidden}
   quiet: {extends: production, mode: Warn}

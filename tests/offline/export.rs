@@ -102,7 +102,7 @@ profiles:
     let exported = export_of(body, &[]);
     assert_eq!(
         exported.stderr,
-        "note: the profile payments also denies by single-replica, missing-readiness-probe, which CEL cannot \
+        "note: the profile payments also denies by missing-readiness-probe, which CEL cannot \
          express: while gapless is away, nobody judges that\n\
          note: no policy judges a Rollout: what is right in one, its controller knows and the API server does not\n"
     );
