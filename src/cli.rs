@@ -273,7 +273,7 @@ pub enum Command {
     ///
     /// It knows no other object. So where gapless would have known better, the waiver or
     /// the undo is needed: for a rollback by anything but kubectl rollout undo (such as
-    /// helm rollback), and for one replica of a Deployment that an autoscaler raises.
+    /// helm rollback), and for one replica that an autoscaler raises.
     /// Rollouts of Argo are not judged. The page of each rule says what CEL cannot tell;
     /// which rules of a configuration it cannot express at all, a note on standard error
     /// says.
@@ -392,9 +392,10 @@ pub struct CheckArguments {
     #[arg(long, value_name = "FILE", env = "GAPLESS_CONFIG")]
     pub config: Option<PathBuf>,
 
-    /// Judge as the gapless of a live cluster would: by its configuration and the profile of
-    /// each namespace, with what stands around, and what exists as a change of it. A document
-    /// without a namespace is in that of the context
+    /// Judge as the gapless of a live cluster would: by its configuration (or that of
+    /// --config or GAPLESS_CONFIG) and the profile of each namespace, with what stands around,
+    /// and what exists as a change of it. A document without a namespace is in that of the
+    /// context
     #[arg(long, conflicts_with = "profile")]
     pub cluster: bool,
 

@@ -22,7 +22,7 @@ pub fn write(audited: &Audited, today: Date) -> serde_json::Result<String> {
         (format!("Namespace {namespace}"), audited.unknown_profile(namespace, label))
     });
     let failed = audited.failed.iter().map(|it| (it.subject.to_string(), it.message.clone()));
-    let unlisted = audited.unlisted.iter().map(|(kind, why)| (format!("{kind}s"), why.clone()));
+    let unlisted = audited.unlisted.iter().map(|(kind, why)| ((*kind).to_owned(), why.clone()));
     Ok(html::write(&Page {
         report: &audited.report,
         scope: audited.scope.in_words(),

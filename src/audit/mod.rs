@@ -229,7 +229,7 @@ impl<'p> Audit<'p> {
     /// What was found.
     pub fn report(self, scope: Scope) -> Audited {
         let profile = self.policy.resolve(None).name().to_owned();
-        let mut report = Report { profile, entries: self.entries };
+        let mut report = Report { profile, is_by_namespace: true, entries: self.entries };
         report.sort();
         Audited {
             report,

@@ -127,10 +127,15 @@ fn whole_objects(file: &Parsed, namespace: &str) -> Vec<Value> {
     values
 }
 
-/// The object with this namespace, if it names none.
+/// The object with this namespace, if it names none. A Namespace is in none.
 fn in_namespace(mut object: Value, namespace: &str) -> Value {
+    if object.get("kind").and_then(Value::as_str) == Some("Namespace") {
+        return object;
+    }
     let metadata = object.get_mut("metadata").and_then(Value::as_object_mut);
-    let is_named = |it: &Map<String, Value>| it.get("namespace").is_some_and(Value::is_string);
+    let is_named = |it: &Map<String, Value>| {
+        it.get("namespace").and_then(Value::as_str).is_some_and(|it| !it.is_empty())
+    };
     if let Some(metadata) = metadata.filter(|metadata| !is_named(metadata)) {
         metadata.insert("namespace".to_owned(), Value::from(namespace));
     }
@@ -149,7 +154,9 @@ impl<'p> Against<'p> {
     fn namespace<'o>(&'o self, object: &Object<'o>) -> Option<&'o str> {
         match self {
             Against::Input { .. } => object.namespace(),
-            Against::Cluster { namespace, .. } => Some(object.namespace().unwrap_or(namespace)),
+            Against::Cluster { namespace, .. } => {
+                Some(object.namespace().filter(|it| !it.is_empty()).unwrap_or(namespace))
+            }
         }
     }
 
@@ -196,7 +203,8 @@ struct Check<'p> {
 impl<'p> Check<'p> {
     fn new(against: Against<'p>, default_profile: Option<&Profile>, today: Date) -> Self {
         let name = default_profile.map_or(Policy::OFF, |profile| profile.name.as_str()).to_owned();
-        let report = Report { profile: name, entries: Vec::new() };
+        let is_by_namespace = matches!(against, Against::Cluster { .. });
+        let report = Report { profile: name, is_by_namespace, entries: Vec::new() };
         let checked = Checked { report, files: 0, other_objects: 0 };
         let services = surroundings::Services::default();
         Check { against, services, today, foretells: false, is_detailed: false, checked }
@@ -243,6 +251,13 @@ impl<'p> Check<'p> {
             Ok(profile) => profile,
             Err((reason, message)) => return skipped(subject, reason, message),
         };
+        if let Against::Cluster { cluster, .. } = &self.against
+            && !cluster.judges(kind)
+        {
+            let message =
+                "is not judged: the configuration of this gapless has other kinds in workloads only";
+            return skipped(subject, Reason::Gate(Skip::Kind), message.to_owned());
+        }
 
         let value = self.against.value(object);
         match whole::examine(object, kind, &value) {

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use tokio::runtime::{self, Runtime};
 
 use super::cluster::{add, installed_webhooks, look_around, note, of_context};
+use super::progress;
 use crate::admission::{self, Assessment, ReviewError, Terms};
 use crate::audit::namespaces::Namespaces;
 use crate::cli::CheckArguments;
@@ -21,6 +22,7 @@ use crate::injection::InjectError;
 use crate::kubernetes::kind::Kind;
 use crate::kubernetes::label_selector::StringMap;
 use crate::kubernetes::object::at;
+use crate::names::{is_dns_label, is_dns_subdomain};
 use crate::ownership::applied::applied;
 use crate::policy::{Policy, Profile};
 use crate::report::Reason;
@@ -156,9 +158,13 @@ impl Client {
         let names: BTreeSet<&str> = judged.keys().map(|(_, namespace, _)| namespace.as_str()).collect();
 
         let mut namespaces = Namespaces::new(policy);
+        let mut live_namespaces = BTreeMap::new();
         for name in &names {
             match list::namespace(connection, name).await {
-                Ok(namespace) => add(&mut namespaces, &view, &namespace),
+                Ok(namespace) => {
+                    add(&mut namespaces, &view, &namespace);
+                    live_namespaces.insert(*name, namespace);
+                }
                 // It is going to be made.
                 Err(RequestError::NotFound { .. }) => {}
                 Err(error) => return Err(error),
@@ -173,18 +179,31 @@ impl Client {
             note(&format!("{} are not known, nor what hangs on them: {why}", watched.resource));
         }
         let mut live = BTreeMap::new();
-        for (id, place) in judged {
+        for (id, place) in progress::counted("objects", judged.iter().collect()) {
             if let Some(object) = place.get(connection).await? {
-                live.insert(id, object);
+                live.insert(id.clone(), object);
             }
         }
 
-        // What the input says goes before what is there.
+        // What the input says goes before what is there. What it does not say of a workload or
+        // a Namespace stays, such as the status, and labels of others.
         for object in objects.iter().filter(|object| Neighbour::read(object).is_some()) {
-            match kind_of(object) {
-                Some("Namespace") => add(&mut namespaces, &view, object),
-                kind => kind.and_then(|kind| view.of(kind)).into_iter().for_each(|known| known.put(object)),
+            let Some(kind) = kind_of(object) else { continue };
+            if kind == "Namespace" {
+                let name = at(object, &["metadata", "name"]).and_then(Value::as_str).unwrap_or_default();
+                let live = live_namespaces.get(name);
+                add(
+                    &mut namespaces,
+                    &view,
+                    &live.map_or_else(|| object.clone(), |it| applied(None, it, object)),
+                );
+                continue;
             }
+            let live = id(object).and_then(|id| live.get(&id));
+            let workload = workload_kind(object).zip(live);
+            let becomes =
+                workload.map_or_else(|| object.clone(), |(kind, live)| applied(Some(kind), live, object));
+            view.of(kind).into_iter().for_each(|known| known.put(&becomes));
         }
         Ok(Cluster { policy, namespaces, seen: Seen(view), live })
     }
@@ -197,6 +216,11 @@ impl<'p> Cluster<'p> {
     /// Why nothing is judged there.
     pub fn profile(&self, namespace: &str) -> Result<&'p Profile, Reason> {
         self.namespaces.profile(namespace)
+    }
+
+    /// Whether the webhooks of the cluster judge this kind.
+    pub fn judges(&self, kind: Kind) -> bool {
+        self.policy.judges(kind)
     }
 
     /// What is around a workload.
@@ -220,7 +244,7 @@ impl<'p> Cluster<'p> {
             return admission::assess(kind, object, &around, profile, today).map_err(NotAssessed::New);
         };
         let terms = Terms { policy: self.policy, profile: None, today, surroundings: &self.seen };
-        let review = update(kind, live, &applied(kind, live, object)).to_string();
+        let review = update(kind, live, &applied(Some(kind), live, object)).to_string();
         admission::assess_request(terms, kind, profile, review.as_bytes()).map_err(NotAssessed::Update)
     }
 
@@ -277,16 +301,22 @@ fn namespace_of(object: &Value) -> Option<&str> {
     at(object, &["metadata", "namespace"])?.as_str()
 }
 
-/// `None` for an object without a name of its own, of which there is none yet.
+fn workload_kind(object: &Value) -> Option<Kind> {
+    Kind::of(object.get("apiVersion").and_then(Value::as_str), kind_of(object))
+}
+
+/// `None` for an object without a name of its own, and with one that none can have: there is
+/// none yet, and its name is no part of a path.
 fn id(object: &Value) -> Option<Id> {
-    let name = at(object, &["metadata", "name"])?.as_str()?;
-    Some((kind_of(object)?.to_owned(), namespace_of(object)?.to_owned(), name.to_owned()))
+    let name = at(object, &["metadata", "name"])?.as_str().filter(|name| is_dns_subdomain(name))?;
+    let namespace = namespace_of(object).filter(|namespace| is_dns_label(namespace))?;
+    Some((kind_of(object)?.to_owned(), namespace.to_owned(), name.to_owned()))
 }
 
 /// Where an object is that is judged: a workload, or a Service.
 fn place(object: &Value) -> Option<Place<'_>> {
     let api_version = object.get("apiVersion").and_then(Value::as_str);
-    let (resource, root, plural) = match Kind::of(api_version, kind_of(object)) {
+    let (resource, root, plural) = match workload_kind(object) {
         Some(kind) => (kind.qualified_resource(), kind.root(), kind.resource()),
         None if (api_version, kind_of(object)) == (Some("v1"), Some("Service")) => {
             ("services", "/api/v1", "services")

@@ -1,10 +1,11 @@
 //! What a live cluster says of itself: namespaces, webhooks, and what stands around
 //! workloads.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 
 use serde_json::Value;
 
+use super::progress::CLEAR;
 use crate::audit::namespaces::{InstalledWebhooks, Namespaces};
 use crate::cli::namespace_name;
 use crate::client::failure::RequestError;
@@ -104,6 +105,9 @@ pub fn restarted(resource: &str) {
 
 /// Says on standard error what is worth knowing beside the report.
 pub fn note(text: &str) {
+    let mut stderr = io::stderr();
+    // A line of progress may be there.
+    let clear = if stderr.is_terminal() { CLEAR } else { "" };
     // Nothing can be done about a closed standard error.
-    let _ = writeln!(io::stderr(), "note: {}", printable(text));
+    let _ = writeln!(stderr, "{clear}note: {}", printable(text));
 }

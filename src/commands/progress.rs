@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal, Write};
 
 /// To the start of the line, and nothing on it any more (ECMA-48, EL).
-const CLEAR: &str = "\r\x1b[K";
+pub const CLEAR: &str = "\r\x1b[K";
 
 /// The line.
 pub struct Progress {
@@ -45,6 +45,13 @@ impl Progress {
             let _ = to.write_all(CLEAR.as_bytes()).and_then(|()| to.flush());
             self.is_shown = false;
         }
+    }
+}
+
+/// An error that ends the work early is written where the line was.
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.clear();
     }
 }
 

@@ -120,7 +120,21 @@ fn differences(policies: &[Read], bindings: &[Read], expected: &[Value]) -> Vec<
             Some(_) => None,
         }
     });
-    differences.collect()
+    let is_own = |it: &Read| it.name.strip_suffix(STATIC_SUFFIX).is_some_and(|it| it.ends_with(".gapless"));
+    let is_expected = |it: &Read| {
+        expected.iter().any(|document| {
+            document.pointer("/metadata/name").and_then(Value::as_str) == Some(it.name.as_str())
+        })
+    };
+    let left = policies.iter().chain(bindings).filter(|it| is_own(it) && !is_expected(it));
+    let left = left.map(|it| Problem {
+        file: it.file.clone(),
+        message: format!(
+            "{} is of a profile that this configuration does not deny by: take it away",
+            it.name
+        ),
+    });
+    differences.chain(left).collect()
 }
 
 /// The documents of a file, each as it is or what is wrong with it.
@@ -492,6 +506,17 @@ mod tests {
              version of gapless: {again}"
         );
         assert_eq!(messages(&[&changed], &exported), [expected]);
+    }
+
+    #[test]
+    fn what_is_left_of_a_profile_that_is_gone_is_found() {
+        let left = messages(&[&text_of(&exported())], &[]);
+        assert!(
+            left.len() >= 2 && left.iter().all(|it| it.ends_with("does not deny by: take it away")),
+            "{left:?}"
+        );
+        let of_others = text_of(&exported()).replace(".gapless.static", ".others.static");
+        assert_eq!(messages(&[&of_others], &[]), [""; 0]);
     }
 
     #[test]

@@ -217,17 +217,13 @@ fn leader_flags() -> String {
         .to_owned()
 }
 
-/// Any switch that is on counts; without a switch, whatever begins like one.
+/// Any switch of a container that is on counts; where it has no switch, whatever begins like one.
 fn asks_for_leader_election() -> String {
-    let any = |condition: &str| {
-        format!(
-            "variables.leaderFlags.exists(texts, texts.exists(words, words.exists(word,\n    {condition})))"
-        )
-    };
+    let any = |condition: &str| format!("texts.exists(words, words.exists(word,\n    {condition}))");
     let is_switch = format!("word.matches(r'{LEADER_SWITCH}')");
     let on = any(&format!("{is_switch} && !word.lowerAscii().matches(r'^-+[^=]*=(false|f|0)$')"));
     let begins = any("word.matches(r'^-+(leader-elect|enable-leader-election)')");
-    format!("{on}\n|| !{}\n  && {begins}", any(&is_switch))
+    format!("variables.leaderFlags.exists(texts, {on}\n  || !{}\n  && {begins})", any(&is_switch))
 }
 
 const ASKS_FOR_ISTIO: &str = "\
@@ -443,7 +439,7 @@ fn findings() -> String {
     )
 }
 
-/// The most characters of the fields of one rule. Nine rules and what they say then stay
+/// The most characters of the fields of one rule. Ten rules and what they say then stay
 /// below the 5 KiB from which an API server shows nothing of a message.
 const MOST_OF_FIELDS: usize = 200;
 

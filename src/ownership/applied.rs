@@ -23,17 +23,17 @@ const MERGED_LISTS: [(&str, &str); 11] = [
     ("volumes", "name"),
 ];
 
-/// The object, of this kind, that a client sends that applies `manifest` where `live` is
-/// stored: a merge of three, as `kubectl apply` makes it. What was applied before and is not
+/// The object, a workload of this kind or (`None`) another of Kubernetes' own, that a client
+/// sends that applies `manifest` where `live` is stored: a merge of three, as `kubectl apply` makes it. What was applied before and is not
 /// in the manifest any more goes; what others wrote stays.
 ///
 /// What was applied before is what the last `kubectl apply` left as an annotation, or what
 /// the one manager owns that used server-side apply. Of several nobody knows whose the
 /// manifest is, and nothing goes. That the manifest was written by somebody is proven as
 /// after `kubectl apply`.
-pub fn applied(kind: Kind, live: &Value, manifest: &Value) -> Value {
+pub fn applied(kind: Option<Kind>, live: &Value, manifest: &Value) -> Value {
     let before = last_applied(live).or_else(|| owned_by_apply(live));
-    let merge = Merge { merges_lists: kind.is_defaulted_by_api_server() };
+    let merge = Merge { merges_lists: kind.is_none_or(Kind::is_defaulted_by_api_server) };
     let object = merge.value("", live, manifest, before.as_ref());
     let proof = json!({"metadata": {"annotations": {LAST_APPLIED: manifest.to_string()}}});
     merge.value("", &object, &proof, None)
@@ -149,7 +149,7 @@ mod tests {
         stored["metadata"]["annotations"] =
             json!({LAST_APPLIED: object(before).to_string(), "other": "stays"});
         let manifest = object(manifest);
-        let applied = applied(Kind::Deployment, &stored, &manifest);
+        let applied = applied(Some(Kind::Deployment), &stored, &manifest);
         let annotations = &applied["metadata"]["annotations"];
         assert_eq!(annotations[LAST_APPLIED], json!(manifest.to_string()));
         assert_eq!(annotations["other"], json!("stays"));
@@ -210,7 +210,8 @@ mod tests {
         };
         let manifest =
             json!({"spec": {"template": {"spec": {"containers": [{"name": "app", "image": "app:v2"}]}}}});
-        let spec = |entries: Value| applied(Kind::Deployment, &live(entries), &manifest)["spec"].clone();
+        let spec =
+            |entries: Value| applied(Some(Kind::Deployment), &live(entries), &manifest)["spec"].clone();
         assert_eq!(
             spec(json!([entry("flux")])),
             json!({"replicas": 2, "template": {"spec": {"containers": [{"name": "app", "image": "app:v2"}, {"name": "mesh"}]}}})
@@ -224,7 +225,7 @@ mod tests {
     fn lists_of_custom_resources_are_replaced() {
         let object = |containers: Value| json!({"spec": {"template": {"spec": {"containers": containers}}}});
         let (live, manifest) = (object(json!([{"name": "app", "x": 1}])), object(json!([{"name": "app"}])));
-        let applied = applied(Kind::Rollout, &live, &manifest);
+        let applied = applied(Some(Kind::Rollout), &live, &manifest);
         assert_eq!(applied["spec"], manifest["spec"]);
     }
 }

@@ -50,6 +50,16 @@ pub struct Summary {
 }
 
 impl Checked {
+    /// The numbers in one line, as in `3 files, 2 Deployments (profile
+    /// production): 1 denied, 2 warnings, would inject 2 readiness-probe`.
+    pub fn line(&self) -> String {
+        let Report { profile, is_by_namespace, .. } = &self.report;
+        self.summary().line(&match is_by_namespace {
+            true => format!("by the profiles of their namespaces, {profile} where none is named"),
+            false => format!("profile {profile}"),
+        })
+    }
+
     /// All of it as a page, judged on this day.
     ///
     /// # Errors
@@ -90,9 +100,8 @@ impl Checked {
 }
 
 impl Summary {
-    /// The numbers in one line, as in `3 files, 2 Deployments (profile
-    /// production): 1 denied, 2 warnings, would inject 2 readiness-probe`.
-    pub fn line(&self, profile: &str) -> String {
+    /// The numbers in one line, judged by this.
+    fn line(&self, by: &str) -> String {
         let mut parts = vec![format!("{} denied", self.denied), plural(self.warnings, "warning")];
         let optional = [
             (self.audited, plural(self.audited, "audit note")),
@@ -106,11 +115,6 @@ impl Summary {
                 self.injections.iter().map(|(id, count)| format!("{count} {id}")).collect();
             parts.push(format!("would inject {}", injections.join(", ")));
         }
-        format!(
-            "{}, {} (profile {profile}): {}",
-            plural(self.files, "file"),
-            counted(&self.kinds),
-            parts.join(", ")
-        )
+        format!("{}, {} ({by}): {}", plural(self.files, "file"), counted(&self.kinds), parts.join(", "))
     }
 }

@@ -46,7 +46,7 @@ pub fn write(checked: &Checked) -> String {
         }
     }
     // A line that begins with two colons would be a command.
-    let summary = checked.summary().line(&checked.report.profile);
+    let summary = checked.line();
     text + &escape(&summary) + "\n"
 }
 

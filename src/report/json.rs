@@ -13,9 +13,10 @@ use crate::printable;
 /// What the fields are, for the help of the command line.
 pub const SHAPE: &str = "\
 The form json is one object:
-  profile      by which it was judged
+  profile      by which it was judged; with --cluster the default one, and each
+               item but errors and skipped has its own
   findings     rule, action (of the rule: Deny, Warn, Audit), outcome (deny,
-               warn, audit, waived), field, message, fix, waivedBecause
+               warn, audit, waived, old: warns, for it was there before), field, message, fix, waivedBecause
   problems     annotations that have no effect: id, message
   notes        what may be read otherwise than kubectl does: message
   injections   what would be injected: default, message
@@ -143,7 +144,7 @@ where
     let mut items = Vec::new();
     for judgement in report.judgements() {
         let Judgement { subject, profile, .. } = judgement;
-        let profile = subject.written.is_none().then_some(profile.as_str());
+        let profile = report.is_by_namespace.then_some(profile.as_str());
         let found = list(judgement).into_iter();
         items.extend(found.map(|(place, what)| Item { profile, ..item(subject, place, what) }));
     }

@@ -35,6 +35,8 @@ use loss::Loss;
 pub struct Report {
     /// The profile by which is judged where nothing names another.
     pub profile: String,
+    /// Whether namespaces name others.
+    pub is_by_namespace: bool,
     /// The workloads and the errors.
     pub entries: Vec<Entry>,
 }

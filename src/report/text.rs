@@ -14,11 +14,14 @@ pub fn write(checked: &Checked) -> String {
     for entry in &checked.report.entries {
         match entry {
             Entry::Judged(judgement) => judged(judgement, &mut text),
+            // Where nothing is judged, the last line says so once.
+            Entry::Skipped(Skipped { reason: Reason::Gate(Skip::ProfileOff), .. })
+                if !checked.report.is_by_namespace => {}
             Entry::Skipped(skipped) => self::skipped(skipped, &mut text),
             Entry::Error(error) => self::error(error, &mut text),
         }
     }
-    text.push_str(&checked.summary().line(&clean(&checked.report.profile)));
+    text.push_str(&clean(&checked.line()));
     text.push('\n');
     text
 }
@@ -74,10 +77,6 @@ fn note(judgement: &Judgement, note: &Note, text: &mut String) {
 }
 
 fn skipped(skipped: &Skipped, text: &mut String) {
-    // With this profile nothing is judged, which the summary says once.
-    if skipped.reason == Reason::Gate(Skip::ProfileOff) {
-        return;
-    }
     let title = format!("{} {}", skipped.subject, skipped.message);
     let place = beginning(&skipped.subject);
     message(Level::NOTE.with_name("skipped"), None, &title, place.as_ref(), [], text);

@@ -92,6 +92,21 @@ fn a_file_is_judged_as_the_cluster_would() {
     assert_eq!(found(&cluster, &[in_new.clone()]).0, 1);
     assert_eq!(found(&cluster, &[in_new, namespace]).0, 0);
 
+    // Labels that the input does not name stay.
+    let unlabelled = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": trial.name, "labels": {"team": "a"}}});
+    assert_eq!(found(&cluster, &[at(&trial, recreate("web")), unlabelled]).0, 0);
+    // Kinds that its webhooks do not judge, and names that nobody can have.
+    let mut stateful = with_image(deployment("web"), "registry.example/app:latest");
+    stateful["kind"] = json!("StatefulSet");
+    stateful["spec"]["serviceName"] = json!("web");
+    let nameless = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "my web?x=/../"}});
+    assert_eq!(found(&cluster, &[at(&bank, stateful.clone()), nameless.clone()]), (0, vec![]));
+    let report = check_as(&cluster, "admin", &[at(&bank, stateful), nameless, at(&bank, single("web"))]);
+    assert_eq!(report.code, 1, "{report:?}");
+    let report = report.json();
+    assert_eq!(report["skipped"][0]["reason"], "kind", "{report}");
+    assert_eq!(report["findings"][0]["profile"], "production", "{report}");
+
     // What stands around it, that of the input first.
     cluster.kubectl(["create", "-f", "-"]).stdin(autoscaler("web", 3).to_string()).ok();
     assert_eq!(found(&cluster, &[single("web")]), (0, vec![]), "the context's namespace has an autoscaler");
@@ -160,5 +175,25 @@ fn a_service_of_the_file_is_a_change_of_the_one_that_exists() {
     namespace.create(&blue.to_string()).ok();
     assert_eq!(found(&cluster, &[blue]), (0, vec![]));
     // No pod runs, for there are no nodes.
-    assert_eq!(found(&cluster, &[service(&labels)]), (0, vec!["switch-to-unready warn".to_owned()]));
+    let switched = [service(&labels), green];
+    let unready = (0, vec!["switch-to-unready warn".to_owned()]);
+    assert_eq!(found(&cluster, &switched[..1]), unready);
+    assert_eq!(found(&cluster, &switched), unready);
+    let pods = eventually("both pods", || {
+        let pods = namespace.kubectl(["get", "pods", "-o", "name"]).ok().stdout;
+        let pods: Vec<String> = pods.lines().map(str::to_owned).collect();
+        if pods.len() == 2 { Ok(pods) } else { Err(format!("{pods:?}")) }
+    });
+    for pod in pods {
+        let ready = json!({"status": {"phase": "Running", "conditions": [
+            {"type": "Ready", "status": "True", "lastTransitionTime": "2026-11-29T10:00:00Z"}]}});
+        let patch = ["patch", &pod, "--subresource=status", "--type=merge", "--patch", &ready.to_string()];
+        namespace.kubectl(patch).ok();
+    }
+    eventually("available pods", || {
+        let status = namespace.get_json("deployment", "green")["status"].clone();
+        if status["availableReplicas"] == 2 { Ok(()) } else { Err(status.to_string()) }
+    });
+    // What the file does not say of the workload stays.
+    assert_eq!(found(&cluster, &switched), (0, vec![]));
 }

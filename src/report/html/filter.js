@@ -1,6 +1,7 @@
 // Shows only the workloads that have all words and one of the marks. Without it all are shown.
 (() => {
   const bar = document.getElementById("filter");
+  if (!bar) return;
   const find = document.getElementById("find");
   const shown = document.getElementById("shown");
   const marks = [...bar.querySelectorAll("input[type=checkbox]")];

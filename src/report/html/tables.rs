@@ -100,9 +100,11 @@ pub fn skipped(report: &Report) -> String {
             escaped(message.trim_start_matches("is not judged: "))
         );
         for it in skipped {
+            let why = if it.message == message { String::new() } else { format!(" {}", it.message) };
             html += &format!(
-                "<li>{}{}</li>\n",
+                "<li>{}{}{}</li>\n",
                 escaped(&it.subject.to_string()),
+                escaped(&why),
                 workload::place(it.subject.place())
             );
         }

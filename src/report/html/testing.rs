@@ -25,5 +25,5 @@ pub fn judgement(kind: Kind, namespace: &str, name: &str) -> Judgement {
 /// A report on these.
 pub fn report(judgements: Vec<Judgement>) -> Report {
     let entries = judgements.into_iter().map(|judgement| Entry::Judged(Box::new(judgement))).collect();
-    Report { profile: "production".to_owned(), entries }
+    Report { profile: "production".to_owned(), is_by_namespace: false, entries }
 }

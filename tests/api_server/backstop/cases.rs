@@ -268,6 +268,8 @@ fn strategies(add: Add) {
         container(json!({"command": ["sh", "-c", "run\n--enable-leader-election=False"]})),
         container(json!({"command": ["sh", "-c", "run --enable-leader-election=True"]})),
         container(json!({"args": ["--namespace=leaders"]})),
+        // What one container turns off says nothing of another.
+        containers(json!([{"args": ["--leader-elect=false"]}, {"args": ["--leader-elect-namespace=x"]}])),
     ];
     for (number, blocker) in blockers.into_iter().enumerate() {
         add(&format!("recreate-{number}"), with(recreate(), blocker.clone()), &[]);

@@ -57,6 +57,7 @@ fn a_release_names_its_sources_its_image_and_what_is_new() {
     let page = helm(&["show", "readme", archive]);
     assert!(page.contains(&format!("]({SOURCE}/tree/v{version}/README.md)")), "{page}");
     assert!(!page.contains("../.."), "{page}");
+    assert!(page.contains("| `image.repository` | `\"registry.example/gapless\"` |"), "{page}");
     let rendered = helm(&["template", "gapless", archive, "--namespace", "gapless-system"]);
     assert!(rendered.contains(&image), "{rendered}");
     let lint = helm(&["lint", "--strict", archive]);
