@@ -185,25 +185,17 @@ impl Client {
             }
         }
 
-        // What the input says goes before what is there. What it does not say of a workload or
-        // a Namespace stays, such as the status, and labels of others.
+        // What the input says goes before what is there.
         for object in objects.iter().filter(|object| Neighbour::read(object).is_some()) {
             let Some(kind) = kind_of(object) else { continue };
             if kind == "Namespace" {
                 let name = at(object, &["metadata", "name"]).and_then(Value::as_str).unwrap_or_default();
-                let live = live_namespaces.get(name);
-                add(
-                    &mut namespaces,
-                    &view,
-                    &live.map_or_else(|| object.clone(), |it| applied(None, it, object)),
-                );
-                continue;
+                add(&mut namespaces, &view, &over(live_namespaces.get(name), None, object));
+            } else if let Some(known) = view.of(kind) {
+                let workload = workload_kind(object);
+                let live = id(object).filter(|_| workload.is_some()).and_then(|id| live.get(&id));
+                known.put(&over(live, workload, object));
             }
-            let live = id(object).and_then(|id| live.get(&id));
-            let workload = workload_kind(object).zip(live);
-            let becomes =
-                workload.map_or_else(|| object.clone(), |(kind, live)| applied(Some(kind), live, object));
-            view.of(kind).into_iter().for_each(|known| known.put(&becomes));
         }
         Ok(Cluster { policy, namespaces, seen: Seen(view), live })
     }
@@ -273,6 +265,12 @@ impl Around for Seen {
             revisions => revisions,
         }
     }
+}
+
+/// What becomes of an object if the input is applied. What that does not say of it stays, such
+/// as the status, and labels of others.
+fn over(live: Option<&Value>, workload: Option<Kind>, object: &Value) -> Value {
+    live.map_or_else(|| object.clone(), |live| applied(workload, live, object))
 }
 
 /// The question that the API server would put to the webhooks.
